@@ -1,0 +1,1 @@
+"""The HTTP door: bytes in, envelopes out. It decides nothing about instances."""

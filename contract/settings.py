@@ -1,0 +1,79 @@
+"""The one place that reads the environment: every setting of every process, frozen at start.
+
+Each field is read from ``BKSI_<NAME>`` (``BKSI_REDIS_URL`` …). Units are in the names: ``_s`` seconds, ``_ms``
+milliseconds, ``_days`` days.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """All settings, with defaults that suit one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="BKSI_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """The Redis that keeps the ledger of pending requests, the envelopes and (unless `broker_url` is set) the queue."""
+    broker_url: str | None = None
+    """Celery's broker. ``None``: the same server as `redis_url`, which makes submitting one atomic script."""
+    postgres_dsn: str = "postgresql://postgres@127.0.0.1:5432/postgres"
+    """libpq URL of the database (worker only)."""
+    key_prefix: str = "bksi:"
+    """Prefix of all our own Redis keys; the queue keeps its plain Celery name."""
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    compat_wait_s: float = Field(default=20.0, ge=0, le=60)
+    """How long a compat path waits for the worker before it answers 1190001; 0 = never waits."""
+    max_wait_s: float = Field(default=20.0, ge=0, le=60)
+    """Upper bound of ``Prefer: wait=N``."""
+    max_pending: int = Field(default=100_000, ge=1)
+    """Accepted and unfinished requests; beyond it a submit answers 503/1190006."""
+    max_open_waits: int = Field(default=5_000, ge=1)
+    max_open_waits_per_app: int = Field(default=1_000, ge=1)
+    redis_timeout_s: float = Field(default=2.0, gt=0)
+    """Connect and reply time-out of the shim towards Redis: a dead Redis is answered 503, never waited for."""
+    apps_file: Path | None = None
+    """TOML file of the applications that may call; ``None`` = anonymous, which binds to loopback only."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose forwarded identity headers are believed."""
+
+    result_ttl_s: int = Field(default=86_400, ge=1)
+    """How long an envelope stays in Redis."""
+    ledger_days: int = Field(default=30, ge=1)
+    """How long PostgreSQL can publish an envelope again; afterwards it answers 410."""
+    idempotency_ttl_s: int = Field(default=86_400, ge=1)
+
+    transport: Literal["guarded", "stock"] = "guarded"
+    """`worker.transport` (batch take, shape guard, liveness recovery) or kombu's own Redis transport."""
+    worker_threads: int = Field(default=16, ge=1)
+    database_connections: int = Field(default=4, ge=1)
+    owner_ttl_ms: int = Field(default=10_000, ge=500)
+    """A worker process that has not refreshed its owner key for this long counts as dead; its leases are void."""
+    reaper_interval_s: float = Field(default=2.0, gt=0)
+    max_attempts: int = Field(default=3, ge=1)
+    """Starts of one request before it ends as a dead letter (1190010)."""
+    request_deadline_s: float = Field(default=900.0, gt=0)
+    """A request that nobody finished this long after it was accepted ends with 1190009."""
+    statement_timeout_ms: int = Field(default=30_000, ge=1)
+    catalogue_check_ms: int = Field(default=500, ge=0)
+    """How often a worker compares its cached catalogue with the version in PostgreSQL."""
+
+    log_level: str = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+    @property
+    def broker(self) -> str:
+        """The broker URL that is in force."""
+        return self.broker_url or self.redis_url
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """Read the environment once per process."""
+    return Settings()

@@ -1,0 +1,62 @@
+"""What the rules answer: the rows a batch asks for, before anyone looked whether they exist."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from contract.codes import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBind:
+    """One bind row; the natural key is (bk_host_id, bk_process_id, template_row_id)."""
+
+    template_row_id: int
+    ip: str
+    port: str
+    protocol: str
+    enable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedProcess:
+    """One process. `values` has every scalar property of `contract.batch.PROCESS_PROPERTIES`, by CMDB's name."""
+
+    process_template_id: int
+    values: Mapping[str, Any]
+    bind_info: tuple[PlannedBind, ...] = ()
+
+    @property
+    def bk_process_name(self) -> str:
+        """The alias, unique within the instance."""
+        name: str = self.values["bk_process_name"]
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedInstance:
+    """One service instance; the natural key is (bk_module_id, bk_host_id, instance_key).
+
+    `duplicate_of` is the index of an earlier instance of the same request with the same key and content; such an
+    instance brings no rows of its own and gets the same id.
+    """
+
+    index: int
+    bk_host_id: int
+    instance_key: str
+    name: str
+    processes: tuple[PlannedProcess, ...]
+    duplicate_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All instances that can be written, in input order, and those that cannot, by input index."""
+
+    bk_biz_id: int
+    bk_module_id: int
+    service_template_id: int
+    instances: tuple[PlannedInstance, ...]
+    refused: Mapping[int, Refused] = field(default_factory=dict)
+    warnings: tuple[tuple[str, str], ...] = ()
+    """(field path, reason) pairs; never values."""
