@@ -1,0 +1,61 @@
+"""The names of our Redis keys, in one place so that the sides cannot drift."""
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names under one prefix."""
+
+    prefix: str
+
+    def request(self, request_id: str) -> str:
+        """Hash: the ledger entry of an unfinished request. Its fields are listed in `contract.scripts`."""
+        return f"{self.prefix}req:{request_id}"
+
+    def result(self, request_id: str) -> str:
+        """String: the stored report of a finished request, with a TTL."""
+        return f"{self.prefix}result:{request_id}"
+
+    def idempotency(self, bk_app_code: str, idempotency_key: str) -> str:
+        """String ``request_id|digest`` with a TTL. Hashed: a caller's key never becomes part of a key's name."""
+        name = hashlib.sha256(f"{bk_app_code}\0{idempotency_key}".encode()).hexdigest()
+        return f"{self.prefix}idem:{name}"
+
+    def of_app(self, bk_app_code: str) -> str:
+        """Sorted set: an application's recent request ids, scored by the time they were accepted (ms)."""
+        return f"{self.prefix}app:{bk_app_code}"
+
+    def worker(self, name: str) -> str:
+        """String with a TTL: this worker process is alive."""
+        return f"{self.prefix}worker:{name}"
+
+    def unknown(self, request_id: str) -> str:
+        """String with a short TTL: PostgreSQL was asked and does not know this id either."""
+        return f"{self.prefix}unknown:{request_id}"
+
+    @property
+    def pending(self) -> str:
+        """Sorted set: unfinished request ids, scored by the time of their last push (ms, Redis' clock)."""
+        return f"{self.prefix}pending"
+
+    @property
+    def workers(self) -> str:
+        """Sorted set: worker process names by their last sign of life (ms)."""
+        return f"{self.prefix}workers"
+
+    @property
+    def dead_letters(self) -> str:
+        """List: messages and requests that were set aside, newest first."""
+        return f"{self.prefix}dead"
+
+    @property
+    def finished_count(self) -> str:
+        """Counter of finished requests, from which a submitter measures the drain rate."""
+        return f"{self.prefix}finished"
+
+    @property
+    def done_channel(self) -> str:
+        """Pub/sub channel that carries every finished request_id."""
+        return f"{self.prefix}done"

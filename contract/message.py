@@ -1,0 +1,128 @@
+"""The Celery message: its task, its queue, its arguments, and how to build it without I/O.
+
+A submitter's message carries the ``request_id`` alone, because Flower's worker page and ``celery inspect`` show raw
+arguments whatever ``argsrepr`` says, and start commands hold passwords; the payload waits in the Redis ledger. A
+service that has nothing of ours may send ``{"request_id", "batch", "caller"}`` with plain Celery instead.
+"""
+
+import base64
+import uuid
+from typing import Any, Final, Literal
+
+import orjson
+from celery import Celery
+from kombu import Exchange, Queue
+from pydantic import BaseModel, ConfigDict, Field
+
+from contract.envelope import Warning_
+from contract.settings import Settings
+
+TASK_NAME: Final = "service_instance.create_batch.v1"
+"""Run one request. kwargs: ``request_id``, and for a direct message ``batch`` and ``caller``."""
+PUBLISH_TASK_NAME: Final = "service_instance.publish_report.v1"
+"""Publish the envelope of a finished request again from PostgreSQL. kwargs: ``request_id``."""
+QUEUE_NAME: Final = "service_instance"
+REQUEST_ID_PATTERN: Final = r"^[0-9a-f]{32}$"
+
+
+class Caller(BaseModel):
+    """Who asked, as far as it is stored: never a secret, never a token."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    bk_app_code: str = Field(default="", max_length=128)
+    bk_username: str = Field(default="", max_length=128)
+    bk_supplier_account: str = Field(default="0", max_length=128)
+
+
+class Payload(BaseModel):
+    """What waits in the ledger under a request_id. `batch` stays plain JSON; the worker validates it again."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    request_id: str = Field(pattern=REQUEST_ID_PATTERN)
+    batch: dict[str, Any]
+    caller: Caller = Caller()
+    warnings: tuple[Warning_, ...] = ()
+    kind: Literal["create", "validate"] = "create"
+
+
+def new_request_id() -> str:
+    """A fresh random uuid4 as 32 lowercase hex characters: 122 random bits, not to be guessed."""
+    return uuid.uuid4().hex
+
+
+def summary(biz: int, module: int, instances: int) -> str:
+    """The one line Flower shows as the task's arguments."""
+    return f"biz={biz} module={module} instances={instances}"
+
+
+def make_celery(settings: Settings) -> Celery:
+    """A Celery app that knows the broker, the queue and nothing of the tasks; both sides start from it."""
+    app = Celery("bksi", broker=settings.broker, set_as_current=False)
+    app.conf.update(
+        task_default_queue=QUEUE_NAME,
+        task_queues=(Queue(QUEUE_NAME, Exchange(QUEUE_NAME), routing_key=QUEUE_NAME, queue_arguments=_arguments(settings)),),
+        # A typo in a queue's name must fail where it is made, not fill a queue that nobody reads.
+        task_create_missing_queues=False,
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
+        result_accept_content=["json"],
+        # The envelope is the result. A Celery result could be overwritten by whoever can write the queue.
+        result_backend=None,
+        task_ignore_result=True,
+        task_send_sent_event=False,
+        task_publish_retry=True,
+        task_publish_retry_policy={"max_retries": 3, "interval_start": 0.05, "interval_max": 0.5},
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options=_transport_options(settings),
+    )
+    return app
+
+
+def _arguments(settings: Settings) -> dict[str, str] | None:
+    return {"x-queue-type": "quorum"} if settings.broker.startswith("amqp") else None
+
+
+def _transport_options(settings: Settings) -> dict[str, Any]:
+    if settings.broker.startswith("amqp"):
+        return {"confirm_publish": True}
+    return {
+        # Recovery is the reaper's; redelivery by the clock alone would run what is merely slow a second time.
+        "visibility_timeout": 3600,
+        # kombu's own default is to wait for ever on a peer that has vanished.
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    }
+
+
+def build_message(app: Celery, request_id: str, argsrepr: str, headers: dict[str, str] | None = None) -> bytes:
+    """The bytes that ``apply_async`` would push to the queue's Redis list, made without touching a broker.
+
+    ``tests/integration/test_message_contract.py`` holds the two equal, because kombu's wire format is no public API.
+    """
+    task = app.amqp.as_task_v2(
+        request_id, TASK_NAME, (), {"request_id": request_id}, argsrepr=argsrepr, kwargsrepr="", ignore_result=True
+    )
+    return orjson.dumps(
+        {
+            "body": base64.b64encode(orjson.dumps(task.body)).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {**task.headers, **(headers or {})},
+            "properties": {
+                "correlation_id": request_id,
+                "reply_to": "",
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": QUEUE_NAME},
+                "priority": 0,
+                "body_encoding": "base64",
+                # Unique per push: kombu files an unacknowledged message under it.
+                "delivery_tag": str(uuid.uuid4()),
+            },
+        }
+    )

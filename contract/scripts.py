@@ -1,0 +1,145 @@
+"""The Redis scripts. Each is atomic and safe to repeat, because a client repeats a call whose answer got lost.
+
+Fields of a ledger entry (the hash ``req:{request_id}``):
+
+========= ==================================================================================================
+payload   JSON of `contract.message.Payload`
+digest    sha256 of the batch's canonical form
+app       bk_app_code of whoever submitted it; nobody else may read it
+summary   the line Flower shows
+biz module count   for the poller, as decimal text
+created   ms, Redis' clock
+deadline  ms, Redis' clock
+attempts  starts so far
+owner     token of the attempt that holds the lease; empty when none does
+lease     ms, Redis' clock: until when the owner holds it
+cancelled the final report, when the caller cancelled before any start
+========= ==================================================================================================
+"""
+
+from typing import Final
+
+_NOW: Final = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+
+# KEYS req result pending queue app-index idempotency | ARGV id message max_pending idempotency_ttl_s digest deadline_ms
+# index_ttl_ms has_key push, then field value …
+# -> {1} new · {0} this very id is known already · {2, id, digest} the idempotency key is taken · {-1, pending} full
+SUBMIT: Final = (
+    _NOW
+    + """
+if ARGV[8] == '1' then
+  local taken = redis.call('GET', KEYS[6])
+  if taken then
+    local id, digest = string.match(taken, '^(%x+)|(%x*)$')
+    if id ~= ARGV[1] then return {2, id, digest} end
+  end
+end
+if redis.call('EXISTS', KEYS[1]) == 1 or redis.call('EXISTS', KEYS[2]) == 1 then return {0} end
+local waiting = redis.call('ZCARD', KEYS[3])
+if waiting >= tonumber(ARGV[3]) then return {-1, waiting} end
+local entry = {'digest', ARGV[5], 'created', now, 'deadline', now + ARGV[6], 'attempts', 0, 'owner', '', 'lease', 0}
+for i = 10, #ARGV do entry[#entry + 1] = ARGV[i] end
+redis.call('HSET', KEYS[1], unpack(entry))
+redis.call('ZADD', KEYS[3], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - ARGV[7])
+redis.call('ZADD', KEYS[5], now, ARGV[1])
+redis.call('PEXPIRE', KEYS[5], ARGV[7])
+if ARGV[8] == '1' then redis.call('SET', KEYS[6], ARGV[1] .. '|' .. ARGV[5], 'EX', ARGV[4]) end
+if ARGV[9] == '1' then redis.call('LPUSH', KEYS[4], ARGV[2]) end
+return {1}
+"""
+)
+
+# KEYS req result | ARGV token lease_ms max_attempts
+# -> {'done'} · {'unknown'} · {'held'} · {'cancelled', 0, created, report} · {'leased' | 'exhausted', attempts, created, payload}
+LEASE: Final = (
+    _NOW
+    + """
+local entry = redis.call('HMGET', KEYS[1], 'owner', 'lease', 'attempts', 'created', 'payload', 'cancelled')
+if entry[6] then return {'cancelled', 0, entry[4], entry[6]} end
+if redis.call('EXISTS', KEYS[2]) == 1 then return {'done'} end
+if not entry[5] then return {'unknown'} end
+local attempts = tonumber(entry[3])
+if entry[1] ~= ARGV[1] then
+  if entry[1] ~= '' and tonumber(entry[2]) > now then return {'held'} end
+  attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
+end
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'lease', now + ARGV[2])
+local state = 'leased'
+if attempts > tonumber(ARGV[3]) then state = 'exhausted' end
+return {state, attempts, entry[4], entry[5]}
+"""
+)
+
+# KEYS worker workers req… | ARGV worker_name lease_ms token… (one token for each req)
+# -> how many leases were still ours
+EXTEND: Final = (
+    _NOW
+    + """
+redis.call('SET', KEYS[1], now, 'PX', ARGV[2])
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 3600000)
+local held = 0
+for i = 3, #KEYS do
+  if redis.call('HGET', KEYS[i], 'owner') == ARGV[i] then
+    redis.call('HSET', KEYS[i], 'lease', now + ARGV[2])
+    held = held + 1
+  end
+end
+return held
+"""
+)
+
+# KEYS result req pending finished | ARGV id report ttl_s channel
+# -> 1 the entry ended now · 0 it had ended before
+SAVE: Final = """
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+local ended = redis.call('DEL', KEYS[2])
+redis.call('ZREM', KEYS[3], ARGV[1])
+if ended == 1 then redis.call('INCR', KEYS[4]) end
+redis.call('PUBLISH', ARGV[4], ARGV[1])
+return ended
+"""
+
+# KEYS req pending queue | ARGV id message token expected_score count_attempt
+# Push a pending request's message again. With a token: its owner hands it back. Without: the reaper found no live owner,
+# and `expected_score` makes sure that no other reaper was first.
+# -> 1 pushed · 0 not ours to push (any more)
+RESEND: Final = (
+    _NOW
+    + """
+local score = redis.call('ZSCORE', KEYS[2], ARGV[1])
+if not score then return 0 end
+local entry = redis.call('HMGET', KEYS[1], 'owner', 'lease')
+if not entry[1] then
+  redis.call('ZREM', KEYS[2], ARGV[1])
+  return 0
+end
+if ARGV[3] ~= '' then
+  if entry[1] ~= ARGV[3] then return 0 end
+  if ARGV[5] == '0' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
+else
+  if tonumber(score) ~= tonumber(ARGV[4]) then return 0 end
+  if entry[1] ~= '' and tonumber(entry[2]) > now then return 0 end
+end
+redis.call('HSET', KEYS[1], 'owner', '', 'lease', 0)
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+if ARGV[2] ~= '' then redis.call('LPUSH', KEYS[3], ARGV[2]) end
+return 1
+"""
+)
+
+# KEYS req result | ARGV id report ttl_s channel app
+# End a request that no worker has started. The poller sees the report at once; the entry stays until a worker has met
+# it and has written the report to PostgreSQL, so that the answer outlives Redis.
+# -> 1 cancelled · 0 too late · -1 unknown or somebody else's
+CANCEL: Final = """
+local entry = redis.call('HMGET', KEYS[1], 'app', 'attempts', 'owner', 'cancelled')
+if not entry[1] or entry[1] ~= ARGV[5] then return -1 end
+if entry[4] then return 1 end
+if entry[2] ~= '0' or entry[3] ~= '' then return 0 end
+redis.call('HSET', KEYS[1], 'cancelled', ARGV[2])
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+redis.call('PUBLISH', ARGV[4], ARGV[1])
+return 1
+"""
