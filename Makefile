@@ -1,0 +1,48 @@
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A recipe never depends on what the caller's shell has activated or exported.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+export PIP_REQUIRE_VIRTUALENV := 1
+export PIP_USER := 0
+
+.PHONY: help demo test check bench lock
+
+help: ## Say what there is.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/ready ## Run the whole system once, submit the documented request, show the answers and the rows. KEEP=1 leaves it running.
+	@$(BIN)/bksi demo $(if $(filter-out 0,$(KEEP)),--keep)
+
+test: check ## Lint, types, import rules and every test. Brings its own servers.
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/ready ## Lint, types and import rules.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/ready ## Measure on this machine, side by side with plain peers.
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+# The environment holds exactly what the lock names, each file checked against its hash.
+$(VENV)/ready: requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
+
+lock: $(VENV)/ready ## Resolve requirements/*.lock anew from pyproject.toml (UPGRADE=1 takes the newest versions).
+	$(BIN)/python -m pip install --quiet uv
+	$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --extra devstack --extra tracing --group dev --output-file requirements/dev.lock
+	$(COMPILE) --constraint requirements/dev.lock pyproject.toml --extra shim --extra worker --extra monitor --extra tracing --output-file requirements/run.lock
+	$(COMPILE) --constraint requirements/dev.lock --group build --output-file requirements/build.lock
