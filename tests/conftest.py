@@ -1,0 +1,142 @@
+"""Servers for the tests that need them: started once a run, each on its own free port, gone afterwards.
+
+Isolation: every test that asks for `database` gets a database of its own, cloned from a migrated template; `redis` is
+emptied before the test. Do not kill these servers: a test that breaks things starts its own with `devstack.servers`.
+"""
+
+import asyncio
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import redis as redis_client
+
+import devstack
+from contract.settings import load_settings
+from devstack.process import Guard
+from devstack.servers import Postgres, Valkey
+
+SAMPLE = Path(devstack.__file__).parent / "sample"
+BKSI = Path(sys.executable).with_name("bksi")
+
+_numbers = itertools.count(1)
+
+
+def run_bksi(
+    *args: str | Path, env: dict[str, str] | None = None, timeout_s: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a `bksi` command to its end; `env` is added to this process's own."""
+    return subprocess.run(
+        [BKSI, *args], env=os.environ | (env or {}), capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """The settings of whoever runs the tests must not reach them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("BKSI_")]:
+            patch.delenv(name)
+        load_settings.cache_clear()
+        yield
+
+
+@pytest.fixture(scope="session")
+def guard() -> Iterator[Guard]:
+    """Ends every server of this run, should the run itself be killed."""
+    with Guard() as guard:
+        yield guard
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """libpq URL of an embedded PostgreSQL, as superuser, database ``postgres`` (empty)."""
+    with Postgres(tmp_path_factory.mktemp("postgres"), guard, durable=False) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_url(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an embedded Valkey: append-only, fsync always, noeviction. Use `redis` to find it empty."""
+    with Valkey(tmp_path_factory.mktemp("redis"), guard) as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[redis_client.Redis]:
+    """A synchronous client (bytes in, bytes out) of the embedded Valkey, which is empty when the test begins."""
+    with redis_client.Redis.from_url(redis_url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(scope="session")
+def clone_database(postgres_dsn: str) -> Callable[[str], str]:
+    """``clone_database("template")`` → the DSN of a new database with the same content."""
+
+    def clone(template: str) -> str:
+        name = f"test_{next(_numbers)}"
+        _run(_execute(postgres_dsn, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY'))
+        return _with_database(postgres_dsn, name)
+
+    return clone
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_dsn: str) -> str:
+    """The name of a database that is migrated and otherwise empty."""
+    from worker.store.migrate import upgrade
+
+    _run(_execute(postgres_dsn, "CREATE DATABASE migrated"))
+    upgrade(_with_database(postgres_dsn, "migrated"))
+    return "migrated"
+
+
+@pytest.fixture(scope="session")
+def catalogue_template(clone_database: Callable[[str], str], migrated_template: str) -> str:
+    """The name of a migrated database that holds the sample catalogue."""
+    dsn = clone_database(migrated_template)
+    imported = run_bksi("catalogue", "import", *sorted(SAMPLE.glob("*.json")), env={"BKSI_POSTGRES_DSN": dsn})
+    assert imported.returncode == 0, imported.stderr
+    return dsn.rpartition("/")[2]
+
+
+@pytest.fixture
+def database(clone_database: Callable[[str], str], migrated_template: str, postgres_dsn: str) -> Iterator[str]:
+    """DSN of a migrated database of this test's own, without rows."""
+    yield from _own(clone_database(migrated_template), postgres_dsn)
+
+
+@pytest.fixture
+def catalogue_database(
+    clone_database: Callable[[str], str], catalogue_template: str, postgres_dsn: str
+) -> Iterator[str]:
+    """DSN of a migrated database of this test's own with the sample catalogue (``devstack/sample``) in it."""
+    yield from _own(clone_database(catalogue_template), postgres_dsn)
+
+
+def _own(dsn: str, postgres_dsn: str) -> Iterator[str]:
+    yield dsn
+    _run(_execute(postgres_dsn, f'DROP DATABASE "{dsn.rpartition("/")[2]}" WITH (FORCE)'))
+
+
+def _with_database(dsn: str, name: str) -> str:
+    return f"{dsn.rpartition('/')[0]}/{name}"
+
+
+def _run(coroutine: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(coroutine)
+
+
+async def _execute(dsn: str, sql: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
