@@ -1,0 +1,291 @@
+"""The one door to the queue: submit a batch, poll its report, wait for it.
+
+Submitting is one atomic Redis script: the ledger entry with the payload, the pending set, the Celery message and the
+limit on all that is unfinished. When it has answered, the request survives the death of every worker and of this process.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal, TypeVar
+
+from celery import Celery
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+
+from api_shim.waiters import Waiters
+from contract.batch import ServiceInstanceBatch
+from contract.codes import Code, Language, Refused
+from contract.envelope import Report, Statistics, Status, Warning_
+from contract.message import QUEUE_NAME, TASK_NAME, Caller, Payload, build_message, make_celery, new_request_id, summary
+from contract.result_store import Entry, QueueFull, ResultStore, connect
+from contract.settings import Settings
+
+T = TypeVar("T")
+_MIN_RETRY_AFTER_S, _MAX_RETRY_AFTER_S = 1.0, 300.0
+_DRAIN_WINDOW_S = 1.0
+
+
+class BrokerUnavailable(Refused):
+    """Redis, or the broker, does not answer; nothing is known to have been accepted."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.BROKER_UNAVAILABLE)
+
+
+class Busy(Refused):
+    """The queue is full. `retry_after` is in seconds, from the backlog and the measured drain rate."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(Code.QUEUE_FULL)
+        self.retry_after = retry_after
+
+
+class TooLate(Refused):
+    """A worker has started the request, or it has ended: it cannot be cancelled any more."""
+
+    _TEXTS: Final = ("work has begun or has ended: too late to cancel", "任务已开始或已结束，无法取消")
+
+    def __init__(self) -> None:
+        # The same number as a cancelled request's, because that is what the caller asked about.
+        super().__init__(Code.CANCELLED)
+
+    def message(self, language: Language = "en") -> str:
+        """The text to show."""
+        return self._TEXTS[0 if language == "en" else 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """`replayed`: an earlier request under the same idempotency key answers for this one."""
+
+    request_id: str
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Unfinished requests, and in how many seconds they are probably done."""
+
+    pending: int
+    retry_after: float
+
+
+class Submitter:
+    """Enqueue and ask. Use as an async context manager; safe to share in one event loop.
+
+    Every method raises `BrokerUnavailable` when Redis does not answer within ``redis_timeout_s``.
+    """
+
+    def __init__(self, store: ResultStore, settings: Settings, celery: Celery | None = None) -> None:
+        self.store = store
+        self.waiters = Waiters(store)
+        self._settings = settings
+        self._celery = celery or make_celery(settings)
+        self._own_queue = settings.broker == settings.redis_url
+        self._drain = DrainRate()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator["Submitter"]:
+        """A submitter with its own connections, closed at the end."""
+        client = connect(settings)
+        try:
+            async with cls(ResultStore(client, settings), settings) as submitter:
+                yield submitter
+        finally:
+            await client.aclose()
+
+    async def __aenter__(self) -> "Submitter":
+        """Start listening for finished requests."""
+        await self.waiters.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Stop listening."""
+        await self.waiters.__aexit__(*exc_info)
+
+    async def submit(
+        self,
+        batch: ServiceInstanceBatch,
+        caller: Caller,
+        *,
+        warnings: tuple[Warning_, ...] = (),
+        idempotency_key: str | None = None,
+        kind: Literal["create", "validate"] = "create",
+        headers: dict[str, str] | None = None,
+    ) -> Submitted:
+        """Enqueue one Celery task for `batch`; its ``task_id`` is the request_id that is returned.
+
+        Args:
+            batch: What to create, already within all limits.
+            caller: Who asks; only this application may poll the request.
+            warnings: What the reader of the body ignored; shown again in the report.
+            idempotency_key: A repeat with the same key and the same batch gives the first one's request_id.
+            kind: ``validate`` runs the same rules and writes nothing.
+            headers: Extra Celery headers (``traceparent``).
+
+        Raises:
+            Busy: `max_pending` requests are unfinished.
+            IdempotencyConflict: the key belongs to another batch.
+            BrokerUnavailable: Redis or the broker does not answer.
+        """
+        request_id = new_request_id()
+        line = summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances))
+        entry = Entry(
+            payload=Payload(
+                request_id=request_id,
+                batch=batch.model_dump(mode="json", exclude_unset=True),
+                caller=caller,
+                warnings=warnings,
+                kind=kind,
+            ),
+            digest=batch.digest(),
+            bk_biz_id=batch.bk_biz_id,
+            bk_module_id=batch.bk_module_id,
+            count=len(batch.instances),
+            summary=line,
+        )
+        message = build_message(self._celery, request_id, line, headers) if self._own_queue else None
+        try:
+            holder = await _reaching_redis(self.store.reserve(entry, message, idempotency_key))
+        except QueueFull as full:
+            raise Busy(self._drain.seconds_for(full.pending)) from None
+        if holder == request_id and message is None:
+            await self._publish(request_id, line, headers)
+        return Submitted(holder, replayed=holder != request_id)
+
+    async def poll(self, request_id: str, bk_app_code: str) -> Report | None:
+        """How the request stands; None when there is none of this application under that id."""
+        report = await _reaching_redis(self.store.load(request_id))
+        return report if report is not None and report.bk_app_code == bk_app_code else None
+
+    async def wait(self, request_id: str, bk_app_code: str, timeout: float) -> Report | None:  # noqa: ASYNC109
+        """Like `poll`, but waits up to `timeout` seconds for the end; woken by it, never looping on Redis."""
+        report = await self.poll(request_id, bk_app_code)
+        if report is None or report.status.is_final or timeout <= 0:
+            return report
+        ended = await _reaching_redis(self.waiters.wait(request_id, timeout))
+        return ended or await self.poll(request_id, bk_app_code)
+
+    async def cancel(self, request_id: str, bk_app_code: str) -> Report | None:
+        """End a request that no worker has started; None when unknown.
+
+        Raises:
+            TooLate: it has been started, or has ended.
+        """
+        report = await self.poll(request_id, bk_app_code)
+        if report is None:
+            return None
+        if report.status.is_final:
+            if report.status is Status.TERMINATED:
+                return report
+            raise TooLate
+        total = report.statistics.total_count
+        ended = report.model_copy(
+            update={
+                "status": Status.TERMINATED,
+                "code": Code.CANCELLED,
+                "finished_at": datetime.now(tz=UTC),
+                "statistics": Statistics(total_count=total, failed_count=total),
+            }
+        )
+        answer = await _reaching_redis(self.store.cancel(ended))
+        if answer == 0:
+            raise TooLate
+        return ended if answer == 1 else None
+
+    async def backlog(self) -> Backlog:
+        """What is unfinished, and how long a poller should wait before it asks again."""
+        pending, finished = await _reaching_redis(self._counts())
+        self._drain.observe(finished)
+        return Backlog(pending, self._drain.seconds_for(pending))
+
+    async def ready(self) -> dict[str, bool]:
+        """What must hold before a submit can end: Redis answers, the broker answers, a worker has been seen lately."""
+        redis = await _holds(self.store.client.ping())
+        broker = redis if self._own_queue else await _holds(asyncio.to_thread(self._reach_broker))
+        worker = redis and await _holds(self._worker_lives())
+        return {"redis": redis, "broker": broker, "worker": worker}
+
+    async def _counts(self) -> tuple[int, int]:
+        async with self.store.client.pipeline(transaction=False) as pipe:
+            pipe.zcard(self.store.keys.pending)
+            pipe.get(self.store.keys.finished_count)
+            pending, finished = await pipe.execute()
+        return int(pending), int(finished or 0)
+
+    async def _worker_lives(self) -> bool:
+        oldest = await self.store.now_ms() - self._settings.owner_ttl_ms
+        return bool(await self.store.client.zcount(self.store.keys.workers, oldest, "+inf"))
+
+    async def _publish(self, request_id: str, line: str, headers: dict[str, str] | None) -> None:
+        def send() -> None:
+            self._celery.send_task(
+                TASK_NAME,
+                kwargs={"request_id": request_id},
+                task_id=request_id,
+                queue=QUEUE_NAME,
+                argsrepr=line,
+                kwargsrepr="",
+                headers=headers,
+                ignore_result=True,
+            )
+
+        try:
+            await asyncio.to_thread(send)
+        except (KombuError, OSError):
+            # The ledger has the request: a reaper publishes it once the broker is back. Accepted means kept.
+            return
+
+    def _reach_broker(self) -> bool:
+        with self._celery.connection_for_write(connect_timeout=self._settings.redis_timeout_s) as connection:
+            connection.ensure_connection(max_retries=1, timeout=self._settings.redis_timeout_s)
+        return True
+
+
+class DrainRate:
+    """Finished requests per second, smoothed, from a counter that is looked at now and then."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: tuple[float, int] | None = None
+        self._per_second: float | None = None
+
+    def observe(self, finished: int) -> None:
+        """Take a reading of the counter."""
+        now = self._clock()
+        if self._seen is None or finished < self._seen[1]:
+            self._seen = (now, finished)
+            return
+        elapsed = now - self._seen[0]
+        if elapsed < _DRAIN_WINDOW_S:
+            return
+        rate = (finished - self._seen[1]) / elapsed
+        self._per_second = rate if self._per_second is None else 0.5 * self._per_second + 0.5 * rate
+        self._seen = (now, finished)
+
+    def seconds_for(self, pending: int) -> float:
+        """How long `pending` requests take at the measured rate, within 1 and 300 seconds; 1 before any measurement."""
+        if pending == 0 or self._per_second is None:
+            return _MIN_RETRY_AFTER_S
+        if self._per_second == 0:
+            return _MAX_RETRY_AFTER_S
+        return min(max(pending / self._per_second, _MIN_RETRY_AFTER_S), _MAX_RETRY_AFTER_S)
+
+
+async def _reaching_redis(call: Awaitable[T]) -> T:
+    try:
+        return await call
+    except (RedisError, OSError):
+        raise BrokerUnavailable from None
+
+
+async def _holds(call: Awaitable[object]) -> bool:
+    try:
+        return bool(await call)
+    except (RedisError, OSError, KombuError):
+        return False

@@ -1,0 +1,97 @@
+"""Long polls that cost Redis nothing: one subscription a process, woken by the finished request's id.
+
+Pub/sub may lose a message (a reconnect, a full buffer), so a shared MGET over everything that is waited for repairs
+that once a second. A thousand waiters are one connection and one MGET a second.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+
+import redis.asyncio as aioredis
+import structlog
+from redis.exceptions import RedisError
+
+from contract.envelope import Report
+from contract.result_store import ResultStore
+
+_log = structlog.get_logger(__name__)
+_REPAIR_S = 1.0
+_RECONNECT_S = 0.5
+
+
+class Waiters:
+    """Everybody in this process who waits for a request to end."""
+
+    def __init__(self, store: ResultStore) -> None:
+        self._store = store
+        self._futures: dict[str, set[asyncio.Future[Report]]] = defaultdict(set)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def count(self) -> int:
+        """How many waits are open."""
+        return sum(len(futures) for futures in self._futures.values())
+
+    async def __aenter__(self) -> "Waiters":
+        """Subscribe and start repairing."""
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._repair())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop; open waits run into their time-out."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def wait(self, request_id: str, timeout: float) -> Report | None:  # noqa: ASYNC109 - the caller's own budget
+        """The stored report as soon as it exists, or None after `timeout` seconds.
+
+        The first look comes after the registration, so a report saved in between is not missed.
+        """
+        future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+        self._futures[request_id].add(future)
+        try:
+            report = await self._store.load(request_id)
+            if report is None or report.status.is_final:
+                return report
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    return await future
+            return None
+        finally:
+            futures = self._futures[request_id]
+            futures.discard(future)
+            if not futures:
+                del self._futures[request_id]
+
+    async def _wake(self, request_ids: list[str]) -> None:
+        for request_id, report in (await self._store.load_finished(request_ids)).items():
+            for future in self._futures.get(request_id, ()):
+                if not future.done():
+                    future.set_result(report)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._store.client.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(self._store.keys.done_channel)
+                    while True:
+                        await self._next(subscription)
+            except (RedisError, OSError) as error:
+                _log.warning("subscription lost", error=type(error).__name__)
+                await asyncio.sleep(_RECONNECT_S)
+
+    async def _next(self, subscription: "aioredis.client.PubSub") -> None:
+        message = await subscription.get_message(timeout=_REPAIR_S)
+        if message is None:
+            return
+        request_id = message["data"].decode()
+        if request_id in self._futures:
+            await self._wake([request_id])
+
+    async def _repair(self) -> None:
+        while True:
+            await asyncio.sleep(_REPAIR_S)
+            with contextlib.suppress(RedisError, OSError):
+                await self._wake(list(self._futures))

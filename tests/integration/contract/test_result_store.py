@@ -1,0 +1,249 @@
+"""The ledger's scripts against a real server: each is atomic, and repeating it changes nothing."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import redis as redis_sync
+
+from contract.codes import Code
+from contract.envelope import Report, Status
+from contract.message import QUEUE_NAME, Caller, Payload
+from contract.result_store import Entry, IdempotencyConflict, Lease, QueueFull, ResultStore, connect
+from contract.settings import Settings
+
+
+def an_entry(app: str = "esb_test", digest: str = "d" * 64) -> Entry:
+    payload = Payload(request_id=uuid.uuid4().hex, batch={"bk_biz_id": 1}, caller=Caller(bk_app_code=app))
+    return Entry(payload, digest, bk_biz_id=1, bk_module_id=60, count=1, summary="biz=1 module=60 instances=1")
+
+
+def a_report(request_id: str, status: Status = Status.SUCCESS) -> Report:
+    return Report(
+        request_id=request_id,
+        bk_app_code="esb_test",
+        bk_biz_id=1,
+        bk_module_id=60,
+        status=status,
+        data=[53],
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+@asynccontextmanager
+async def open_store(url: str, **settings: Any) -> AsyncIterator[ResultStore]:
+    configured = Settings(redis_url=url, **settings)
+    client = connect(configured)
+    await client.flushdb()
+    yield ResultStore(client, configured)
+    await client.aclose()
+
+
+Scenario = Callable[[ResultStore], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def in_store(redis_url: str) -> Callable[..., None]:
+    def run(scenario: Scenario, **settings: Any) -> None:
+        async def main() -> None:
+            async with open_store(redis_url, **settings) as store:
+                await scenario(store)
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_reserve_writes_entry_pending_set_and_message_together(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        entry = an_entry()
+        assert await store.reserve(entry, b"message") == entry.payload.request_id
+
+        assert await store.client.lrange(QUEUE_NAME, 0, -1) == [b"message"]
+        assert await store.client.zscore(store.keys.pending, entry.payload.request_id) is not None
+        report = await store.load(entry.payload.request_id)
+        assert report is not None
+        assert (report.status, report.statistics.pending_count, report.bk_app_code) == (Status.PENDING, 1, "esb_test")
+
+    in_store(scenario)
+
+
+def test_reserve_repeated_after_a_lost_answer_pushes_once(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        entry = an_entry()
+        for _ in range(3):
+            assert await store.reserve(entry, b"message", "key") == entry.payload.request_id
+
+        assert await store.client.llen(QUEUE_NAME) == 1
+
+    in_store(scenario)
+
+
+def test_reserve_under_a_used_key_gives_the_first_request(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        entries = [an_entry() for _ in range(20)]
+        holders = await asyncio.gather(*(store.reserve(entry, b"message", "key") for entry in entries))
+
+        assert len(set(holders)) == 1
+        assert await store.client.llen(QUEUE_NAME) == 1
+        assert await store.reserve(an_entry(app="other"), b"message", "key") != holders[0]
+
+    in_store(scenario)
+
+
+def test_reserve_under_a_used_key_with_another_body_is_a_conflict(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        await store.reserve(an_entry(), b"message", "key")
+        with pytest.raises(IdempotencyConflict):
+            await store.reserve(an_entry(digest="e" * 64), b"message", "key")
+
+    in_store(scenario)
+
+
+def test_reserve_beyond_the_limit_leaves_nothing(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        await store.reserve(an_entry(), b"message")
+        refused = an_entry()
+        with pytest.raises(QueueFull):
+            await store.reserve(refused, b"message")
+
+        assert await store.load(refused.payload.request_id) is None
+        assert await store.client.llen(QUEUE_NAME) == 1
+
+    in_store(scenario, max_pending=1)
+
+
+async def leased(store: ResultStore, token: str = "one") -> tuple[Entry, Lease]:
+    entry = an_entry()
+    await store.reserve(entry, b"message")
+    return entry, await store.lease(entry.payload.request_id, token)
+
+
+def test_lease_goes_to_one_owner_at_a_time(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        entry, first = await leased(store)
+        again = await store.lease(entry.payload.request_id, "one")
+        second = await store.lease(entry.payload.request_id, "two")
+
+        assert (first.state, first.attempts) == ("leased", 1)
+        assert (again.state, again.attempts) == ("leased", 1)
+        assert second.state == "held"
+        assert Payload.model_validate_json(first.payload) == entry.payload
+
+    in_store(scenario)
+
+
+def test_lease_that_ran_out_goes_to_the_next_and_is_not_extended(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        entry, first = await leased(store)
+        await store.client.hset(store.keys.request(entry.payload.request_id), "lease", "1")
+        second = await store.lease(entry.payload.request_id, "two")
+
+        assert (second.state, second.attempts) == ("leased", 2)
+        assert await store.extend("worker", [first]) == 0
+        assert await store.extend("worker", [second]) == 1
+        assert not await store.hand_back(first, b"message", count_attempt=True)
+
+    in_store(scenario)
+
+
+def test_lease_beyond_the_attempts_is_exhausted(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        entry, _ = await leased(store)
+        await store.client.hset(store.keys.request(entry.payload.request_id), "lease", "1")
+
+        assert (await store.lease(entry.payload.request_id, "two")).state == "exhausted"
+
+    in_store(scenario, max_attempts=1)
+
+
+def test_save_ends_the_entry_and_keeps_the_report(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        entry, _ = await leased(store)
+        request_id = entry.payload.request_id
+        report = a_report(request_id)
+
+        assert await store.save(report)
+        assert not await store.save(report)
+        assert await store.load(request_id) == report
+        assert await store.client.exists(store.keys.request(request_id)) == 0
+        assert await store.client.zcard(store.keys.pending) == 0
+        assert (await store.lease(request_id, "two")).state == "done"
+        assert await store.client.get(store.keys.finished_count) == b"1"
+
+    in_store(scenario)
+
+
+def test_stored_report_shows_the_six_keys_to_a_bare_redis_client(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        report = a_report("f" * 32)
+        await store.save(report)
+
+        stored = json.loads(await store.client.get(store.keys.result("f" * 32)))
+        assert list(stored)[:6] == ["result", "code", "message", "permission", "request_id", "data"]
+        assert (stored["result"], stored["code"], stored["data"]) == (True, 0, [53])
+
+    in_store(scenario)
+
+
+def test_hand_back_queues_the_request_again_without_counting(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        entry, lease = await leased(store)
+
+        assert await store.hand_back(lease, b"again", count_attempt=False)
+        assert await store.client.lrange(QUEUE_NAME, 0, 0) == [b"again"]
+        assert (await store.lease(entry.payload.request_id, "two")).attempts == 1
+
+    in_store(scenario)
+
+
+def test_resend_by_many_reapers_pushes_once(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        entry = an_entry()
+        await store.reserve(entry, b"message")
+        await store.client.delete(QUEUE_NAME)
+        [pending] = await store.pending_before(await store.now_ms() + 1)
+        await store.client.zadd(store.keys.pending, {pending.request_id: pending.pushed_ms - 1000})
+        [pending] = await store.pending_before(await store.now_ms() + 1)
+
+        pushed = await asyncio.gather(*(store.resend(pending, b"again") for _ in range(5)))
+
+        assert sorted(pushed) == [False, False, False, False, True]
+        assert await store.client.llen(QUEUE_NAME) == 1
+
+    in_store(scenario)
+
+
+def test_cancel_before_any_start_ends_it_and_after_is_too_late(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        waiting = an_entry()
+        await store.reserve(waiting, b"message")
+        report = a_report(waiting.payload.request_id, Status.TERMINATED)
+        started, _ = await leased(store)
+
+        assert await store.cancel(report) == 1
+        assert await store.load(waiting.payload.request_id) == report
+        assert (await store.lease(waiting.payload.request_id, "one")).state == "cancelled"
+        assert await store.cancel(a_report(started.payload.request_id, Status.TERMINATED)) == 0
+        assert await store.cancel(a_report("e" * 32, Status.TERMINATED)) == -1
+
+    in_store(scenario)
+
+
+def test_another_application_cannot_cancel(in_store: Callable[..., None]) -> None:
+    async def scenario(store: ResultStore) -> None:
+        entry = an_entry(app="other")
+        await store.reserve(entry, b"message")
+
+        assert await store.cancel(a_report(entry.payload.request_id, Status.TERMINATED)) == -1
+        report = await store.load(entry.payload.request_id)
+        assert report is not None
+        assert report.status is Status.PENDING
+        assert report.code == Code.STILL_RUNNING
+
+    in_store(scenario)

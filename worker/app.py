@@ -1,0 +1,72 @@
+"""The Celery app of the worker, and what each of its processes starts and stops.
+
+Start it with ``bksi worker``, or with plain Celery:
+``celery -A worker.app worker -P threads -c 16 --without-gossip --without-mingle -E``.
+"""
+
+import logging
+from typing import Any
+
+from celery import Celery, signals
+
+from contract.logs import configure_logging
+from contract.message import make_celery
+from contract.settings import Settings, load_settings
+from worker.runtime import Runtime
+from worker.tasks import register
+
+
+def make_worker_app(settings: Settings) -> Celery:
+    """The contract's app with the worker's settings; each setting says why it is not Celery's default."""
+    app = make_celery(settings)
+    app.conf.update(
+        # A message is acknowledged after its envelope is stored; until then another worker can have it.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        # The task itself records every failure; rejecting instead would run a poison request in a hot loop.
+        task_acks_on_failure=True,
+        task_acks_on_timeout=True,
+        worker_prefetch_multiplier=1,
+        worker_pool="threads",
+        worker_concurrency=settings.worker_threads,
+        # A finished transaction's message can be acknowledged after a reconnect: do not kill it and run it again.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_send_task_events=True,
+        # A soft limit's signal would poison the loop that all tasks share; deadlines are asyncio's and PostgreSQL's.
+        task_soft_time_limit=None,
+        task_time_limit=None,
+        task_track_started=False,
+    )
+    return app
+
+
+settings = load_settings()
+app = make_worker_app(settings)
+runtime = Runtime(settings, app)
+register(app, runtime)
+
+
+@signals.setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    configure_logging(settings)
+    # Celery logs the whole body of a message whose task it does not know. A body may hold anything.
+    logging.getLogger("celery.worker.consumer.consumer").addFilter(_without_bodies)
+
+
+def _without_bodies(record: logging.LogRecord) -> bool:
+    if record.args and "The full contents of the message body was" in str(record.msg):
+        record.msg, record.args = "message refused: unknown task or unreadable body", ()
+        record.exc_info = None
+    return True
+
+
+@signals.worker_init.connect
+def _start(**_: Any) -> None:
+    runtime.start()
+
+
+@signals.worker_shutdown.connect
+def _stop(**_: Any) -> None:
+    runtime.stop()
