@@ -1,74 +1,160 @@
-"""CMDB's error numbers, their texts in English and Chinese, and `Refused`, the one way to say no.
+"""CMDB's error numbers with their texts in English and Chinese, and `Refused`, the one way to say no.
 
-Numbers and the order of arguments are CMDB's; 119000x are ours (`1190001` … `1190014`). Texts are one level
-deep: an argument is a field path (``instances[3].processes[0].process_info.timeout``) or a plain value that is safe
-to show, never what the caller sent.
+Numbers and the order of arguments are CMDB's; ``11900xx`` are ours. Texts are in our own words and one level deep: an
+argument is a field path (``instances[3].processes[0].process_info.timeout``) or a plain value that is safe to show,
+never what the caller sent.
 """
 
-from enum import IntEnum
-from typing import Final, Literal
+from collections.abc import Iterable
+from enum import IntEnum, StrEnum
+from string import Formatter
+from typing import Any, Final, Literal, Self
 
 Language = Literal["en", "zh"]
 
 
 class Code(IntEnum):
-    """Every code an envelope may carry."""
+    """Every code an envelope may carry: number, English text, Chinese text. ``{0}`` ``{1}`` are CMDB's arguments."""
 
-    SUCCESS = 0
-    STILL_RUNNING = 1190001
-    REQUEST_NOT_FOUND = 1190002
-    RESULT_EXPIRED = 1190003
-    IDEMPOTENCY_CONFLICT = 1190004
-    QUEUE_FULL = 1190006
-    BROKER_UNAVAILABLE = 1190007
-    CANCELLED = 1190008
-    DEADLINE_EXCEEDED = 1190009
-    DEAD_LETTER = 1190010
-    PARTLY_FAILED = 1190011
-    BODY_TOO_LARGE = 1190013
-    UNSUPPORTED_MEDIA_TYPE = 1190014
-    BODY_NOT_JSON = 1199000
-    BODY_UNREADABLE = 1199004
-    BODY_EMPTY = 1199005
-    PARAM_INVALID = 1199006
-    PARAM_NOT_TEXT = 1199007
-    PARAM_NOT_SPECIFIED = 1199008
-    PARAM_NOT_INT = 1199009
-    PARAM_REQUIRED = 1199010
-    VALUE_INVALID = 1199011
-    DUPLICATE = 1199014
-    PARAM_NOT_BOOL = 1199025
-    IDENTITY_MISSING = 1199027
-    TOO_MANY = 1199035
-    NO_PERMISSION_TEXT = 1199047
-    RATE_LIMITED = 1199997
-    UNKNOWN = 1199998
-    INTERNAL = 1199999
-    GATEWAY_AUTH_FAILED = 1100004
-    MODULE_NOT_FOUND = 1101034
-    BIND_PORT_MISSING = 1107014
-    BIND_PROTOCOL_MISSING = 1107015
-    CREATE_PROCESS_FAILED = 1108008
-    AUDIT_FAILED = 1109001
-    HOST_NOT_IN_MODULE = 1110056
-    MODULE_NOT_IN_BIZ = 1113004
-    INSTANCE_EXISTS = 1113016
-    TEMPLATE_NAME_DUPLICATE = 1113019
-    TEMPLATE_FUNC_DUPLICATE = 1113020
-    APP_UNAUTHENTICATED = 1306401
-    APP_AUTH_HEADER_INVALID = 1306406
-    NO_PERMISSION = 9900403
+    english: str
+    chinese: str
+
+    def __new__(cls, number: int, english: str = "", chinese: str = "") -> Self:
+        """Keep the number as the value; the texts ride along."""
+        member = int.__new__(cls, number)
+        member._value_ = number
+        member.english = english
+        member.chinese = chinese
+        return member
+
+    SUCCESS = 0, "success", "success"
+
+    # Ours: what an asynchronous interface has to say and CMDB never had to.
+    STILL_RUNNING = 1190001, "Accepted, still running; poll this request_id", "已受理，仍在执行，请用此 request_id 轮询"
+    REQUEST_NOT_FOUND = 1190002, "No such request", "请求不存在"
+    RESULT_EXPIRED = 1190003, "The result of this request has expired", "该请求的结果已过期"
+    IDEMPOTENCY_CONFLICT = 1190004, "This idempotency key was used with another body", "该幂等键已用于内容不同的请求"
+    QUEUE_FULL = 1190006, "Too many requests are waiting; try again later", "排队的请求过多，请稍后重试"
+    BROKER_UNAVAILABLE = 1190007, "The queue cannot be reached; try again later", "队列暂不可用，请稍后重试"
+    CANCELLED = 1190008, "The request was cancelled, or can no longer be cancelled", "请求已取消，或已无法取消"
+    DEADLINE_EXCEEDED = 1190009, "The request was not finished before its deadline", "请求未能在截止时间前完成"
+    DEAD_LETTER = 1190010, "The request was started several times and never finished", "请求多次启动均未完成，已放弃"
+    PARTLY_FAILED = 1190011, "Some instances could not be created; see the items", "部分服务实例创建失败，详见各项"
+    BODY_TOO_LARGE = 1190013, "The request is too large", "请求体过大"
+    UNSUPPORTED_MEDIA_TYPE = (
+        1190014,
+        "The body must be plain JSON in UTF-8 (application/json)",
+        "请求体必须是未压缩的 UTF-8 JSON（application/json）",
+    )
+
+    # CMDB, common.
+    BODY_NOT_JSON = 1199000, "The body is not valid JSON", "请求体不是合法的 JSON"
+    BODY_UNREADABLE = 1199004, "The body could not be read", "读取请求体失败"
+    BODY_EMPTY = 1199005, "The body is empty", "请求体为空"
+    PARAM_INVALID = 1199006, "{0} is not valid", "参数 {0} 校验不通过"
+    PARAM_NOT_TEXT = 1199007, "{0} must be text", "参数 {0} 必须是字符串"
+    PARAM_NOT_SPECIFIED = 1199008, "{0} was not given", "未指定参数 {0}"
+    PARAM_NOT_INT = 1199009, "{0} must be an integer", "参数 {0} 必须是整数"
+    PARAM_REQUIRED = 1199010, "{0} must have a value", "参数 {0} 未赋值"
+    VALUE_INVALID = 1199011, "The value of {0} is not allowed", "{0} 的取值不合法"
+    DUPLICATE = 1199014, "Duplicate data: {0}", "数据重复：{0}"
+    SELECT_FAILED = 1199017, "Reading from the database failed", "数据库查询失败"
+    INSERT_FAILED = 1199018, "Writing to the database failed", "数据库写入失败"
+    UPDATE_FAILED = 1199020, "Updating the database failed", "数据库更新失败"
+    PARAM_NOT_BOOL = 1199025, "{0} must be true or false", "参数 {0} 必须是布尔值"
+    IDENTITY_MISSING = 1199027, "The caller's {0} is missing", "缺少调用方身份信息：{0}"
+    TOO_MANY = 1199035, "Too many at once: {0}, at most {1}", "数量超限：{0}，最多 {1}"
+    NO_PERMISSION_TEXT = 1199047, "You lack the permission for this", "没有执行此操作的权限"
+    ID_GENERATION_FAILED = 1199058, "Reserving ids failed", "生成 ID 失败"
+    PAGE_LIMIT_INVALID = 1199059, "The page limit is out of range", "分页参数超出范围"
+    TRANSACTION_START_FAILED = 1199065, "The transaction could not be started", "开启事务失败"
+    TRANSACTION_COMMIT_FAILED = 1199066, "The transaction could not be committed", "提交事务失败"
+    RATE_LIMITED = 1199997, "Too many requests; slow down", "请求过于频繁"
+    UNKNOWN = 1199998, "Unknown error", "未知错误"
+    INTERNAL = 1199999, "Internal error", "服务内部错误"
+
+    # CMDB, by server: apiserver, topology, process, audit, host, core.
+    GATEWAY_AUTH_FAILED = 1100004, "The gateway's token is not valid", "网关来源认证失败"
+    MODULE_NOT_FOUND = 1101034, "No such module", "模块不存在"
+    BIND_PORT_MISSING = 1107014, "A bind row of the process template lacks a port", "进程模板的绑定信息缺少端口"
+    BIND_PROTOCOL_MISSING = 1107015, "A bind row of the process template lacks a protocol", "进程模板的绑定信息缺少协议"
+    CREATE_PROCESS_FAILED = 1108008, "The processes could not be created from the template", "创建进程失败"
+    AUDIT_FAILED = 1109001, "Writing the audit record failed", "写入审计记录失败"
+    HOST_NOT_IN_MODULE = 1110056, "These hosts are not in the module: {0}", "以下主机不在目标模块中：{0}"
+    MODULE_NOT_IN_BIZ = 1113004, "Module {0} does not belong to business {1}", "模块 {0} 不属于业务 {1}"
+    INSTANCE_EXISTS = 1113016, "Host {0} has a service instance in this module already", "主机 {0} 在该模块已有服务实例"
+    TEMPLATE_CHANGED = 1113018, "The module's service template has just changed", "模块的服务模板与实例不一致"
+    TEMPLATE_NAME_DUPLICATE = 1113019, "Process alias {0} is already in the template", "模板中已有进程别名 {0}"
+    TEMPLATE_FUNC_DUPLICATE = (
+        1113020,
+        "Process name {0} with start parameters {1} is already in the template",
+        "模板中已有进程名 {0}、启动参数 {1} 的进程",
+    )
+
+    # ESB.
+    APP_UNAUTHENTICATED = 1306401, "The application or user could not be authenticated", "应用或用户认证失败"
+    COMPONENT_NOT_FOUND = 1306404, "No such path or method", "接口不存在"
+    APP_AUTH_HEADER_INVALID = 1306406, "X-Bkapi-Authorization is not a JSON object", "X-Bkapi-Authorization 格式错误"
+    NO_PERMISSION = 9900403, "You lack the permission for this", "没有执行此操作的权限"
 
 
-# (English, Chinese); {0} {1} are the arguments in CMDB's order.
-TEXTS: Final[dict[Code, tuple[str, str]]] = {
-    Code.SUCCESS: ("success", "success"),
-}
+class Reason(StrEnum):
+    """Why something was accepted but not taken as sent: a word for programs, with a text in English and Chinese."""
+
+    english: str
+    chinese: str
+
+    def __new__(cls, word: str, english: str = "", chinese: str = "") -> Self:
+        """Keep the word as the value; the texts ride along."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.english = english
+        member.chinese = chinese
+        return member
+
+    UNKNOWN_FIELD = "unknown_field", "not a field of this interface; ignored", "不是本接口的字段，已忽略"
+    SERVER_OWNED = "server_owned", "set by the server; ignored", "由服务端设置，已忽略"
+    REPLACED = "replaced", "replaced by bind_info in CMDB; ignored", "在 CMDB 中已由 bind_info 取代，已忽略"
+    NESTED_WINS = "nested_wins", "also inside process_info, which was taken", "process_info 中也有此字段，以其为准"
+    MORE = "more", "further fields were ignored; only the first are listed", "还有其他字段被忽略，仅列出前面的部分"
+    LOCKED = "locked", "locked by the process template, whose value was taken", "已被进程模板锁定，取模板的值"
+    TEMPLATE_UNMATCHED = (
+        "template_unmatched",
+        "not a process template of this module; the process was ignored",
+        "不是该模块的进程模板，该进程已忽略",
+    )
+    TEMPLATE_REPEATED = (
+        "template_repeated",
+        "the same process template comes again later, and that one was taken",
+        "同一进程模板在后面重复出现，以后者为准",
+    )
+    TEMPLATE_UNUSED = "template_unused", "the module has no service template; stored as 0", "模块未绑定服务模板，存为 0"
+    ROW_UNMATCHED = "row_unmatched", "no bind row of the template has this id; ignored", "模板中没有该绑定行，已忽略"
+    ROW_REPEATED = (
+        "row_repeated",
+        "the same template_row_id comes again later, and that row was taken",
+        "同一 template_row_id 在后面重复出现，以后者为准",
+    )
+    DIFFERS = "differs", "the existing row has another value and was left as it is", "已有数据的值不同，保持不变"
 
 
-def text(code: Code, args: tuple[object, ...] = (), language: Language = "en") -> str:
-    """Render the message of `code` in `language`."""
-    return TEXTS[code][0 if language == "en" else 1].format(*args)
+TEXTS: Final[dict[Code, tuple[str, str]]] = {code: (code.english, code.chinese) for code in Code}
+"""(English, Chinese) of every code."""
+
+
+def text(code: Code, args: Iterable[object] = (), language: Language = "en", *, path: str = "") -> str:
+    """Render the message of `code`.
+
+    A missing argument shows as ``?`` and a superfluous one not at all, so that rendering an error never fails. A list
+    is shown as its items. `path` is added in brackets when the text does not name it already.
+    """
+    template = code.english if language == "en" else code.chinese
+    shown = [", ".join(map(str, arg)) if isinstance(arg, list | tuple) else str(arg) for arg in args]
+    needed = sum(1 for _, name, _, _ in Formatter().parse(template) if name is not None)
+    message = template.format(*shown, *["?"] * (needed - len(shown)))
+    if not path or any(path in arg for arg in shown[:needed]):
+        return message
+    return f"{message} ({path})" if language == "en" else f"{message}（{path}）"
 
 
 class Refused(Exception):  # noqa: N818 - an error name says the fact: the request was refused
@@ -76,16 +162,25 @@ class Refused(Exception):  # noqa: N818 - an error name says the fact: the reque
 
     Args:
         code: CMDB's number.
-        args: what the message needs, in CMDB's order. Never a value the caller sent.
+        message_args: what the message needs, in CMDB's order. Never a value the caller sent.
         path: the field, from the body's root (``instances[0].bk_host_id``); empty when no single field is to blame.
     """
 
     def __init__(self, code: Code, *message_args: object, path: str = "") -> None:
-        super().__init__(code, message_args, path)
+        super().__init__(code, *message_args)
         self.code = code
         self.message_args = message_args
         self.path = path
 
+    @classmethod
+    def field(cls, code: Code, path: str) -> Self:
+        """A refusal whose one argument is the field's path."""
+        return cls(code, path, path=path)
+
     def message(self, language: Language = "en") -> str:
         """The text to show."""
-        return text(self.code, self.message_args, language)
+        return text(self.code, self.message_args, language, path=self.path)
+
+    def document(self, language: Language = "en") -> dict[str, Any]:
+        """The refusal as an entry of v1's ``errors``."""
+        return {"path": self.path, "code": int(self.code), "message": self.message(language)}
