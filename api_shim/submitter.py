@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from celery import Celery
 from kombu.exceptions import KombuError
@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from api_shim.waiters import Waiters
 from contract.batch import ServiceInstanceBatch
-from contract.codes import Code, Language, Refused
+from contract.codes import Code, Refused
 from contract.envelope import Report, Statistics, Status, Warning_
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, Payload, build_message, make_celery, new_request_id, summary
 from contract.result_store import Entry, QueueFull, ResultStore, connect
@@ -47,15 +47,8 @@ class Busy(Refused):
 class TooLate(Refused):
     """A worker has started the request, or it has ended: it cannot be cancelled any more."""
 
-    _TEXTS: Final = ("work has begun or has ended: too late to cancel", "任务已开始或已结束，无法取消")
-
     def __init__(self) -> None:
-        # The same number as a cancelled request's, because that is what the caller asked about.
         super().__init__(Code.CANCELLED)
-
-    def message(self, language: Language = "en") -> str:
-        """The text to show."""
-        return self._TEXTS[0 if language == "en" else 1]
 
 
 @dataclass(frozen=True, slots=True)

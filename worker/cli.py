@@ -10,5 +10,7 @@ if find_spec("asyncpg") is None:
 
 app = App(name="worker", help="The worker's commands.")
 
+app.command("worker.serve:worker", name="worker")
+app.command("worker.serve:migrate", name="migrate")
 app.command("worker.catalogue.cli:app", name="catalogue", help="CMDB's modules, hosts and templates.")
 app.command("worker.show:show", name="show")

@@ -1,0 +1,36 @@
+"""`bksi worker` and `bksi migrate`: what runs on a worker's machine."""
+
+import os
+import socket
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from contract.settings import load_settings
+
+
+def worker(*, name: Annotated[str | None, Parameter(help="Node name; the default names host and process.")] = None) -> None:
+    """Run one worker process until SIGTERM; it finishes or hands back what it has. Start one per core."""
+    from worker.app import app  # noqa: PLC0415 - importing it builds the Celery app
+
+    settings = load_settings()
+    app.worker_main(
+        [
+            "worker",
+            f"--hostname={name or f'worker-{os.getpid()}'}@{socket.gethostname()}",
+            "--pool=threads",
+            f"--concurrency={settings.worker_threads}",
+            f"--loglevel={settings.log_level}",
+            # Workers need not know of each other: the ledger does the coordinating.
+            "--without-gossip",
+            "--without-mingle",
+            "--task-events",
+        ]
+    )
+
+
+def migrate() -> None:
+    """Bring the database (BKSI_POSTGRES_DSN) to the newest schema; several at once are harmless."""
+    from worker.store.migrate import upgrade  # noqa: PLC0415
+
+    upgrade(load_settings().postgres_dsn)
