@@ -20,11 +20,16 @@ class PlannedBind:
 
 @dataclass(frozen=True, slots=True)
 class PlannedProcess:
-    """One process. `values` has every scalar property of `contract.batch.PROCESS_PROPERTIES`, by CMDB's name."""
+    """One process. `values` has every scalar property of `contract.batch.PROCESS_PROPERTIES`, by CMDB's name.
+
+    `item` is the index of the request's process item behind it, None when only a template asks for the process. It
+    says where the process came from, not what it is, and does not count when processes are compared.
+    """
 
     process_template_id: int
     values: Mapping[str, Any]
     bind_info: tuple[PlannedBind, ...] = ()
+    item: int | None = field(default=None, compare=False)
 
     @property
     def bk_process_name(self) -> str:
@@ -38,7 +43,8 @@ class PlannedInstance:
     """One service instance; the natural key is (bk_module_id, bk_host_id, instance_key).
 
     `duplicate_of` is the index of an earlier instance of the same request with the same key and content; such an
-    instance brings no rows of its own and gets the same id.
+    instance brings no rows of its own and gets the same id. `is_name_given`: the caller chose the name, so an existing
+    instance with another one differs from what was asked.
     """
 
     index: int
@@ -47,6 +53,7 @@ class PlannedInstance:
     name: str
     processes: tuple[PlannedProcess, ...]
     duplicate_of: int | None = None
+    is_name_given: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,157 @@
+"""A batch and the catalogue in, the rows it asks for or the reason to refuse out (CMDB sections 2 to 4)."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from contract.batch import MAX_NAME_BYTES, InstanceSpec, ServiceInstanceBatch
+from contract.codes import Code, Refused
+from worker.expand.bound import Expansion, bound_processes
+from worker.expand.catalogue import CatalogueSlice, Host, Module
+from worker.expand.naming import generate_name
+from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
+from worker.expand.unbound import unbound_processes
+from worker.expand.where import Warnings, refused_at
+
+
+def expand(catalogue: CatalogueSlice, batch: ServiceInstanceBatch, request_id: str) -> Plan:
+    """Return the rows that `batch` asks for, and the refusal of every instance that cannot be written.
+
+    Checks run in CMDB's order, V4 to V22. What is wrong with one instance goes to `Plan.refused` under its index; in
+    mode "atomic", where one bad instance ends the request, CMDB V8 and V9 are decided for all instances before anything
+    else of any instance, and therefore raised.
+
+    Args:
+        catalogue: the module, its templates, and those requested hosts that are in it.
+        batch: the request.
+        request_id: becomes part of `instance_key` under ``on_existing="clone"``.
+
+    Raises:
+        Refused: nothing of the batch can be written. 1101034 unknown module (V4), 1113004 another business's (V5),
+            1199006 built-in module (V6), template without processes (V7), or "clone" in a module with a template; in
+            mode "atomic" also 1199010 no processes (V8) and 1110056 hosts not in the module (V9).
+    """
+    module = _checked_module(catalogue, batch)
+    refused = _refusals_before_expansion(catalogue, module, batch)
+    expander = _Expander(catalogue, module, batch, request_id)
+    planned = []
+    for index, spec in enumerate(batch.instances):
+        if index in refused:
+            continue
+        try:
+            planned.append(expander.plan(index, spec))
+        except Refused as problem:
+            refused[index] = problem
+    instances = _without_conflicts(planned, refused)
+    return Plan(
+        bk_biz_id=batch.bk_biz_id,
+        bk_module_id=batch.bk_module_id,
+        service_template_id=module.service_template_id,
+        instances=tuple(instances),
+        refused=dict(sorted(refused.items())),
+        warnings=expander.warnings.pairs(),
+    )
+
+
+def _checked_module(catalogue: CatalogueSlice, batch: ServiceInstanceBatch) -> Module:
+    module = catalogue.module
+    if module is None:
+        raise Refused(Code.MODULE_NOT_FOUND, "bk_module_id", path="bk_module_id")
+    if module.bk_biz_id != batch.bk_biz_id:
+        raise Refused(Code.MODULE_NOT_IN_BIZ, batch.bk_module_id, batch.bk_biz_id, path="bk_module_id")
+    if module.default != 0:
+        raise refused_at("bk_module_id", Code.PARAM_INVALID)
+    if module.is_bound and not catalogue.process_templates:
+        raise Refused(Code.PARAM_INVALID, "service_template_id", path="bk_module_id")
+    if module.is_bound and batch.on_existing == "clone":
+        # A service template allows one instance per host: a second one is what `clone` asks for.
+        raise refused_at("on_existing", Code.PARAM_INVALID)
+    return module
+
+
+def _refusals_before_expansion(
+    catalogue: CatalogueSlice, module: Module, batch: ServiceInstanceBatch
+) -> dict[int, Refused]:
+    refused: dict[int, Refused] = {}
+    if not module.is_bound:
+        for index, spec in enumerate(batch.instances):
+            if not spec.processes:
+                refused[index] = refused_at(f"instances[{index}].processes", Code.PARAM_REQUIRED)
+    if batch.mode == "atomic" and refused:
+        raise min(refused.items())[1]
+    strangers = [index for index, spec in enumerate(batch.instances) if spec.bk_host_id not in catalogue.hosts]
+    if batch.mode == "atomic" and strangers:
+        raise _not_in_module(batch, strangers)
+    for index in strangers:
+        refused.setdefault(index, _not_in_module(batch, [index]))
+    return refused
+
+
+def _not_in_module(batch: ServiceInstanceBatch, indexes: Sequence[int]) -> Refused:
+    hosts = dict.fromkeys(batch.instances[index].bk_host_id for index in indexes)
+    path = f"instances[{indexes[0]}].bk_host_id"
+    return Refused(Code.HOST_NOT_IN_MODULE, ",".join(map(str, hosts)), path=path)
+
+
+class _Expander:
+    """Plans one instance after the other, with what all of them share."""
+
+    def __init__(self, catalogue: CatalogueSlice, module: Module, batch: ServiceInstanceBatch, request_id: str) -> None:
+        self.warnings = Warnings()
+        self._catalogue = catalogue
+        self._module = module
+        self._clone_of = request_id if batch.on_existing == "clone" else None
+        self._expansions = [Expansion.of(template) for template in catalogue.process_templates]
+
+    def plan(self, index: int, spec: InstanceSpec) -> PlannedInstance:
+        """Return the rows of one instance whose host is in the module; raises `Refused` (CMDB V10 to V22)."""
+        self._check(index, spec)
+        host = self._catalogue.hosts[spec.bk_host_id]
+        if self._module.is_bound:
+            processes = bound_processes(self._expansions, index, spec, host, self.warnings)
+            name = spec.service_instance_name or self._expansions[0].generate_name(host)
+            instance_key = ""
+        else:
+            processes = unbound_processes(index, spec, self.warnings)
+            name = spec.service_instance_name or _generate_unbound_name(host, processes[0])
+            instance_key = name if self._clone_of is None else f"{self._clone_of}/{index}"
+        return PlannedInstance(
+            index, host.bk_host_id, instance_key, name, processes, is_name_given=bool(spec.service_instance_name)
+        )
+
+    def _check(self, index: int, spec: InstanceSpec) -> None:
+        name = spec.service_instance_name
+        if name and len(name.encode()) > MAX_NAME_BYTES:
+            raise refused_at(f"instances[{index}].service_instance_name", Code.PARAM_INVALID)
+        if not self._module.is_bound:
+            return
+        owner = self._catalogue.service_template_biz_id
+        if owner is None:
+            raise Refused(Code.PARAM_INVALID, "service_template_id", path="bk_module_id")
+        if owner != self._module.bk_biz_id:
+            raise refused_at("bk_biz_id", Code.PARAM_INVALID)
+
+
+def _generate_unbound_name(host: Host, first: PlannedProcess) -> str:
+    return generate_name(host, first.bk_process_name, (row.port for row in first.bind_info))
+
+
+def _without_conflicts(planned: Iterable[PlannedInstance], refused: dict[int, Refused]) -> list[PlannedInstance]:
+    """Mark instances that another one already asks for; refuse all that ask for different things under one key.
+
+    Refusing them all, and not all but one, keeps the order of the request from deciding what is stored.
+    """
+    by_key: dict[tuple[int, str], list[PlannedInstance]] = defaultdict(list)
+    for instance in planned:
+        by_key[instance.bk_host_id, instance.instance_key].append(instance)
+    kept = []
+    for first, *others in by_key.values():
+        if all((other.name, other.processes) == (first.name, first.processes) for other in others):
+            kept.append(first)
+            kept.extend(replace(other, duplicate_of=first.index) for other in others)
+            continue
+        paths = ", ".join(f"instances[{instance.index}]" for instance in (first, *others))
+        for instance in (first, *others):
+            path = f"instances[{instance.index}].bk_host_id"
+            refused[instance.index] = Refused(Code.DUPLICATE, paths, path=path)
+    return sorted(kept, key=lambda instance: instance.index)

@@ -1,0 +1,45 @@
+"""Processes of a module without a service template: what the caller sent, defaults for the rest (CMDB 2.5)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from contract.batch import InstanceSpec, ProcessInfo
+from contract.codes import Code
+from worker.expand.bind_rows import unbound_rows
+from worker.expand.plan import PlannedProcess
+from worker.expand.uniqueness import check_processes_differ
+from worker.expand.values import DEFAULTS, problem
+from worker.expand.where import Warnings, Where, refused_at
+
+NO_TEMPLATE: Final = "the module has no service template; 0 is stored"
+
+
+def unbound_processes(index: int, spec: InstanceSpec, warnings: Warnings) -> tuple[PlannedProcess, ...]:
+    """Return the caller's processes in order, none of them tied to a template.
+
+    Raises:
+        Refused: 1199010 for a missing `process_info`, name or function, 1199011 for a value that cannot be stored,
+            1199014 for processes that do not differ; bind rows as in `unbound_rows`.
+    """
+    processes = []
+    for item, process in enumerate(spec.processes):
+        where = Where(index, item)
+        if process.process_template_id:
+            warnings.add_path(f"instances[{index}].processes[{item}].process_template_id", NO_TEMPLATE)
+        info = process.process_info
+        if info is None:
+            raise refused_at(where.path(), Code.PARAM_REQUIRED)
+        rows = unbound_rows(where, info.bind_info) if info.bind_info else ()
+        processes.append(PlannedProcess(0, _filled(where, info), rows, item))
+    check_processes_differ(index, processes)
+    return tuple(processes)
+
+
+def _filled(where: Where, info: ProcessInfo) -> Mapping[str, Any]:
+    sent = info.model_fields_set
+    values = {name: getattr(info, name) if name in sent else default for name, default in DEFAULTS.items()}
+    for name, value in values.items():
+        code = problem(name, value)
+        if code is not None:
+            raise refused_at(where.path(name), code)
+    return values

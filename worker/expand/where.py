@@ -1,0 +1,59 @@
+"""Where in a request something was found, and the warnings that say so."""
+
+from typing import Final, NamedTuple
+
+from contract.codes import Code, Refused
+
+MAX_WARNINGS: Final = 100
+"""Of one plan; a caller who ignores a hundred reads no more of them."""
+
+
+def refused_at(path: str, code: Code) -> Refused:
+    """Return a refusal whose message names the field's full path."""
+    return Refused(code, path, path=path)
+
+
+class Where(NamedTuple):
+    """One process of one instance: the index of its item in the request, or its template when the request has none."""
+
+    instance: int
+    item: int | None
+    process_template_id: int = 0
+
+    def path(self, field: str = "") -> str:
+        """Return the path of a field of ``process_info``, or of ``process_info`` itself, from the body's root."""
+        process = f"process_template_id={self.process_template_id}" if self.item is None else self.item
+        return f"instances[{self.instance}].processes[{process}].process_info{field and '.'}{field}"
+
+    def in_template(self) -> "Where":
+        """Return the same process as its template's: to blame for what no caller sent."""
+        return self._replace(item=None)
+
+
+class Warnings:
+    """The first (path, reason) pairs in the order they were found, and how many more there were."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[str, str]] = []
+        self._dropped = 0
+
+    def add(self, where: Where, field: str, reason: str) -> None:
+        """Warn about a field of ``process_info``."""
+        if self._has_room():
+            self._kept.append((where.path(field), reason))
+
+    def add_path(self, path: str, reason: str) -> None:
+        """Warn about any other field."""
+        if self._has_room():
+            self._kept.append((path, reason))
+
+    def _has_room(self) -> bool:
+        if len(self._kept) < MAX_WARNINGS:
+            return True
+        self._dropped += 1
+        return False
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Return at most `MAX_WARNINGS` pairs, then one that counts the rest."""
+        rest = (("", f"{self._dropped} more warnings"),) if self._dropped else ()
+        return (*self._kept, *rest)
