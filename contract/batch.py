@@ -22,6 +22,10 @@ MAX_INSTANCES: Final = 100
 """CMDB V3."""
 MAX_ROWS: Final = 20_000
 """Processes and bind rows of one request together: CMDB sets no limit, but parsing a body must stay cheap."""
+MAX_ERRORS: Final = 20
+"""Listed for one request; the rest is not looked for."""
+MAX_WARNINGS: Final = 100
+"""Listed from one source (reading the body, applying the templates), then one that says there were more."""
 MAX_NAME_BYTES: Final = 256
 """Of a ``service_instance_name`` (CMDB V10)."""
 MAX_INT64: Final = 2**63 - 1
@@ -143,14 +147,16 @@ class InstanceSpec(_Frozen):
     processes: tuple[ProcessSpec, ...] = ()
 
 
-class _Head(_Frozen):
+class BatchHead(_Frozen):
+    """What a batch says besides its instances."""
+
     bk_biz_id: Id
     bk_module_id: Id
     on_existing: Literal["reuse", "fail", "clone"] = "reuse"
     mode: Literal["atomic", "partial"] = "atomic"
 
 
-class ServiceInstanceBatch(_Head):
+class ServiceInstanceBatch(BatchHead):
     """What one request asks for: up to 100 service instances in one module.
 
     ``model_validate`` of ``model_dump(mode="json", exclude_unset=True)`` gives an equal batch again.

@@ -4,17 +4,27 @@ Read leniently (unknown keys, properties at two levels, a single bind row), neve
 becomes a warning.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeVar, cast
 
-from pydantic import StringConstraints
+from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 
-from contract.batch import ServiceInstanceBatch
-from contract.codes import Refused
+from contract.batch import (
+    MAX_ERRORS,
+    MAX_INSTANCES,
+    MAX_ROWS,
+    MAX_WARNINGS,
+    BatchHead,
+    BindRow,
+    InstanceSpec,
+    ProcessInfo,
+    ProcessSpec,
+    ServiceInstanceBatch,
+)
+from contract.codes import Code, Reason, Refused
 from contract.envelope import Warning_
-
-MAX_ERRORS: Final = 20
-MAX_WARNINGS: Final = 100
 
 IDENTITY_KEYS: Final = frozenset(
     {"bk_app_code", "bk_app_secret", "bk_username", "bk_token", "app_code", "app_secret", "username", "access_token"}
@@ -24,6 +34,40 @@ IDENTITY_KEYS: Final = frozenset(
 
 IdempotencyKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[\x21-\x7e]{1,255}$")]
 """Printable ASCII without blanks, 1 to 255 characters."""
+
+_SERVER_OWNED: Final = frozenset(
+    {"bk_supplier_account", "bk_biz_id", "bk_process_id", "service_instance_id", "create_time", "last_time"}
+    | {"bk_created_by", "bk_created_at", "bk_updated_by", "bk_updated_at"}
+)
+# CMDB had these on a process until 2020; its documented example still sends the first.
+_REPLACED: Final = frozenset(
+    {"port", "protocol", "bind_ip", "bk_enable_port"}
+    | {"bk_gateway_ip", "bk_gateway_port", "bk_gateway_protocol", "bk_gateway_city"}
+)
+_HEAD: Final = frozenset(BatchHead.model_fields)
+_BODY: Final = _HEAD | {"instances", "client_request_id"} | IDENTITY_KEYS
+_INSTANCE: Final = frozenset(InstanceSpec.model_fields)
+_PROPERTIES: Final = frozenset(ProcessInfo.model_fields)
+_PROCESS: Final = frozenset(ProcessSpec.model_fields) | _PROPERTIES
+_ROW: Final = frozenset(BindRow.model_fields)
+
+_CODES: Final = {
+    "missing": Code.PARAM_REQUIRED,
+    "int_type": Code.PARAM_NOT_INT,
+    "less_than_equal": Code.PARAM_NOT_INT,  # beyond int64; ranges of values are the worker's
+    "greater_than_equal": Code.PARAM_NOT_INT,
+    "bool_type": Code.PARAM_NOT_BOOL,
+    "string_type": Code.PARAM_NOT_TEXT,
+}
+# The number of CMDB's check decides which error comes first (V1, V2, …).
+_WRONG_TYPE: Final = 1
+_NO_INSTANCES: Final = 2
+_TOO_MANY: Final = 3
+_PROCESS_CREATION: Final = 21
+_STRICT: Final = 99
+_CHECK_OF_FIELD: Final = {"bk_module_id": 4, "bk_biz_id": 5, "bk_host_id": 9, "service_instance_name": 10}
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class BatchRefused(Exception):  # noqa: N818 - an error name says the fact
@@ -44,15 +88,222 @@ class ParsedBatch:
 
 
 def parse(body: object, *, strict: bool = False) -> ParsedBatch:
-    """Make a batch of a decoded JSON body. Fields are read as `docs` describe them, leniently in what is accepted.
+    """Make a batch of a decoded JSON body.
 
     * ``null`` equals absent, except for a property of a process and a column of a bind row.
     * Properties are also read from beside ``process_info``; the nested one wins.
     * ``bind_info`` is an array; a single object counts as one row.
     * Keys that are unknown or belong to the server are ignored with a warning, or refused with `strict` (1199006).
+    * Keys are matched exactly; CMDB's own indifference to case is not copied.
 
     Raises:
         BatchRefused: with every error found, in CMDB's order of checks (V1, V2, …), then in the body's order. Codes:
             1199007/1199009/1199025 wrong type, 1199010 missing, 1199035 too many, 1199006 anything else.
     """
-    raise NotImplementedError  # the walk follows in the next commit
+    if not isinstance(body, Mapping):
+        raise BatchRefused((Refused(Code.PARAM_INVALID, "$", path="$"),))
+    return _Reader(strict=strict).read(body)
+
+
+def parse_idempotency_key(key: object, path: str) -> str:
+    """Check an idempotency key that was found at `path` (``Idempotency-Key``, ``client_request_id``).
+
+    Raises:
+        Refused: 1199007 no text, 1199006 not 1 to 255 printable ASCII characters without blanks.
+    """
+    if not isinstance(key, str):
+        raise Refused(Code.PARAM_NOT_TEXT, path, path=path)
+    try:
+        return _KEY.validate_python(key)
+    except ValidationError:
+        raise Refused(Code.PARAM_INVALID, path, path=path) from None
+
+
+_KEY: Final[TypeAdapter[str]] = TypeAdapter(IdempotencyKey)
+
+
+class _EnoughErrors(Exception):  # noqa: N818 - not an error: the end of the walk
+    pass
+
+
+class _Reader:
+    """One walk over one body: shapes here, values by the models, errors and warnings on the side."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self._errors: list[tuple[int, Refused]] = []
+        self._errors_of_check: Counter[int] = Counter()
+        self._warnings: list[Warning_] = []
+        self._rows = 0
+
+    def read(self, body: Mapping[str, Any]) -> ParsedBatch:
+        head = key = None
+        instances: tuple[InstanceSpec, ...] = ()
+        try:
+            given = self._known(body, _BODY, "")
+            head = self._model(BatchHead, _without_nulls(given, _HEAD), "")
+            key = self._key(given.get("client_request_id"))
+            instances = tuple(self._instances(given.get("instances")))
+        except _EnoughErrors:
+            pass
+        if self._errors or head is None:
+            ordered = sorted(self._errors, key=lambda error: error[0])
+            raise BatchRefused(tuple(refused for _, refused in ordered[:MAX_ERRORS]))
+        batch = ServiceInstanceBatch.model_validate({**head.model_dump(exclude_unset=True), "instances": instances})
+        return ParsedBatch(batch, tuple(self._warnings), key)
+
+    # The levels of the body -------------------------------------------------------------------------------------------
+
+    def _key(self, key: object) -> str | None:
+        if key is None:
+            return None
+        try:
+            return parse_idempotency_key(key, "client_request_id")
+        except Refused as refused:
+            self._refuse(_WRONG_TYPE, refused.code, refused.path)
+            return None
+
+    def _instances(self, given: object) -> Iterator[InstanceSpec]:
+        if given is None or given == []:
+            self._refuse(_NO_INSTANCES, Code.PARAM_REQUIRED, "instances")
+            return
+        if isinstance(given, list) and len(given) > MAX_INSTANCES:
+            # Said before any item is looked at: 200,000 bad items must cost nothing.
+            self._note(_TOO_MANY, Refused(Code.TOO_MANY, "create service instances", MAX_INSTANCES, path="instances"))
+            return
+        for path, values in self._objects(given, "instances"):
+            known = _without_nulls(self._known(values, _INSTANCE, path), _INSTANCE)
+            if "processes" in known:
+                known["processes"] = tuple(self._processes(known["processes"], f"{path}.processes"))
+            instance = self._model(InstanceSpec, known, path)
+            if instance is not None:
+                yield instance
+
+    def _processes(self, given: object, path: str) -> Iterator[ProcessSpec]:
+        self._count_rows(given)
+        for at, values in self._objects(given, path):
+            known = self._known(values, _PROCESS, at)
+            spec: dict[str, Any] = {}
+            if known.get("process_template_id") is not None:
+                spec["process_template_id"] = known["process_template_id"]
+            info = self._process_info(known, at)
+            if info is not None:
+                spec["process_info"] = info
+            process = self._model(ProcessSpec, spec, at)
+            if process is not None:
+                yield process
+
+    def _process_info(self, process: Mapping[str, Any], path: str) -> ProcessInfo | None:
+        """Merge what is inside ``process_info`` with the properties beside it; None when there is neither."""
+        inside = process.get("process_info")
+        at = f"{path}.process_info"
+        if inside is not None and not isinstance(inside, dict):
+            self._refuse(_WRONG_TYPE, Code.PARAM_INVALID, at)
+            return None
+        beside = {name: value for name, value in process.items() if name in _PROPERTIES}
+        if inside is None and not beside:
+            return None
+        nested = self._known(inside or {}, _PROPERTIES, at)
+        paths = dict.fromkeys(beside, path)
+        for name in beside.keys() & nested.keys():
+            self._warn(f"{path}.{name}", Reason.NESTED_WINS)
+            del paths[name]
+        merged = {**beside, **nested}
+        if merged.get("bind_info") is not None:
+            rows = f"{paths.get('bind_info', at)}.bind_info"
+            merged["bind_info"] = tuple(self._bind_rows(merged["bind_info"], rows))
+        return self._model(ProcessInfo, merged, at, paths)
+
+    def _bind_rows(self, given: object, path: str) -> Iterator[BindRow]:
+        if isinstance(given, dict):
+            given = [given]
+        self._count_rows(given)
+        for at, values in self._objects(given, path):
+            row = self._model(BindRow, self._known(values, _ROW, at), at)
+            if row is not None:
+                yield row
+
+    # Shapes and values ------------------------------------------------------------------------------------------------
+
+    def _objects(self, given: object, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The objects of an array with their paths; anything else is refused."""
+        if not isinstance(given, list):
+            self._refuse(_WRONG_TYPE, Code.PARAM_INVALID, path)
+            return
+        for index, item in enumerate(given):
+            if isinstance(item, dict):
+                yield f"{path}[{index}]", item
+            else:
+                self._refuse(_WRONG_TYPE, Code.PARAM_INVALID, f"{path}[{index}]")
+
+    def _count_rows(self, given: object) -> None:
+        self._rows += len(given) if isinstance(given, list) else 0
+        if self._rows > MAX_ROWS:
+            self._note(_TOO_MANY, Refused(Code.TOO_MANY, "processes and bind rows", MAX_ROWS, path="instances"))
+            raise _EnoughErrors
+
+    def _known(self, values: Mapping[str, Any], names: frozenset[str], path: str) -> dict[str, Any]:
+        """The fields this level has; every other key is warned about, or refused in strict mode."""
+        known = {key: value for key, value in values.items() if key in names}
+        if len(known) < len(values):
+            for key in values:
+                if key not in names:
+                    self._ignore(_joined(path, _shown(key)), key)
+        return known
+
+    def _ignore(self, path: str, key: str) -> None:
+        if self._strict:
+            self._refuse(_STRICT, Code.PARAM_INVALID, path)
+        elif key in _SERVER_OWNED:
+            self._warn(path, Reason.SERVER_OWNED)
+        else:
+            self._warn(path, Reason.REPLACED if key in _REPLACED else Reason.UNKNOWN_FIELD)
+
+    def _model(self, model: type[M], values: Mapping[str, Any], path: str, paths: Mapping[str, str] = {}) -> M | None:
+        """Validate one object by its model; `paths` says which fields stand elsewhere than under `path`."""
+        try:
+            return model.model_validate(values)
+        except ValidationError as problem:
+            for error in problem.errors(include_url=False, include_context=False, include_input=False):
+                name = cast("str", error["loc"][0])
+                self._refuse_value(error["type"], name, values.get(name), _joined(paths.get(name, path), name))
+            return None
+
+    def _refuse_value(self, kind: str, name: str, value: object, path: str) -> None:
+        code = _CODES.get(kind, Code.PARAM_INVALID)
+        if kind == "literal_error" and not isinstance(value, str):
+            code = Code.PARAM_NOT_TEXT
+        by_type = code not in (Code.PARAM_INVALID, Code.PARAM_REQUIRED)
+        self._refuse(_WRONG_TYPE if by_type else _CHECK_OF_FIELD.get(name, _PROCESS_CREATION), code, path)
+
+    # Errors and warnings ----------------------------------------------------------------------------------------------
+
+    def _refuse(self, check: int, code: Code, path: str) -> None:
+        self._note(check, Refused(code, path, path=path))
+
+    def _note(self, check: int, refused: Refused) -> None:
+        self._errors_of_check[check] += 1
+        if self._errors_of_check[check] <= MAX_ERRORS:
+            self._errors.append((check, refused))
+        if check == _WRONG_TYPE and self._errors_of_check[check] == MAX_ERRORS:
+            # Nothing can come before these.
+            raise _EnoughErrors
+
+    def _warn(self, path: str, reason: Reason) -> None:
+        if len(self._warnings) < MAX_WARNINGS:
+            self._warnings.append(Warning_(path=path, reason=reason))
+        elif len(self._warnings) == MAX_WARNINGS:
+            self._warnings.append(Warning_(path="", reason=Reason.MORE))
+
+
+def _without_nulls(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: values[name] for name in names if values.get(name) is not None}
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _shown(key: str) -> str:
+    """A key as a path may show it: a caller's text, so only when it is short and printable."""
+    return key if len(key) <= 64 and key.isprintable() else "?"
