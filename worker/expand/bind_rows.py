@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from contract.batch import MAX_INT64, BindRow
-from contract.codes import Code, Refused
+from contract.codes import Code, Reason, Refused
 from worker.expand.addresses import PROTOCOL_FAMILY, canonical_ip, resolve_template_ip
 from worker.expand.catalogue import BindTemplate, Host
 from worker.expand.plan import PlannedBind
 from worker.expand.ports import port_range
-from worker.expand.where import Warnings, Where, refused_at
-
-LOCKED: Final = "locked by the process template; the template's value is stored"
-NO_SUCH_ROW: Final = "no row of the process template has this template_row_id; ignored"
+from worker.expand.where import Warnings, Where
 
 _COLUMNS: Final = ("ip", "port", "protocol", "enable")
 _NONE: Final[frozenset[str]] = frozenset()
@@ -49,7 +46,7 @@ def unbound_rows(where: Where, rows: Sequence[BindRow]) -> tuple[PlannedBind, ..
             last += 1
             row_id = last
         if not 0 < row_id <= MAX_INT64:
-            raise refused_at(where.path(f"bind_info[{position}].template_row_id"), Code.VALUE_INVALID)
+            raise Refused.field(Code.VALUE_INVALID, where.path(f"bind_info[{position}].template_row_id"))
         sent = _Row(row_id, row.ip, row.port, row.protocol, row.enable, position, frozenset(_COLUMNS))
         planned.append(_checked(where, sent))
     return tuple(planned)
@@ -95,7 +92,7 @@ def _merged(where: Where, template: BindTemplate, row: _Row, caller: BindRow, wa
         if not getattr(template, name).locked:
             taken[name] = value
         elif _is_other(name, value, getattr(row, name)):
-            warnings.add(where, f"bind_info[{row.position}].{name}", LOCKED)
+            warnings.add(where, f"bind_info[{row.position}].{name}", Reason.LOCKED)
     return row._replace(**taken, sent=frozenset(taken)) if taken else row
 
 
@@ -121,7 +118,7 @@ def _warn_of_others(
     known = {template.row_id for template in templates}
     for position, row in enumerate(rows):
         if row.template_row_id not in known:
-            warnings.add(where, f"bind_info[{position}]", NO_SUCH_ROW)
+            warnings.add(where, f"bind_info[{position}]", Reason.ROW_UNMATCHED)
 
 
 def _checked(where: Where, row: _Row) -> PlannedBind:
@@ -147,7 +144,7 @@ def _checked(where: Where, row: _Row) -> PlannedBind:
 
 def _refusal(where: Where, row: _Row, column: str, code: Code) -> Refused:
     if column in row.sent:
-        return refused_at(where.path(f"bind_info[{row.position}].{column}"), code)
+        return Refused.field(code, where.path(f"bind_info[{row.position}].{column}"))
     path = where.in_template().path(f"bind_info[template_row_id={row.template_row_id}].{column}")
     missing = code is Code.PARAM_REQUIRED
-    return refused_at(path, Code.PARAM_INVALID if missing else Code.CREATE_PROCESS_FAILED)
+    return Refused.field(Code.PARAM_INVALID if missing else Code.CREATE_PROCESS_FAILED, path)

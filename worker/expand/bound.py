@@ -5,17 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from contract.batch import PROCESS_PROPERTIES, InstanceSpec, ProcessInfo
-from contract.codes import Code
-from worker.expand.bind_rows import LOCKED, bound_rows
+from contract.codes import Code, Reason, Refused
+from worker.expand.bind_rows import bound_rows
 from worker.expand.catalogue import BindTemplate, Host, ProcessTemplate
 from worker.expand.naming import generate_name
 from worker.expand.plan import PlannedProcess
 from worker.expand.uniqueness import check_processes_differ
 from worker.expand.values import problem
-from worker.expand.where import Warnings, Where, refused_at
-
-NO_SUCH_TEMPLATE: Final = "not a process template of this module; the item is ignored"
-REPLACED: Final = "a later item has the same process_template_id; this one is ignored"
+from worker.expand.where import Warnings, Where
 
 _NO_INFO: Final = ProcessInfo()
 
@@ -81,10 +78,10 @@ def _items_by_template(
     for item, process in enumerate(spec.processes):
         template_id = process.process_template_id
         if template_id not in known:
-            warnings.add_path(f"instances[{index}].processes[{item}].process_template_id", NO_SUCH_TEMPLATE)
+            warnings.add_path(f"instances[{index}].processes[{item}].process_template_id", Reason.TEMPLATE_UNMATCHED)
             continue
         if template_id in items:
-            warnings.add_path(f"instances[{index}].processes[{items[template_id]}]", REPLACED)
+            warnings.add_path(f"instances[{index}].processes[{items[template_id]}]", Reason.TEMPLATE_REPEATED)
         items[template_id] = item
     return items
 
@@ -100,13 +97,13 @@ def _merged(where: Where, expansion: Expansion, info: ProcessInfo, warnings: War
             continue
         if name in expansion.locked:
             if wanted or value not in ("", None) or wanted not in ("", None):
-                warnings.add(where, name, LOCKED)
+                warnings.add(where, name, Reason.LOCKED)
             continue
         code = problem(name, wanted)
         if code is not None:
-            raise refused_at(where.path(name), code)
+            raise Refused.field(code, where.path(name))
         overrides[name] = wanted
     for name in expansion.unfit:
         if name not in overrides:
-            raise refused_at(where.in_template().path(name), Code.CREATE_PROCESS_FAILED)
+            raise Refused.field(Code.CREATE_PROCESS_FAILED, where.in_template().path(name))
     return {**expansion.values, **overrides} if overrides else expansion.values

@@ -11,7 +11,7 @@ from worker.expand.catalogue import CatalogueSlice, Host, Module
 from worker.expand.naming import generate_name
 from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
 from worker.expand.unbound import unbound_processes
-from worker.expand.where import Warnings, refused_at
+from worker.expand.where import Warnings
 
 
 def expand(catalogue: CatalogueSlice, batch: ServiceInstanceBatch, request_id: str) -> Plan:
@@ -60,12 +60,12 @@ def _checked_module(catalogue: CatalogueSlice, batch: ServiceInstanceBatch) -> M
     if module.bk_biz_id != batch.bk_biz_id:
         raise Refused(Code.MODULE_NOT_IN_BIZ, batch.bk_module_id, batch.bk_biz_id, path="bk_module_id")
     if module.default != 0:
-        raise refused_at("bk_module_id", Code.PARAM_INVALID)
+        raise Refused.field(Code.PARAM_INVALID, "bk_module_id")
     if module.is_bound and not catalogue.process_templates:
         raise Refused(Code.PARAM_INVALID, "service_template_id", path="bk_module_id")
     if module.is_bound and batch.on_existing == "clone":
         # A service template allows one instance per host: a second one is what `clone` asks for.
-        raise refused_at("on_existing", Code.PARAM_INVALID)
+        raise Refused.field(Code.PARAM_INVALID, "on_existing")
     return module
 
 
@@ -76,7 +76,7 @@ def _refusals_before_expansion(
     if not module.is_bound:
         for index, spec in enumerate(batch.instances):
             if not spec.processes:
-                refused[index] = refused_at(f"instances[{index}].processes", Code.PARAM_REQUIRED)
+                refused[index] = Refused.field(Code.PARAM_REQUIRED, f"instances[{index}].processes")
     if batch.mode == "atomic" and refused:
         raise min(refused.items())[1]
     strangers = [index for index, spec in enumerate(batch.instances) if spec.bk_host_id not in catalogue.hosts]
@@ -90,7 +90,7 @@ def _refusals_before_expansion(
 def _not_in_module(batch: ServiceInstanceBatch, indexes: Sequence[int]) -> Refused:
     hosts = dict.fromkeys(batch.instances[index].bk_host_id for index in indexes)
     path = f"instances[{indexes[0]}].bk_host_id"
-    return Refused(Code.HOST_NOT_IN_MODULE, ",".join(map(str, hosts)), path=path)
+    return Refused(Code.HOST_NOT_IN_MODULE, list(hosts), path=path)
 
 
 class _Expander:
@@ -122,14 +122,14 @@ class _Expander:
     def _check(self, index: int, spec: InstanceSpec) -> None:
         name = spec.service_instance_name
         if name and len(name.encode()) > MAX_NAME_BYTES:
-            raise refused_at(f"instances[{index}].service_instance_name", Code.PARAM_INVALID)
+            raise Refused.field(Code.PARAM_INVALID, f"instances[{index}].service_instance_name")
         if not self._module.is_bound:
             return
         owner = self._catalogue.service_template_biz_id
         if owner is None:
             raise Refused(Code.PARAM_INVALID, "service_template_id", path="bk_module_id")
         if owner != self._module.bk_biz_id:
-            raise refused_at("bk_biz_id", Code.PARAM_INVALID)
+            raise Refused.field(Code.PARAM_INVALID, "bk_biz_id")
 
 
 def _generate_unbound_name(host: Host, first: PlannedProcess) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from contract.codes import Refused
+from contract.codes import Reason, Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +65,5 @@ class Plan:
     service_template_id: int
     instances: tuple[PlannedInstance, ...]
     refused: Mapping[int, Refused] = field(default_factory=dict)
-    warnings: tuple[tuple[str, str], ...] = ()
-    """(field path, reason) pairs; never values."""
+    warnings: tuple[tuple[str, Reason], ...] = ()
+    """(field path, reason) pairs, `Reason.MORE` at "" after too many; never values."""

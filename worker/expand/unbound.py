@@ -1,17 +1,15 @@
 """Processes of a module without a service template: what the caller sent, defaults for the rest (CMDB 2.5)."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from contract.batch import InstanceSpec, ProcessInfo
-from contract.codes import Code
+from contract.codes import Code, Reason, Refused
 from worker.expand.bind_rows import unbound_rows
 from worker.expand.plan import PlannedProcess
 from worker.expand.uniqueness import check_processes_differ
 from worker.expand.values import DEFAULTS, problem
-from worker.expand.where import Warnings, Where, refused_at
-
-NO_TEMPLATE: Final = "the module has no service template; 0 is stored"
+from worker.expand.where import Warnings, Where
 
 
 def unbound_processes(index: int, spec: InstanceSpec, warnings: Warnings) -> tuple[PlannedProcess, ...]:
@@ -25,10 +23,10 @@ def unbound_processes(index: int, spec: InstanceSpec, warnings: Warnings) -> tup
     for item, process in enumerate(spec.processes):
         where = Where(index, item)
         if process.process_template_id:
-            warnings.add_path(f"instances[{index}].processes[{item}].process_template_id", NO_TEMPLATE)
+            warnings.add_path(f"instances[{index}].processes[{item}].process_template_id", Reason.TEMPLATE_UNUSED)
         info = process.process_info
         if info is None:
-            raise refused_at(where.path(), Code.PARAM_REQUIRED)
+            raise Refused.field(Code.PARAM_REQUIRED, where.path())
         rows = unbound_rows(where, info.bind_info) if info.bind_info else ()
         processes.append(PlannedProcess(0, _filled(where, info), rows, item))
     check_processes_differ(index, processes)
@@ -41,5 +39,5 @@ def _filled(where: Where, info: ProcessInfo) -> Mapping[str, Any]:
     for name, value in values.items():
         code = problem(name, value)
         if code is not None:
-            raise refused_at(where.path(name), code)
+            raise Refused.field(code, where.path(name))
     return values

@@ -5,7 +5,7 @@ from typing import Any
 
 from contract.codes import Code, Refused
 from worker.expand.plan import PlannedProcess
-from worker.expand.where import Where, refused_at
+from worker.expand.where import Where
 
 
 def func_key(values: Any) -> tuple[str, str] | None:
@@ -38,5 +38,5 @@ def check_processes_differ(index: int, processes: Sequence[PlannedProcess]) -> N
 def _refusal(index: int, first: PlannedProcess, second: PlannedProcess, field: str) -> Refused:
     paths = [Where(index, process.item, process.process_template_id).path(field) for process in (first, second)]
     if first.item is None and second.item is None:
-        return refused_at(paths[1], Code.CREATE_PROCESS_FAILED)
+        return Refused.field(Code.CREATE_PROCESS_FAILED, paths[1])
     return Refused(Code.DUPLICATE, ", ".join(paths), path=paths[1])

@@ -2,15 +2,10 @@
 
 from typing import Final, NamedTuple
 
-from contract.codes import Code, Refused
+from contract.codes import Reason
 
 MAX_WARNINGS: Final = 100
 """Of one plan; a caller who ignores a hundred reads no more of them."""
-
-
-def refused_at(path: str, code: Code) -> Refused:
-    """Return a refusal whose message names the field's full path."""
-    return Refused(code, path, path=path)
 
 
 class Where(NamedTuple):
@@ -31,18 +26,18 @@ class Where(NamedTuple):
 
 
 class Warnings:
-    """The first (path, reason) pairs in the order they were found, and how many more there were."""
+    """The first (path, reason) pairs in the order they were found; what comes after them is not kept."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[str, str]] = []
-        self._dropped = 0
+        self._kept: list[tuple[str, Reason]] = []
+        self._is_full = False
 
-    def add(self, where: Where, field: str, reason: str) -> None:
+    def add(self, where: Where, field: str, reason: Reason) -> None:
         """Warn about a field of ``process_info``."""
         if self._has_room():
             self._kept.append((where.path(field), reason))
 
-    def add_path(self, path: str, reason: str) -> None:
+    def add_path(self, path: str, reason: Reason) -> None:
         """Warn about any other field."""
         if self._has_room():
             self._kept.append((path, reason))
@@ -50,10 +45,9 @@ class Warnings:
     def _has_room(self) -> bool:
         if len(self._kept) < MAX_WARNINGS:
             return True
-        self._dropped += 1
+        self._is_full = True
         return False
 
-    def pairs(self) -> tuple[tuple[str, str], ...]:
-        """Return at most `MAX_WARNINGS` pairs, then one that counts the rest."""
-        rest = (("", f"{self._dropped} more warnings"),) if self._dropped else ()
-        return (*self._kept, *rest)
+    def pairs(self) -> tuple[tuple[str, Reason], ...]:
+        """Return at most `MAX_WARNINGS` pairs, then `Reason.MORE` at the path "" when there were others."""
+        return (*self._kept, ("", Reason.MORE)) if self._is_full else tuple(self._kept)
