@@ -1,8 +1,8 @@
 """A process that outlives its parent just long enough to end what the parent started.
 
-Run as a file (``python -I -S guard.py``): it needs nothing but the standard library, and starts in milliseconds. It
-reads lines ``+GROUP SIGNAL`` and ``-GROUP`` from its standard input. When the input ends, however the parent
-died, every group still listed gets its signal, and SIGKILL when it has not gone after `GRACE_S` seconds.
+Run as a file (``python -I -S guard.py GRACE_S``): it needs nothing but the standard library, and starts in
+milliseconds. It reads lines ``+GROUP SIGNAL`` and ``-GROUP`` from its standard input. When the input ends, however the
+parent died, every group still listed gets its signal, and SIGKILL when it has not gone after ``GRACE_S`` seconds.
 """
 
 import contextlib
@@ -10,8 +10,6 @@ import os
 import signal
 import sys
 import time
-
-GRACE_S = 5.0
 
 
 def main() -> None:
@@ -28,7 +26,7 @@ def main() -> None:
 
     for group, number in groups.items():
         _signal(group, number)
-    deadline = time.monotonic() + GRACE_S
+    deadline = time.monotonic() + float(sys.argv[1])
     while time.monotonic() < deadline and any(_signal(group, 0) for group in groups):
         time.sleep(0.05)
     for group in groups:

@@ -19,15 +19,21 @@ class ProcessFailed(Exception):  # noqa: N818 - an error name says the fact
 
 
 class Guard:
-    """Ends every registered process group when this process dies, SIGKILL included (see `devstack.guard`)."""
+    """Ends every registered process group when this process dies, SIGKILL included (see `devstack.guard`).
 
-    def __init__(self) -> None:
+    Args:
+        keep: file descriptors that stay open until the guard has done so; a lock, for example.
+        grace_s: how long the groups may take to stop, in seconds, before SIGKILL.
+    """
+
+    def __init__(self, *keep: int, grace_s: float = 5.0) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__],
+            [sys.executable, "-I", "-S", guard.__file__, str(grace_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=keep,
             cwd="/",
         )
 

@@ -17,12 +17,11 @@ import asyncpg
 import pytest
 import redis as redis_client
 
-import devstack
 from contract.settings import load_settings
+from devstack import sample
 from devstack.process import Guard
 from devstack.servers import Postgres, Valkey
 
-SAMPLE = Path(devstack.__file__).parent / "sample"
 BKSI = Path(sys.executable).with_name("bksi")
 
 _numbers = itertools.count(1)
@@ -102,7 +101,7 @@ def migrated_template(postgres_dsn: str) -> str:
 def catalogue_template(clone_database: Callable[[str], str], migrated_template: str) -> str:
     """The name of a migrated database that holds the sample catalogue."""
     dsn = clone_database(migrated_template)
-    imported = run_bksi("catalogue", "import", *sorted(SAMPLE.glob("*.json")), env={"BKSI_POSTGRES_DSN": dsn})
+    imported = run_bksi("catalogue", "import", *sample.CATALOGUE, env={"BKSI_POSTGRES_DSN": dsn})
     assert imported.returncode == 0, imported.stderr
     return dsn.rpartition("/")[2]
 

@@ -1,0 +1,128 @@
+"""Submit the documented example request on both paths, and show everything that came of it."""
+
+import asyncio
+import time
+from typing import Any
+
+import asyncpg
+import httpx2
+from rich.console import Console
+from rich.table import Table
+
+from devstack import sample
+from devstack.stack import Addresses
+
+ESB_PATH = "/api/c/compapi/v2/cc/create_service_instance/"
+TIMEOUT_S = 60.0
+"""How long a request, and Flower's news of it, may take."""
+
+# The rows of one service instance, by table.
+ROWS = {
+    "service_instance": "SELECT id, name, bk_biz_id, bk_module_id, bk_host_id, service_template_id, creator"
+    " FROM service_instance WHERE id = $1",
+    "process": "SELECT bk_process_id, process_template_id, bk_process_name, bk_func_name, work_path, proc_num,"
+    " priority, timeout, auto_start FROM process WHERE service_instance_id = $1 ORDER BY 1",
+    "process_bind_info": "SELECT bk_process_id, template_row_id, ip, port, protocol, enable FROM process_bind_info"
+    " JOIN process USING (bk_process_id) WHERE service_instance_id = $1 ORDER BY 1, 2",
+}
+
+
+class DemoFailed(Exception):  # noqa: N818 - an error name says the fact
+    """The system answered, but not as the documentation of the request says."""
+
+
+def run_demo(addresses: Addresses, console: Console) -> None:
+    """Submit, poll, and show the answers, the rows and what Flower knows.
+
+    Raises:
+        DemoFailed: an answer, a row or Flower's task is not as it should be.
+    """
+    body = sample.REQUEST.read_bytes()
+    with httpx2.Client(base_url=addresses.http, timeout=TIMEOUT_S) as client:
+        console.rule("The documented example request, as an existing caller sends it")
+        first = _show(console, _post(client, ESB_PATH, body)).json()
+        created = _created(first)
+
+        console.rule("The same request on /v1/batches: accepted at once, polled to its end")
+        accepted = _show(console, _post(client, "/v1/batches", body))
+        if accepted.status_code != 202:
+            raise DemoFailed(f"POST /v1/batches answered {accepted.status_code} instead of 202")
+        polled = _poll(client, accepted.headers["Location"])
+        second = _show(console, polled).json()
+        if _created(second) != created:
+            raise DemoFailed(f"the same rows asked for twice are {created} once and {second['data']} the other time")
+
+    console.rule("The rows in PostgreSQL")
+    for title, rows in asyncio.run(_rows(addresses.postgres, created)):
+        console.print(_table(title, rows))
+        if not rows:
+            raise DemoFailed(f"no row in {title} for service instance {created}")
+
+    console.rule("The tasks in Flower")
+    tasks = [_task(addresses.flower, answer["request_id"]) for answer in (first, second)]
+    console.print(_table("/api/task/info/REQUEST_ID", tasks))
+    console.print(f"{addresses.flower}/tasks")
+
+
+def _post(client: httpx2.Client, path: str, body: bytes) -> httpx2.Response:
+    return client.post(path, content=body, headers={"Content-Type": "application/json"})
+
+
+def _poll(client: httpx2.Client, location: str) -> httpx2.Response:
+    """Ask until the request has ended, as often as the server says."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        answer = client.get(location)
+        if answer.status_code != 200 or "Retry-After" not in answer.headers:
+            return answer
+        time.sleep(min(float(answer.headers["Retry-After"]), 1.0))
+    raise DemoFailed(f"{location} has not ended after {TIMEOUT_S:.0f} s")
+
+
+def _created(envelope: dict[str, Any]) -> int:
+    """The one service instance id of an envelope that says success."""
+    data = envelope["data"]
+    if envelope["result"] is not True or envelope["code"] != 0 or not isinstance(data, list) or len(data) != 1:
+        raise DemoFailed(f"expected result true, code 0 and one id, got {envelope}")
+    return int(data[0])
+
+
+async def _rows(dsn: str, service_instance_id: int) -> list[tuple[str, list[dict[str, Any]]]]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return [
+            (title, [dict(row) for row in await connection.fetch(statement, service_instance_id)])
+            for title, statement in ROWS.items()
+        ]
+    finally:
+        await connection.close()
+
+
+def _task(flower: str, request_id: str) -> dict[str, Any]:
+    """What Flower's API says about a request. Its events reach Flower a moment after the answer reached the caller."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        answer = httpx2.get(f"{flower}/api/task/info/{request_id}", timeout=TIMEOUT_S)
+        if answer.is_success and (task := answer.json())["state"] == "SUCCESS":
+            return {key: task[key] for key in ("uuid", "name", "state", "args", "runtime", "worker")}
+        time.sleep(0.1)
+    raise DemoFailed(f"Flower does not show {request_id} as SUCCESS after {TIMEOUT_S:.0f} s")
+
+
+def _show(console: Console, answer: httpx2.Response) -> httpx2.Response:
+    request = answer.request
+    console.print(f"{request.method} {request.url.path} → {answer.status_code}", style="bold")
+    for name in ("Location", "Retry-After"):
+        if name in answer.headers:
+            console.print(f"{name}: {answer.headers[name]}")
+    console.print_json(answer.text)
+    return answer
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    return table

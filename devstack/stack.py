@@ -1,0 +1,264 @@
+"""The whole system on one machine: two servers, then workers, the shim and Flower, each a process of its own."""
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import httpx2
+import psutil
+
+from contract.settings import Settings
+from devstack import sample
+from devstack.ports import free_port
+from devstack.process import Guard, Process, ProcessFailed
+from devstack.servers import Postgres, Server, Valkey
+
+READY_TIMEOUT_S = 120.0
+"""How long one part may take to become ready. Python starts slowly on a busy machine."""
+
+
+class Stopped(BaseException):
+    """Somebody asked the stack to stop while it was starting."""
+
+
+class DirectoryInUse(Exception):  # noqa: N818 - an error name says the fact
+    """Another stack runs on this data directory."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """What ``stack.json`` holds: where everything is, and the process ids."""
+
+    http: str
+    flower: str
+    broker: str
+    redis: str
+    postgres: str
+    pids: dict[str, int]
+
+
+class Stack:
+    """Start, watch and stop the system. Use it as a context manager: leaving it leaves no process behind.
+
+    Args:
+        directory: data, logs and ``stack.json``; made when missing, kept afterwards.
+        port: of 127.0.0.1 for the shim; 0 takes a free one.
+        postgres: libpq URL of a server that runs already, instead of an embedded one. It is migrated, and the sample
+            catalogue stays out of it.
+        redis: URL of a server that runs already, instead of an embedded one.
+        workers: how many worker processes.
+    """
+
+    def __init__(
+        self, directory: Path, *, port: int = 0, postgres: str | None = None, redis: str | None = None, workers: int = 1
+    ) -> None:
+        self.directory = directory.absolute()
+        self.logs = self.directory / "logs"
+        self.description = self.directory / "stack.json"
+        self.stopping = threading.Event()
+        """Set it, from a signal handler for example, to have the stack stop."""
+        self._port = port
+        self._postgres = postgres
+        self._redis = redis
+        self._workers = workers
+        self._servers: list[Server] = []
+        self._parts: dict[str, Process] = {}
+        self._guard: Guard | None = None
+        self._lock = -1
+
+    def __enter__(self) -> Self:
+        """Take the directory for this stack alone.
+
+        Raises:
+            DirectoryInUse: another stack has it.
+        """
+        # Connection strings with passwords are kept in it.
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = _lock(self.directory / "lock")
+        self.description.unlink(missing_ok=True)
+        # The guard holds the lock as well: nobody starts here before it has ended what a killed stack left.
+        self._guard = Guard(self._lock)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Stop every process."""
+        self.description.unlink(missing_ok=True)
+        for part in self._parts.values():
+            part.ask_to_stop()
+        for part in self._parts.values():
+            part.stop()
+        for server in reversed(self._servers):
+            server.stop()
+        if self._guard:
+            self._guard.close()
+        os.close(self._lock)
+
+    def start(self) -> Addresses:
+        """Start everything, in order, and wait until a request would be answered.
+
+        Raises:
+            ProcessFailed: a part did not come up; its name and the tail of its log are in the text.
+            Stopped: `stopping` was set meanwhile.
+        """
+        postgres = self._postgres or self._serve(
+            Postgres(self.directory / "postgres", self.guard, log=self._log("postgres"))
+        )
+        redis = self._redis or self._serve(Valkey(self.directory / "redis", self.guard, log=self._log("redis")))
+        settings = Settings(redis_url=redis, postgres_dsn=postgres, http_port=self._port or free_port())
+        http, flower = f"http://127.0.0.1:{settings.http_port}", f"http://127.0.0.1:{(flower_port := free_port())}"
+        shim_environment = _environment(
+            BKSI_REDIS_URL=redis, BKSI_HTTP_HOST="127.0.0.1", BKSI_HTTP_PORT=str(settings.http_port)
+        )
+        worker_environment = _environment(BKSI_REDIS_URL=redis, BKSI_POSTGRES_DSN=postgres)
+
+        # Neither needs the database: they load while it is migrated.
+        self._spawn("shim", _bksi("serve"), shim_environment)
+        self._spawn(
+            "flower",
+            _flower(flower_port),
+            _environment(CELERY_BROKER_URL=settings.broker, FLOWER_UNAUTHENTICATED_API="1"),
+        )
+        self._finish("migrate", _bksi("migrate"), worker_environment)
+        if self._postgres is None:
+            self._finish("catalogue", _bksi("catalogue", "import", *map(str, sample.CATALOGUE)), worker_environment)
+        for number in range(1, self._workers + 1):
+            self._spawn("worker" if number == 1 else f"worker-{number}", _bksi("worker"), worker_environment)
+
+        self._wait_for("shim", lambda: _answers(f"{http}/readyz"))
+        self._wait_for("flower", lambda: _alive_workers(flower) >= self._workers)
+        pids = {server.name: server.pid for server in self._servers} | {
+            name: part.pid for name, part in self._parts.items()
+        }
+        addresses = Addresses(http, flower, settings.broker, redis, postgres, pids)
+        _write_atomically(self.description, json.dumps(asdict(addresses), indent=2) + "\n")
+        return addresses
+
+    def watch(self) -> None:
+        """Return when `stopping` is set.
+
+        Raises:
+            ProcessFailed: a part ended by itself.
+        """
+        while not self.stopping.wait(0.2):
+            self._check()
+
+    @property
+    def guard(self) -> Guard:
+        """Who ends the processes should this one be killed."""
+        if self._guard is None:
+            raise RuntimeError("use the stack as a context manager")
+        return self._guard
+
+    def _log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def _serve(self, server: Server) -> str:
+        self._servers.append(server)
+        server.start()
+        return server.url
+
+    def _spawn(self, name: str, argv: list[str], environment: Mapping[str, str]) -> None:
+        self._parts[name] = Process(name, argv, log=self._log(name), guard=self.guard, env=environment)
+
+    def _finish(self, name: str, argv: list[str], environment: Mapping[str, str]) -> None:
+        """Run a part that does its work and ends."""
+        self._spawn(name, argv, environment)
+        part = self._parts.pop(name)
+        with part:
+            while part.returncode is None:
+                self._check()
+                time.sleep(0.02)
+            if part.returncode:
+                raise ProcessFailed(part.obituary())
+
+    def _wait_for(self, name: str, ready: Callable[[], bool]) -> None:
+        def ready_or_over() -> bool:
+            self._check()
+            return ready()
+
+        self._parts[name].wait_until(ready_or_over, timeout_s=READY_TIMEOUT_S)
+
+    def _check(self) -> None:
+        if self.stopping.is_set():
+            raise Stopped
+        if not self.guard.running:
+            raise ProcessFailed("the guard process was killed")
+        running = [server.process for server in self._servers] + list(self._parts.values())
+        for process in running:
+            if process is not None and process.returncode is not None:
+                raise ProcessFailed(process.obituary())
+
+
+def _bksi(*command: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("bksi")), *command]
+
+
+def _flower(port: int) -> list[str]:
+    # -P: what lies in the working directory is not imported.
+    command = [sys.executable, "-P", "-m", "celery", "flower"]
+    return [*command, "--address=127.0.0.1", f"--port={port}", "--read_only", "--max_tasks=10000"]
+
+
+def _environment(**variables: str) -> dict[str, str]:
+    """The caller's environment, so that ``BKSI_*`` settings reach the parts, under what the stack itself decides."""
+    ours = ("BKSI_POSTGRES_DSN", "CELERY_", "FLOWER_", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | variables
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx2.get(url, timeout=5).is_success
+    except httpx2.HTTPError:
+        return False
+
+
+def _alive_workers(flower: str) -> int:
+    """How many workers Flower has heard of; only from then on does it see their tasks."""
+    try:
+        answer = httpx2.get(f"{flower}/workers?json=1", timeout=5)
+        return sum(bool(worker.get("status")) for worker in answer.json()["data"])
+    except (httpx2.HTTPError, ValueError):
+        return 0
+
+
+def _lock(path: Path) -> int:
+    """An open file descriptor that holds the lock on `path`, which also names its owner's pid."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    for _ in range(200):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(handle, 20, 0).decode()
+            if owner and _runs(int(owner)):
+                os.close(handle)
+                raise DirectoryInUse(f"process {owner} runs a stack in {path.parent}") from None
+            # Its owner was killed; the guard is still ending what it left.
+            time.sleep(0.05)
+        else:
+            os.truncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            return handle
+    os.close(handle)
+    raise DirectoryInUse(f"the lock of {path.parent} is not let go")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text)
+    shutil.move(fresh, path)
