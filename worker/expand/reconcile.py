@@ -34,8 +34,8 @@ class ExistingInstance:
 class Missing:
     """What to write under an existing instance, and where it differs from what was asked.
 
-    Every planned process is in exactly one of `processes` (to insert, with their bind rows), `kept` (it exists, with its
-    id) and `blocked` (another process of the instance has its name, or its function and start regex; it cannot be
+    Every planned process is in exactly one of `processes` (to insert, with their bind rows), `kept` (it exists, with
+    its id) and `blocked` (another process of the instance has its name, or its function and start regex; it cannot be
     inserted). `bind_rows` are to be inserted under kept processes. `differences` are field paths from the body's root;
     a blocked process is among them.
     """
