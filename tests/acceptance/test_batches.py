@@ -1,0 +1,135 @@
+"""Batches through the whole system: bound and unbound, repeated, concurrent, refused."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.acceptance.calls import bound, compat, count_rows, instance_rows, run, rows, submit, unbound
+
+
+def test_bound_module_expands_every_process_template(stack: Any) -> None:
+    report = run(stack.http, bound(10, module=62))
+
+    [service_instance_id] = report["data"]
+    processes = instance_rows(stack.postgres, service_instance_id)["processes"]
+    assert len(processes) == 2
+    assert [len(process["bind_info"]) for process in processes] == [2, 2]
+
+
+def test_bound_module_takes_unlocked_fields_and_keeps_locked_ones(stack: Any) -> None:
+    body = bound(11, process={"timeout": 77, "priority": 9, "bk_process_name": "other", "bind_info": [
+        {"template_row_id": 1, "ip": "1.2.3.4", "port": "9999", "protocol": "2", "enable": False}]})  # fmt: skip
+
+    report = run(stack.http, body)
+
+    [process] = instance_rows(stack.postgres, report["data"][0])["processes"]
+    assert (process["timeout"], process["priority"], process["bk_process_name"]) == (77, 5, "job_java")
+    assert process["bind_info"] == [
+        {"template_row_id": 1, "ip": "10.0.0.11", "port": "80", "protocol": "2", "enable": False}
+    ]
+    warned = {warning["path"] for warning in report["warnings"]}
+    info = "instances[0].processes[0].process_info"
+    assert {f"{info}.priority", f"{info}.bk_process_name", f"{info}.bind_info[0].port"} <= warned
+    assert f"{info}.timeout" not in warned
+
+
+def test_unbound_module_stores_the_callers_processes(stack: Any) -> None:
+    report = run(stack.http, unbound(12))
+
+    stored = instance_rows(stack.postgres, report["data"][0])
+    [process] = stored["processes"]
+    assert (stored["service_template_id"], stored["name"]) == (0, "10.0.0.12_nginx_80")
+    assert (process["process_template_id"], process["bk_process_name"], process["start_cmd"]) == (0, "nginx", "")
+    assert process["proc_num"] is None
+    assert process["bind_info"] == [
+        {"template_row_id": 1, "ip": "127.0.0.1", "port": "80", "protocol": "1", "enable": True}
+    ]
+
+
+@pytest.mark.parametrize("body", [bound(13), unbound(14)], ids=["bound", "unbound"])
+def test_repeat_under_another_request_id_gives_the_same_id(stack: Any, body: dict[str, Any]) -> None:
+    first = run(stack.http, body)
+    before = count_rows(stack.postgres)
+    second = run(stack.http, body)
+
+    assert second["request_id"] != first["request_id"]
+    assert second["data"] == first["data"]
+    assert [item["outcome"] for item in second["items"]] == ["existing"]
+    assert count_rows(stack.postgres) == before
+
+
+@pytest.mark.parametrize("body", [bound(15), unbound(16)], ids=["bound", "unbound"])
+def test_twenty_at_once_make_one_instance(stack: Any, body: dict[str, Any]) -> None:
+    before = count_rows(stack.postgres)
+    with ThreadPoolExecutor(20) as pool:
+        reports = list(pool.map(lambda _: run(stack.http, body), range(20)))
+
+    assert len({report["request_id"] for report in reports}) == 20
+    assert len({tuple(report["data"]) for report in reports}) == 1
+    outcomes = sorted(report["items"][0]["outcome"] for report in reports)
+    assert outcomes == ["created"] + ["existing"] * 19
+    added = {table: count - before[table] for table, count in count_rows(stack.postgres).items()}
+    assert added == {"service_instance": 1, "process": 1, "process_bind_info": 1, "audit_log": 1}
+
+
+def test_a_hundred_instances_are_answered_in_input_order(stack: Any) -> None:
+    hosts = [*range(101, 151), *range(51, 101)]
+    body = {"bk_biz_id": 1, "bk_module_id": 62, "instances": [{"bk_host_id": host} for host in hosts]}
+
+    report = run(stack.http, body)
+
+    stored = rows(stack.postgres, "SELECT id, bk_host_id FROM service_instance WHERE bk_module_id = 62")
+    host_of = {row["id"]: row["bk_host_id"] for row in stored}
+    assert [host_of[id_] for id_ in report["data"]] == hosts
+    assert report["statistics"]["success_count"] == 100
+
+
+REFUSED = {
+    "unknown module": (bound(2, module=999), 1101034),
+    "module of another business": (bound(2) | {"bk_biz_id": 2}, 1113004),
+    "host not in the module": (bound(987654), 1110056),
+    "unbound without processes": ({"bk_biz_id": 1, "bk_module_id": 61, "instances": [{"bk_host_id": 17}]}, 1199010),
+    "port out of range": (unbound(17, port="65536"), 1199011),
+}
+
+
+@pytest.mark.parametrize(("body", "code"), REFUSED.values(), ids=REFUSED)
+def test_failing_batch_leaves_no_row_and_answers_the_code(stack: Any, body: dict[str, Any], code: int) -> None:
+    before = count_rows(stack.postgres)
+
+    envelope = compat(stack.http, body)
+    report = run(stack.http, body)
+
+    assert (envelope["result"], envelope["code"], envelope["data"]) == (False, code, None)
+    assert (report["status"], report["code"], report["data"]) == ("FAILED", code, None)
+    assert count_rows(stack.postgres) == before
+
+
+def test_one_bad_instance_fails_all_of_an_atomic_batch(stack: Any) -> None:
+    before = count_rows(stack.postgres)
+    body = unbound(18)
+    body["instances"] += unbound(19, port="0")["instances"]
+
+    report = run(stack.http, body)
+
+    assert (report["status"], report["code"]) == ("FAILED", 1199011)
+    assert report["errors"][0]["path"] == "instances[1].processes[0].process_info.bind_info[0].port"
+    assert count_rows(stack.postgres) == before
+
+
+@pytest.mark.parametrize(("count", "code"), [(101, 1199035), (0, 1199010)])
+def test_too_many_and_none_are_refused_at_the_door(stack: Any, count: int, code: int) -> None:
+    body = {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": host} for host in range(1, count + 1)]}
+
+    response = submit(stack.http, body)
+
+    assert (response.status_code, response.json()["code"]) == (400, code)
+    assert compat(stack.http, body)["code"] == code
+
+
+def test_poll_of_an_unknown_id_is_not_found(stack: Any) -> None:
+    response = httpx2.get(f"{stack.http}/v1/batches/{'0' * 32}", timeout=60)
+
+    assert (response.status_code, response.json()["code"]) == (404, 1190002)
