@@ -1,1 +1,1 @@
-"""The HTTP door: bytes in, envelopes out. It decides nothing about instances."""
+"""HTTP: the paths that BlueKing callers use today, our own ``/v1``, and the operator's. Nothing is decided here."""

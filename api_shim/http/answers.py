@@ -1,0 +1,143 @@
+"""How an outcome is said: the envelope in the path's style, the HTTP status, the headers."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+from starlette.responses import Response
+
+from api_shim.http.exchange import Exchange, Style
+from contract.codes import Code, Refused, text
+from contract.envelope import Envelope, Report
+
+# What a refusal is on v1; whatever is not listed is the caller's mistake, 400.
+_STATUS: Final[Mapping[Code, int]] = {
+    Code.APP_UNAUTHENTICATED: 401,
+    Code.GATEWAY_AUTH_FAILED: 401,
+    Code.NO_PERMISSION: 403,
+    Code.REQUEST_NOT_FOUND: 404,
+    Code.BODY_UNREADABLE: 408,
+    Code.CANCELLED: 409,
+    Code.RESULT_EXPIRED: 410,
+    Code.BODY_TOO_LARGE: 413,
+    Code.UNSUPPORTED_MEDIA_TYPE: 415,
+    Code.IDEMPOTENCY_CONFLICT: 422,
+    Code.RATE_LIMITED: 429,
+    Code.INTERNAL: 500,
+    Code.QUEUE_FULL: 503,
+    Code.BROKER_UNAVAILABLE: 503,
+}
+# The transport's own failures keep their status on compat paths: no envelope can be expected there.
+_STATUS_ON_COMPAT: Final = (408, 413)
+_BROKER_RETRY_AFTER_S: Final = 2.0
+
+
+def refusal(
+    exchange: Exchange,
+    errors: Sequence[Refused],
+    *,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The answer to a request that was not accepted. The first of `errors` decides code, message and status.
+
+    Args:
+        exchange: The request.
+        errors: One or more; v1 lists all of them, with their paths, never with what the caller sent.
+        status: An HTTP status that holds on every path (404, 405, 431), instead of the code's own.
+        headers: More headers.
+    """
+    first = errors[0]
+    exchange.code = first.code
+    envelope = Envelope(
+        result=False,
+        code=first.code,
+        message=first.message(exchange.language),
+        permission=getattr(first, "permission", None),
+        request_id=exchange.request_id,
+    )
+    content: dict[str, Any] = envelope.model_dump()
+    if exchange.style is Style.V1:
+        content["errors"] = [_error(exchange, error) for error in errors]
+    if status is None:
+        status = _STATUS.get(first.code, 400)
+        if exchange.style.is_compat and status not in _STATUS_ON_COMPAT:
+            status = 200
+    return _json(exchange, content, status, {**_advice(first), **(headers or {})})
+
+
+def finished(
+    exchange: Exchange, report: Report, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The answer that carries a report: its envelope on compat paths, the whole report on v1."""
+    exchange.code = report.code
+    if exchange.style.is_compat:
+        return _json(exchange, report.envelope(exchange.language).model_dump(), 200, headers)
+    return _json(exchange, report.document(exchange.language), status, headers)
+
+
+def still_running(exchange: Exchange) -> Response:
+    """The compat answer to an accepted request that has not ended: never ``result: true`` before the rows exist."""
+    exchange.code = Code.STILL_RUNNING
+    envelope = Envelope(
+        result=False,
+        code=Code.STILL_RUNNING,
+        message=text(Code.STILL_RUNNING, (), exchange.language),
+        request_id=exchange.request_id,
+    )
+    return _json(exchange, envelope.model_dump(), 200)
+
+
+def with_etag(response: Response, if_none_match: str | None) -> Response:
+    """Add the entity tag of `response`; 304 without a body where the caller has it already (RFC 9110 13.1.2)."""
+    tag = f'"{hashlib.sha256(response.body).hexdigest()[:32]}"'
+    response.headers["ETag"] = tag
+    known = {candidate.strip().removeprefix("W/") for candidate in (if_none_match or "").split(",")}
+    if tag not in known and "*" not in known:
+        return response
+    kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    return Response(status_code=304, headers=kept)
+
+
+def whole_seconds(seconds: float) -> str:
+    """A ``Retry-After``: at least 1, rounded up."""
+    return str(max(1, math.ceil(seconds)))
+
+
+def _error(exchange: Exchange, error: Refused) -> dict[str, Any]:
+    said = error.document(exchange.language)
+    for name in ("reason", "offset"):
+        if (value := getattr(error, name, None)) is not None:
+            said[name] = value
+    return said
+
+
+def _advice(error: Refused) -> dict[str, str]:
+    status = _STATUS.get(error.code)
+    if status == 401:
+        return {"WWW-Authenticate": "X-Bkapi-Authorization"}
+    if status in (429, 503):
+        return {"Retry-After": whole_seconds(getattr(error, "retry_after", _BROKER_RETRY_AFTER_S))}
+    # Whatever is still on its way belongs to the refused body.
+    return {"Connection": "close"} if status in (408, 413) else {}
+
+
+def _json(
+    exchange: Exchange, content: dict[str, Any], status: int, headers: Mapping[str, str] | None = None
+) -> Response:
+    if exchange.style is Style.NATIVE:
+        content |= {"bk_error_code": content["code"], "bk_error_msg": content["message"]}
+    return Response(
+        orjson.dumps(content),
+        status,
+        headers={
+            "X-Request-Id": exchange.correlation_id,
+            # Answers hold what only their caller may read, and change while a request runs.
+            "Cache-Control": "no-store" if status >= 400 else "private, no-cache",
+            "Content-Language": "zh-CN" if exchange.language == "zh" else "en",
+            **(headers or {}),
+        },
+        media_type="application/json",
+    )

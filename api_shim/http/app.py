@@ -1,0 +1,79 @@
+"""The HTTP application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api_shim.http import batches, compat, operations
+from api_shim.http.answers import refusal
+from api_shim.http.door import Door
+from api_shim.http.exchange import exchange_of
+from api_shim.http.frame import Frame
+from api_shim.http.metrics import Metrics
+from api_shim.http.waits import OpenWaits
+from api_shim.identity import Doorkeeper
+from api_shim.identity_apps import Applications
+from api_shim.submitter import Submitter
+from contract.codes import Code, Refused
+from contract.parse import BatchRefused
+from contract.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application, which opens its connections to Redis when it is started.
+
+    ``app.state.door.waits.drain()`` lets every waiting caller go at once; a server calls it when it is told to stop.
+
+    Raises:
+        AppsFileInvalid: the file of applications cannot be used.
+        ValueError: a trusted proxy is no address or network.
+    """
+    applications = Applications.load(settings.apps_file) if settings.apps_file else None
+    doorkeeper = Doorkeeper(applications, settings.trusted_proxies)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with Submitter.open(settings) as submitter:
+            app.state.door = Door(settings, submitter, doorkeeper, OpenWaits(submitter, settings), Metrics())
+            yield
+
+    app = FastAPI(
+        title="Batch creation of service instances",
+        version="1",
+        lifespan=lifespan,
+        # A redirect makes old clients repeat a POST as a GET.
+        redirect_slashes=False,
+    )
+    for router in (compat.router, batches.router, operations.router):
+        app.include_router(router)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(BatchRefused, _batch_refused)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_middleware(Frame)
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)  # noqa: S101 - registered for nothing else
+    return refusal(exchange_of(request), [error])
+
+
+async def _batch_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BatchRefused)  # noqa: S101 - registered for nothing else
+    return refusal(exchange_of(request), error.errors)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """404 and 405 are what the router says; a wrong path or method keeps its status everywhere."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    path = "method" if error.status_code == 405 else "path"
+    return refusal(
+        exchange_of(request),
+        [Refused(Code.COMPONENT_NOT_FOUND, path=path)],
+        status=error.status_code,
+        headers=error.headers,
+    )

@@ -1,0 +1,119 @@
+"""From a request's bytes to a JSON object, within every limit, before any model looks at it."""
+
+import asyncio
+from typing import Any, Final
+
+from starlette.requests import Request
+
+from api_shim.http.strict_json import NotJson, loads
+from contract.codes import Code, Refused
+
+MAX_BODY_BYTES: Final = 4 * 1024 * 1024
+"""Eight times a full, indented request of 100 instances."""
+MAX_SECONDS: Final = 10.0
+"""From the end of the headers to the end of the body."""
+GRACE_SECONDS: Final = 5.0
+MIN_BYTES_PER_SECOND: Final = 1024
+"""After the grace a sender must have been this fast on average."""
+
+
+class ClientLeft(Exception):  # noqa: N818 - an error name says the fact
+    """The connection was closed before the body was complete: there is nobody to answer."""
+
+
+class MalformedBody(Refused):
+    """The bytes are not what a body must be. `reason` is a fixed text; `offset` is in bytes, when known."""
+
+    def __init__(self, code: Code, reason: str, offset: int | None = None) -> None:
+        super().__init__(code, path="$")
+        self.reason = reason
+        self.offset = offset
+
+
+async def read_object(request: Request, *, type_may_be_missing: bool = False) -> dict[str, Any]:
+    """The request's body as a JSON object.
+
+    Args:
+        request: The request, its body not yet read.
+        type_may_be_missing: Take a body that has no ``Content-Type`` for JSON, as ESB does: its old SDK sends none.
+
+    Raises:
+        Refused: 1190014 another media type, charset, content coding, or a byte order mark; 1190013 over 4 MiB;
+            1199004 too slow; 1199005 empty; 1199000 not strict JSON; 1199006 with the path ``$`` no object.
+        ClientLeft: the connection was closed.
+    """
+    _check_headers(request, type_may_be_missing=type_may_be_missing)
+    return parse_object(await _read(request))
+
+
+async def read_optional_object(request: Request) -> dict[str, Any]:
+    """Like `read_object`, but no body at all is an empty object, whatever the ``Content-Type``."""
+    body = await _read(request)
+    if not body:
+        return {}
+    _check_headers(request, type_may_be_missing=False)
+    return parse_object(body)
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that `body` holds; raises as `read_object` does."""
+    if not body.strip():
+        raise MalformedBody(Code.BODY_EMPTY, "empty")
+    # RFC 8259 8.1: UTF-8 without a byte order mark. UTF-16 and UTF-32 show by theirs, or by a NUL among the first two.
+    if body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or 0 in body[:2]:
+        raise MalformedBody(Code.UNSUPPORTED_MEDIA_TYPE, "not UTF-8 without a byte order mark")
+    try:
+        value = loads(body)
+    except NotJson as error:
+        raise MalformedBody(Code.BODY_NOT_JSON, error.reason, error.offset) from None
+    if not isinstance(value, dict):
+        raise Refused(Code.PARAM_INVALID, "$", path="$")
+    return value
+
+
+def _check_headers(request: Request, *, type_may_be_missing: bool) -> None:
+    headers = request.headers
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise MalformedBody(Code.UNSUPPORTED_MEDIA_TYPE, "a content coding is not taken")
+    content_type = headers.get("content-type")
+    if not content_type and type_may_be_missing:
+        return
+    if not is_json(content_type or ""):
+        raise MalformedBody(Code.UNSUPPORTED_MEDIA_TYPE, "not application/json in UTF-8")
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a ``Content-Type`` is ``application/json``, in UTF-8 as far as it says."""
+    media_type, *parameters = content_type.split(";")
+    if media_type.strip().lower() != "application/json":
+        return False
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in ("utf-8", "utf8"):
+            return False
+    return True
+
+
+async def _read(request: Request) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
+        raise MalformedBody(Code.BODY_TOO_LARGE, "over 4 MiB")
+    started = asyncio.get_running_loop().time()
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout_at(started + GRACE_SECONDS) as deadline:
+            while True:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientLeft
+                chunk: bytes = message.get("body", b"")
+                size += len(chunk)
+                if size > MAX_BODY_BYTES:
+                    raise MalformedBody(Code.BODY_TOO_LARGE, "over 4 MiB")
+                chunks.append(chunk)
+                if not message.get("more_body", False):
+                    return b"".join(chunks)
+                deadline.reschedule(started + min(MAX_SECONDS, GRACE_SECONDS + size / MIN_BYTES_PER_SECOND))
+    except TimeoutError:
+        raise MalformedBody(Code.BODY_UNREADABLE, "too slow") from None

@@ -1,0 +1,74 @@
+"""What is known about one request from its first byte to its answer, and how its kind of path answers."""
+
+import re
+import uuid
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from starlette.requests import Request
+
+from api_shim.http.language import negotiate
+from contract.codes import Language
+
+NATIVE_PATH: Final = "/api/v3/create/proc/service_instance"
+ESB_PATHS: Final = tuple(
+    f"/api/c/compapi/{version}cc/create_service_instance{slash}" for version in ("v2/", "") for slash in ("/", "")
+)
+_CORRELATION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+# W3C Trace Context level 1: version 00, ids that are not all zero.
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+
+
+class Style(Enum):
+    """Three kinds of paths, three ways to say the same."""
+
+    ESB = "esb"
+    """Six keys, and HTTP 200 whatever happened: old SDKs throw the envelope of anything else away."""
+    NATIVE = "native"
+    """As ESB, plus ``bk_error_code`` and ``bk_error_msg``, which CMDB's own clients read."""
+    V1 = "v1"
+    """The six keys and the report around them; HTTP statuses mean what they say."""
+
+    @property
+    def is_compat(self) -> bool:
+        """Whether existing BlueKing callers use the path."""
+        return self is not Style.V1
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer.
+
+    `request_id` is a fresh uuid4 hex until the request is accepted under another one: no caller ever chooses it.
+    `correlation_id` is the caller's ``X-Request-Id`` where it is harmless, else our own id; it only ties logs together.
+    """
+
+    style: Style
+    language: Language
+    request_id: str
+    correlation_id: str
+    traceparent: str | None
+    bk_app_code: str = ""
+    code: int = 0
+
+
+def begin(request: Request) -> Exchange:
+    """Start the exchange of `request`."""
+    path, headers = request.scope["path"], request.headers
+    request_id = uuid.uuid4().hex
+    asked = headers.get("x-request-id", "")
+    traceparent = headers.get("traceparent", "")
+    return Exchange(
+        style=Style.NATIVE if path == NATIVE_PATH else Style.ESB if path in ESB_PATHS else Style.V1,
+        language=negotiate(headers),
+        request_id=request_id,
+        correlation_id=asked if _CORRELATION.fullmatch(asked) else request_id,
+        traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
+    )
+
+
+def exchange_of(request: Request) -> Exchange:
+    """The exchange that `request` belongs to."""
+    exchange: Exchange = request.scope["exchange"]
+    return exchange

@@ -1,0 +1,40 @@
+"""Which language the caller reads."""
+
+from collections.abc import Mapping
+
+from contract.codes import Language
+
+# CMDB's own header names; the second is its older spelling. What the caller's gateway sets wins over the browser's.
+_OWN_HEADERS = ("blueking-language", "x-bkcmdb-language", "http_blueking_language")
+
+
+def negotiate(headers: Mapping[str, str]) -> Language:
+    """English unless one of CMDB's language headers, or else ``Accept-Language``, prefers Chinese."""
+    for name in _OWN_HEADERS:
+        if value := headers.get(name):
+            return _language(value)
+    ranges = [_weighted(part) for part in headers.get("accept-language", "")[:1024].split(",")]
+    known = [(weight, language) for tag, weight in ranges if weight > 0 and (language := _known(tag))]
+    # max keeps the first of equals, which is the order of the header (RFC 9110 12.5.4 leaves it open).
+    return max(known, key=lambda item: item[0], default=(1.0, "en"))[1]
+
+
+def _language(tag: str) -> Language:
+    return "zh" if tag.strip().lower().startswith(("zh", "cn")) else "en"
+
+
+def _known(tag: str) -> Language | None:
+    primary = tag.partition("-")[0]
+    return "zh" if primary == "zh" else "en" if primary in ("en", "*") else None
+
+
+def _weighted(part: str) -> tuple[str, float]:
+    tag, _, parameter = part.strip().lower().partition(";")
+    name, _, value = parameter.strip().partition("=")
+    if name.strip() != "q":
+        return tag.strip(), 1.0
+    try:
+        weight = float(value)
+    except ValueError:
+        return tag.strip(), 0.0
+    return tag.strip(), weight if 0 <= weight <= 1 else 0.0

@@ -1,0 +1,89 @@
+"""From a request to an accepted batch: the same steps on every path."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
+
+from api_shim.http.body import read_object
+from api_shim.http.door import door_of, trace_headers
+from api_shim.http.exchange import exchange_of
+from api_shim.identity import Identity, without_credentials
+from contract.codes import Code, Refused
+from contract.envelope import Report, Statistics, Status
+from contract.parse import IdempotencyKey, ParsedBatch, parse
+
+_KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A batch that is in the ledger now, or was before under the same idempotency key (`replayed`)."""
+
+    request_id: str
+    replayed: bool
+    identity: Identity
+    parsed: ParsedBatch
+
+    def report(self) -> Report:
+        """The report of a request that nobody has started yet, made without asking Redis again."""
+        total = len(self.parsed.batch.instances)
+        return Report(
+            request_id=self.request_id,
+            bk_app_code=self.identity.caller.bk_app_code,
+            bk_biz_id=self.parsed.batch.bk_biz_id,
+            bk_module_id=self.parsed.batch.bk_module_id,
+            status=Status.PENDING,
+            code=Code.STILL_RUNNING,
+            statistics=Statistics(total_count=total, pending_count=total),
+            warnings=self.parsed.warnings,
+            created_at=datetime.now(tz=UTC),
+        )
+
+
+async def submit(request: Request, *, kind: Literal["create", "validate"] = "create") -> Accepted:
+    """Read, authenticate, parse, authorise and enqueue.
+
+    The credentials are dropped before the batch is parsed; nothing after that has ever seen them.
+
+    Raises:
+        Refused, BatchRefused: with the code that the answer carries.
+    """
+    door, exchange = door_of(request), exchange_of(request)
+    body = await read_object(request, type_may_be_missing=exchange.style.is_compat)
+    identity = door.admit(request, "submit", body)
+    parsed = parse(without_credentials(body), strict=_is_strict(request))
+    identity.require_business(parsed.batch.bk_biz_id)
+    submitted = await door.submitter.submit(
+        parsed.batch,
+        identity.caller,
+        warnings=parsed.warnings,
+        idempotency_key=idempotency_key(request, parsed.client_request_id),
+        kind=kind,
+        headers=trace_headers(exchange),
+    )
+    exchange.request_id = submitted.request_id
+    return Accepted(submitted.request_id, submitted.replayed, identity, parsed)
+
+
+def idempotency_key(request: Request, client_request_id: str | None) -> str | None:
+    """The ``Idempotency-Key`` header, else the body's ``client_request_id`` (already checked); None without either."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return client_request_id
+    try:
+        return _KEY.validate_python(key)
+    except ValidationError:
+        raise Refused.field(Code.PARAM_INVALID, "Idempotency-Key") from None
+
+
+def _is_strict(request: Request) -> bool:
+    match request.query_params.get("strict", "0"):
+        case "1" | "true":
+            return True
+        case "0" | "false" | "":
+            return False
+        case _:
+            raise Refused.field(Code.PARAM_INVALID, "query.strict")
