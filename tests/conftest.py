@@ -8,10 +8,9 @@ import asyncio
 import itertools
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 import pytest
@@ -20,20 +19,27 @@ import redis as redis_client
 from contract.settings import load_settings
 from devstack import sample
 from devstack.process import Guard
+from devstack.running import BKSI
 from devstack.servers import Postgres, Valkey
-
-BKSI = Path(sys.executable).with_name("bksi")
 
 _numbers = itertools.count(1)
 
 
-def run_bksi(
-    *args: str | Path, env: dict[str, str] | None = None, timeout_s: float = 60
-) -> subprocess.CompletedProcess[str]:
+class RunBksi(Protocol):
     """Run a `bksi` command to its end; `env` is added to this process's own."""
-    return subprocess.run(
-        [BKSI, *args], env=os.environ | (env or {}), capture_output=True, text=True, timeout=timeout_s, check=False
-    )
+
+    def __call__(self, *args: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture(scope="session")
+def bksi() -> RunBksi:
+    """``bksi("migrate", env={"BKSI_POSTGRES_DSN": dsn})`` → its exit code and what it printed, as text."""
+
+    def run(*args: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | dict(env or {})
+        return subprocess.run([BKSI, *args], env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+    return run
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -98,10 +104,10 @@ def migrated_template(postgres_dsn: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def catalogue_template(clone_database: Callable[[str], str], migrated_template: str) -> str:
+def catalogue_template(clone_database: Callable[[str], str], migrated_template: str, bksi: RunBksi) -> str:
     """The name of a migrated database that holds the sample catalogue."""
     dsn = clone_database(migrated_template)
-    imported = run_bksi("catalogue", "import", *sample.CATALOGUE, env={"BKSI_POSTGRES_DSN": dsn})
+    imported = bksi("catalogue", "import", *sample.CATALOGUE, env={"BKSI_POSTGRES_DSN": dsn})
     assert imported.returncode == 0, imported.stderr
     return dsn.rpartition("/")[2]
 
