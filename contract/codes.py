@@ -36,7 +36,7 @@ class Code(IntEnum):
     IDEMPOTENCY_CONFLICT = 1190004, "This idempotency key was used with another body", "该幂等键已用于内容不同的请求"
     QUEUE_FULL = 1190006, "Too many requests are waiting; try again later", "排队的请求过多，请稍后重试"
     BROKER_UNAVAILABLE = 1190007, "The queue cannot be reached; try again later", "队列暂不可用，请稍后重试"
-    CANCELLED = 1190008, "The request was cancelled, or can no longer be cancelled", "请求已取消，或已无法取消"
+    CANCELLED = 1190008, "The request was cancelled", "请求已取消"
     DEADLINE_EXCEEDED = 1190009, "The request was not finished before its deadline", "请求未能在截止时间前完成"
     DEAD_LETTER = 1190010, "The request was started several times and never finished", "请求多次启动均未完成，已放弃"
     PARTLY_FAILED = 1190011, "Some instances could not be created; see the items", "部分服务实例创建失败，详见各项"
@@ -134,6 +134,11 @@ class Reason(StrEnum):
         "row_repeated",
         "the same template_row_id comes again later, and that row was taken",
         "同一 template_row_id 在后面重复出现，以后者为准",
+    )
+    DUPLICATE_IN_REQUEST = (
+        "duplicate_in_request",
+        "an earlier instance of the request asks for the same; both have its id",
+        "与本请求中前面的实例相同，两者 ID 一致",
     )
     DIFFERS = "differs", "the existing row has another value and was left as it is", "已有数据的值不同，保持不变"
 

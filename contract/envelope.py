@@ -1,16 +1,20 @@
-"""The answer: the seed's six keys, and the report around them that v1 shows.
+"""The answer: the documented six keys, and the report around them that v1 shows.
 
-`Report` is what the worker stores, in Redis and in PostgreSQL alike; `Report.envelope` is what a compat caller sees.
-Texts are rendered when somebody reads, in the reader's language, from the code and its arguments.
+`Report` is what the worker stores, in Redis and in PostgreSQL alike; a compat caller sees `Report.envelope`, a v1
+caller `Report.document`. Texts are rendered when somebody reads, in the reader's language.
 """
 
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, NotRequired, Self, TypedDict, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import to_json
 
-from contract.codes import Code, Language, text
+from contract.batch import MAX_ERRORS
+from contract.codes import Code, Language, Refused
+from contract.outcome import Item, Outcome, Problem, Warning_
 
 
 class Status(StrEnum):
@@ -29,22 +33,12 @@ class Status(StrEnum):
         return self not in (Status.PENDING, Status.RUNNING)
 
 
-class Outcome(StrEnum):
-    """What became of one instance, or of one process under it."""
-
-    CREATED = "created"
-    EXISTING = "existing"
-    HEALED = "healed"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
 class Envelope(_Frozen):
-    """Exactly the seed's six keys, in the seed's order."""
+    """Exactly the documented six keys, in the documented order."""
 
     result: bool
     code: int
@@ -52,39 +46,6 @@ class Envelope(_Frozen):
     permission: dict[str, Any] | None = None
     request_id: str
     data: list[int] | None = None
-
-
-class Warning_(_Frozen):  # noqa: N801 - `Warning` is a builtin
-    """Something that was accepted but not taken as sent: a field path, never the value."""
-
-    path: str
-    reason: str
-
-
-class ProcessItem(_Frozen):
-    """One process of an instance."""
-
-    bk_process_id: int | None = None
-    process_template_id: int = 0
-    bk_process_name: str | None = None
-    outcome: Outcome
-
-
-class Item(_Frozen):
-    """One instance of the request. `data` of the envelope holds the same ids in the same order."""
-
-    index: int
-    bk_host_id: int
-    outcome: Outcome
-    service_instance_id: int | None = None
-    processes: tuple[ProcessItem, ...] = ()
-    code: int = 0
-    message_args: tuple[Any, ...] = ()
-    path: str = ""
-
-    def message(self, language: Language = "en") -> str:
-        """The item's own text."""
-        return text(Code(self.code), self.message_args, language)
 
 
 class Statistics(_Frozen):
@@ -96,37 +57,204 @@ class Statistics(_Frozen):
     pending_count: int = 0
     running_count: int = 0
 
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.total_count != self.success_count + self.failed_count + self.pending_count + self.running_count:
+            raise ValueError("the counters do not add up to total_count")
+        return self
 
-class Report(_Frozen):
-    """Everything known about a request."""
+    @classmethod
+    def of(cls, items: Sequence[Item], status: Status, total: int | None = None) -> Self:
+        """Count `items`. Instances without an item (`total` says how many there are) count by `status`.
+
+        Skipped instances count as failed: their rows are not there.
+        """
+        total = len(items) if total is None else total
+        success = sum(item.outcome.is_success for item in items)
+        counts = Counter(success_count=success, failed_count=len(items) - success)
+        rest = {Status.PENDING: "pending_count", Status.RUNNING: "running_count", Status.SUCCESS: "success_count"}
+        counts[rest.get(status, "failed_count")] += total - len(items)
+        return cls(total_count=total, **counts)
+
+
+class About(TypedDict):
+    """What every report of a request carries, whatever became of it."""
+
+    request_id: str
+    bk_biz_id: int
+    bk_module_id: int
+    created_at: AwareDatetime
+    bk_app_code: NotRequired[str]
+    finished_at: NotRequired[AwareDatetime | None]
+    expires_at: NotRequired[AwareDatetime | None]
+    attempts: NotRequired[int]
+    warnings: NotRequired[tuple[Warning_, ...]]
+
+
+class Report(Problem):
+    """Everything known about a request. `code`, `message_args` and `path` are the error that decides it, or success."""
 
     request_id: str
     bk_app_code: str = ""
     bk_biz_id: int
     bk_module_id: int
     status: Status
-    code: int = 0
-    message_args: tuple[Any, ...] = ()
-    path: str = ""
-    errors: tuple[dict[str, Any], ...] = ()
+    errors: tuple[Problem, ...] = ()
     permission: dict[str, Any] | None = None
     data: list[int] | None = None
     statistics: Statistics = Field(default_factory=Statistics)
     items: tuple[Item, ...] = ()
     warnings: tuple[Warning_, ...] = ()
-    created_at: datetime
-    finished_at: datetime | None = None
-    expires_at: datetime | None = None
+    created_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
+    expires_at: AwareDatetime | None = None
     attempts: int = 0
 
+    @classmethod
+    def pending(cls, count: int, *, running: bool = False, **about: Unpack[About]) -> Self:
+        """An accepted request of `count` instances that waits, or runs."""
+        status = Status.RUNNING if running else Status.PENDING
+        return cls(status=status, code=Code.STILL_RUNNING, statistics=Statistics.of((), status, count), **about)
+
+    @classmethod
+    def settled(cls, items: Iterable[Item], **about: Unpack[About]) -> Self:
+        """A request of which each instance has its outcome.
+
+        SUCCESS when all rows are there, with their ids as `data`; FAILED with the first failed item's code when none
+        are; PART_FAILED (1190011) in between, which only mode "partial" reaches.
+        """
+        ordered = tuple(sorted(items, key=lambda item: item.index))
+        failed = [item for item in ordered if item.outcome is Outcome.FAILED]
+        if all(item.outcome.is_success for item in ordered):
+            ids = [item.service_instance_id for item in ordered if item.service_instance_id is not None]
+            return cls._ended(Status.SUCCESS, Problem(code=Code.SUCCESS), (), ordered, data=ids, **about)
+        if any(item.outcome.is_success for item in ordered):
+            return cls._ended(Status.PART_FAILED, Problem(code=Code.PARTLY_FAILED), failed, ordered, **about)
+        return cls._ended(Status.FAILED, failed[0] if failed else Problem(code=Code.UNKNOWN), failed, ordered, **about)
+
+    @classmethod
+    def refused(cls, refused: Mapping[int, Refused], hosts: Sequence[int], **about: Unpack[About]) -> Self:
+        """An atomic request that ends because some of its instances cannot be created: the others are skipped.
+
+        Args:
+            refused: why, by the instance's index; at least one. The lowest index decides code and message.
+            hosts: every instance's bk_host_id, in the request's order.
+            about: the request.
+        """
+        decisive = refused[min(refused)]
+        return cls.settled(
+            (
+                Item.failed(index, host, refused[index])
+                if index in refused
+                else Item.failed(index, host, decisive, outcome=Outcome.SKIPPED)
+                for index, host in enumerate(hosts)
+            ),
+            **about,
+        )
+
+    @classmethod
+    def failed(
+        cls,
+        refused: Refused,
+        hosts: Sequence[int] = (),
+        *,
+        count: int | None = None,
+        status: Status = Status.FAILED,
+        permission: dict[str, Any] | None = None,
+        **about: Unpack[About],
+    ) -> Self:
+        """A request that ends as a whole, for one reason.
+
+        Args:
+            refused: why.
+            hosts: every instance's bk_host_id, in the request's order; empty when nobody knows them any more, and
+                then `count` says how many there were.
+            count: number of instances; ``len(hosts)`` by default.
+            status: `Status.TERMINATED` for a cancelled request, whose instances count as skipped.
+            permission: what the caller lacks, in IAM's shape (9900403).
+            about: the request.
+        """
+        outcome = Outcome.SKIPPED if status is Status.TERMINATED else Outcome.FAILED
+        items = tuple(Item.failed(index, host, refused, outcome=outcome) for index, host in enumerate(hosts))
+        problem = Problem.of(refused)
+        total = len(items) if count is None else count
+        return cls._ended(status, problem, (problem,), items, total=total, permission=permission, **about)
+
+    @classmethod
+    def _ended(
+        cls,
+        status: Status,
+        decisive: Problem,
+        errors: Sequence[Problem],
+        items: tuple[Item, ...],
+        *,
+        total: int | None = None,
+        data: list[int] | None = None,
+        permission: dict[str, Any] | None = None,
+        **about: Unpack[About],
+    ) -> Self:
+        return cls(
+            status=status,
+            code=decisive.code,
+            message_args=decisive.message_args,
+            path=decisive.path,
+            errors=tuple(map(Problem.of, errors[:MAX_ERRORS])),
+            permission=permission,
+            data=data,
+            statistics=Statistics.of(items, status, total),
+            items=items,
+            **about,
+        )
+
     def envelope(self, language: Language = "en") -> Envelope:
-        """The six keys."""
+        """The six keys for a compat caller: ``result`` is true only once all rows exist; unfinished is 1190001."""
         done = self.status is Status.SUCCESS
+        said = self if self.status.is_final else Problem(code=Code.STILL_RUNNING)
         return Envelope(
             result=done,
-            code=self.code,
-            message=text(Code(self.code), self.message_args, language),
+            code=said.code,
+            message=said.message(language),
             permission=self.permission,
             request_id=self.request_id,
             data=self.data if done else None,
         )
+
+    def document(self, language: Language = "en") -> dict[str, Any]:
+        """The v1 answer, ready for JSON: the six keys, then what v1 adds.
+
+        While unfinished, code is 0 and ``result`` true, because the request was accepted, and `data` is null: v1
+        callers read `status`. A PART_FAILED request carries CMDB's index maps beside `data`, which stays null as in
+        every failure: ``success_created`` {index: service instance id} and ``error_msg`` {index: message}.
+        """
+        document = self.envelope(language).model_dump()
+        if not self.status.is_final:
+            document |= {"result": True, "code": Code.SUCCESS.value}
+        document |= {
+            "status": self.status.value,
+            "statistics": self.statistics.model_dump(),
+            "items": [item.document(language) for item in self.items],
+            "warnings": [warning.document(language) for warning in self.warnings],
+            "errors": [problem.document(language) for problem in self.errors],
+            **self.model_dump(mode="json", include={"created_at", "finished_at", "expires_at", "attempts"}),
+        }
+        if self.status is Status.PART_FAILED:
+            created = [item for item in self.items if item.outcome.is_success]
+            others = [item for item in self.items if not item.outcome.is_success]
+            document["success_created"] = {str(item.index): item.service_instance_id for item in created}
+            document["error_msg"] = {str(item.index): item.message(language) for item in others}
+        return document
+
+    def dump(self) -> bytes:
+        """The report as stored: JSON, the six keys in English first, so that any Redis client can read an outcome."""
+        return to_json(
+            self.envelope().model_dump() | self.model_dump(mode="json", exclude_defaults=True) | {"code": self.code}
+        )
+
+    @classmethod
+    def load(cls, stored: bytes | str) -> Self:
+        """What `dump` wrote.
+
+        Raises:
+            pydantic.ValidationError: it is no report.
+        """
+        return cls.model_validate_json(stored)

@@ -14,7 +14,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 from pydantic import BaseModel, ConfigDict, Field
 
-from contract.envelope import Warning_
+from contract.outcome import Warning_
 from contract.settings import Settings
 
 TASK_NAME: Final = "service_instance.create_batch.v1"
@@ -62,7 +62,9 @@ def make_celery(settings: Settings) -> Celery:
     app = Celery("bksi", broker=settings.broker, set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE_NAME,
-        task_queues=(Queue(QUEUE_NAME, Exchange(QUEUE_NAME), routing_key=QUEUE_NAME, queue_arguments=_arguments(settings)),),
+        task_queues=(
+            Queue(QUEUE_NAME, Exchange(QUEUE_NAME), routing_key=QUEUE_NAME, queue_arguments=_arguments(settings)),
+        ),
         # A typo in a queue's name must fail where it is made, not fill a queue that nobody reads.
         task_create_missing_queues=False,
         task_serializer="json",

@@ -24,7 +24,7 @@ from contract.batch import (
     ServiceInstanceBatch,
 )
 from contract.codes import Code, Reason, Refused
-from contract.envelope import Warning_
+from contract.outcome import Warning_
 
 IDENTITY_KEYS: Final = frozenset(
     {"bk_app_code", "bk_app_secret", "bk_username", "bk_token", "app_code", "app_secret", "username", "access_token"}
@@ -66,6 +66,8 @@ _TOO_MANY: Final = 3
 _PROCESS_CREATION: Final = 21
 _STRICT: Final = 99
 _CHECK_OF_FIELD: Final = {"bk_module_id": 4, "bk_biz_id": 5, "bk_host_id": 9, "service_instance_name": 10}
+
+_KEY: Final[TypeAdapter[str]] = TypeAdapter(IdempotencyKey)
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -117,9 +119,6 @@ def parse_idempotency_key(key: object, path: str) -> str:
         return _KEY.validate_python(key)
     except ValidationError:
         raise Refused(Code.PARAM_INVALID, path, path=path) from None
-
-
-_KEY: Final[TypeAdapter[str]] = TypeAdapter(IdempotencyKey)
 
 
 class _EnoughErrors(Exception):  # noqa: N818 - not an error: the end of the walk
@@ -200,15 +199,15 @@ class _Reader:
         if inside is not None and not isinstance(inside, dict):
             self._refuse(_WRONG_TYPE, Code.PARAM_INVALID, at)
             return None
-        beside = {name: value for name, value in process.items() if name in _PROPERTIES}
+        beside = [name for name in process if name in _PROPERTIES]
         if inside is None and not beside:
             return None
         nested = self._known(inside or {}, _PROPERTIES, at)
-        paths = dict.fromkeys(beside, path)
-        for name in beside.keys() & nested.keys():
-            self._warn(f"{path}.{name}", Reason.NESTED_WINS)
-            del paths[name]
-        merged = {**beside, **nested}
+        paths = {name: path for name in beside if name not in nested}
+        for name in beside:
+            if name in nested:
+                self._warn(f"{path}.{name}", Reason.NESTED_WINS)
+        merged = {**nested, **{name: process[name] for name in paths}}
         if merged.get("bind_info") is not None:
             rows = f"{paths.get('bind_info', at)}.bind_info"
             merged["bind_info"] = tuple(self._bind_rows(merged["bind_info"], rows))
@@ -242,14 +241,14 @@ class _Reader:
             self._note(_TOO_MANY, Refused(Code.TOO_MANY, "processes and bind rows", MAX_ROWS, path="instances"))
             raise _EnoughErrors
 
-    def _known(self, values: Mapping[str, Any], names: frozenset[str], path: str) -> dict[str, Any]:
+    def _known(self, values: Mapping[str, Any], names: frozenset[str], path: str) -> Mapping[str, Any]:
         """The fields this level has; every other key is warned about, or refused in strict mode."""
-        known = {key: value for key, value in values.items() if key in names}
-        if len(known) < len(values):
-            for key in values:
-                if key not in names:
-                    self._ignore(_joined(path, _shown(key)), key)
-        return known
+        if values.keys() <= names:
+            return values
+        for key in values:
+            if key not in names:
+                self._ignore(_joined(path, _shown(key)), key)
+        return {key: value for key, value in values.items() if key in names}
 
     def _ignore(self, path: str, key: str) -> None:
         if self._strict:
