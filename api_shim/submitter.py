@@ -19,8 +19,10 @@ from redis.exceptions import RedisError
 from api_shim.waiters import Waiters
 from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
-from contract.envelope import Report, Statistics, Status, Warning_
+from contract.envelope import Report, Statistics, Status
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, Payload, build_message, make_celery, new_request_id, summary
+from contract.outcome import Warning_
+from contract.outcome import Warning_
 from contract.result_store import Entry, QueueFull, ResultStore, connect
 from contract.settings import Settings
 
@@ -177,14 +179,16 @@ class Submitter:
             if report.status is Status.TERMINATED:
                 return report
             raise TooLate
-        total = report.statistics.total_count
-        ended = report.model_copy(
-            update={
-                "status": Status.TERMINATED,
-                "code": Code.CANCELLED,
-                "finished_at": datetime.now(tz=UTC),
-                "statistics": Statistics(total_count=total, failed_count=total),
-            }
+        ended = Report.failed(
+            Refused(Code.CANCELLED),
+            count=report.statistics.total_count,
+            status=Status.TERMINATED,
+            request_id=request_id,
+            bk_app_code=bk_app_code,
+            bk_biz_id=report.bk_biz_id,
+            bk_module_id=report.bk_module_id,
+            created_at=report.created_at,
+            finished_at=datetime.now(tz=UTC),
         )
         answer = await _reaching_redis(self.store.cancel(ended))
         if answer == 0:
