@@ -1,7 +1,7 @@
 """The one door to the queue: submit a batch, poll its report, wait for it.
 
 Submitting is one atomic Redis script: the ledger entry with the payload, the pending set, the Celery message and the
-limit on all that is unfinished. When it has answered, the request survives the death of every worker and of this process.
+limit on all that is unfinished. Once it has answered, the request survives every worker and this process.
 """
 
 import asyncio
@@ -19,9 +19,8 @@ from redis.exceptions import RedisError
 from api_shim.waiters import Waiters
 from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
-from contract.envelope import Report, Statistics, Status
+from contract.envelope import Report, Status
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, Payload, build_message, make_celery, new_request_id, summary
-from contract.outcome import Warning_
 from contract.outcome import Warning_
 from contract.result_store import Entry, QueueFull, ResultStore, connect
 from contract.settings import Settings

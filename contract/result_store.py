@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 
 from contract import scripts
 from contract.codes import Code, Refused
-from contract.envelope import Report, Statistics, Status
+from contract.envelope import Report
 from contract.keys import Keys
 from contract.message import QUEUE_NAME, Payload
 from contract.settings import Settings
@@ -53,8 +53,8 @@ class Entry:
 class Lease:
     """The right to work on a request. `state` says what was found; the rest is set when there is something to do.
 
-    States: ``leased`` work on it · ``exhausted`` it was started too often · ``cancelled`` its caller ended it (`report`)
-    · ``held`` a live owner works on it · ``done`` its report is stored · ``unknown`` no such entry.
+    States: ``leased`` work on it · ``exhausted`` it was started too often · ``cancelled`` its caller ended it, and
+    `payload` is its report · ``held`` a live owner works on it · ``done`` its report is stored · ``unknown`` no entry.
     """
 
     state: str
@@ -152,10 +152,10 @@ class ResultStore:
         )
         if answer[0] == -1:
             raise QueueFull(answer[1])
-        if answer[0] == 2:  # noqa: PLR2004 - the script's own answer
+        if answer[0] == 2:
             if answer[2].decode() != entry.digest:
                 raise IdempotencyConflict
-            return cast(str, answer[1].decode())
+            return cast("str", answer[1].decode())
         return request_id
 
     async def load(self, request_id: str) -> Report | None:
@@ -164,7 +164,7 @@ class ResultStore:
             pipe.get(self.keys.result(request_id))
             pipe.hmget(
                 self.keys.request(request_id),
-                ["app", "biz", "module", "count", "created", "attempts", "owner", "lease", "deadline"],
+                ["app", "biz", "module", "count", "created", "attempts", "owner", "lease"],
             )
             pipe.time()
             stored, fields, now = await pipe.execute()
@@ -172,19 +172,14 @@ class ResultStore:
             return Report.load(stored)
         if fields[0] is None:
             return None
-        app, biz, module, count, created, attempts, owner, lease, _ = fields
-        running = bool(owner) and int(lease) > now[0] * 1000
-        total = int(count)
-        return Report(
+        app, biz, module, count, created, attempts, owner, lease = fields
+        return Report.pending(
+            int(count),
+            running=bool(owner) and int(lease) > now[0] * 1000,
             request_id=request_id,
             bk_app_code=app.decode(),
             bk_biz_id=int(biz),
             bk_module_id=int(module),
-            status=Status.RUNNING if running else Status.PENDING,
-            code=Code.STILL_RUNNING,
-            statistics=Statistics(
-                total_count=total, running_count=total if running else 0, pending_count=0 if running else total
-            ),
             created_at=moment(created),
             attempts=int(attempts),
         )
@@ -200,17 +195,23 @@ class ResultStore:
         """End an unstarted request with `report`: 1 cancelled, 0 too late, -1 unknown or another application's."""
         request_id = report.request_id
         return cast(
-            int,
+            "int",
             await self._cancel(
                 keys=[self.keys.request(request_id), self.keys.result(request_id)],
-                args=[request_id, report.dump(), self._settings.result_ttl_s, self.keys.done_channel, report.bk_app_code],
+                args=[
+                    request_id,
+                    report.dump(),
+                    self._settings.result_ttl_s,
+                    self.keys.done_channel,
+                    report.bk_app_code,
+                ],
             ),
         )
 
     # The worker's part ------------------------------------------------------------------------------------------------
 
     async def lease(self, request_id: str, token: str) -> Lease:
-        """Count an attempt and take the request, unless a live owner has it. Repeating with the same token is harmless."""
+        """Count an attempt and take the request, unless a live owner has it; the same token may ask again."""
         answer = await self._lease(
             keys=[self.keys.request(request_id), self.keys.result(request_id)],
             args=[token, self._settings.owner_ttl_ms, self._settings.max_attempts],
@@ -224,7 +225,7 @@ class ResultStore:
         """Say that this worker process lives and keeps these leases; returns how many are still its own."""
         held = list(leases)
         return cast(
-            int,
+            "int",
             await self._extend(
                 keys=[
                     self.keys.worker(worker_name),
@@ -257,7 +258,9 @@ class ResultStore:
         """Push an ownerless request again; False when another reaper was first or an owner turned up."""
         return await self._push_again(pending.request_id, message, "", pending.pushed_ms, count_attempt=True)
 
-    async def _push_again(self, request_id: str, message: bytes, token: str, score: int, *, count_attempt: bool) -> bool:
+    async def _push_again(
+        self, request_id: str, message: bytes, token: str, score: int, *, count_attempt: bool
+    ) -> bool:
         pushed = await self._resend(
             keys=[self.keys.request(request_id), self.keys.pending, QUEUE_NAME],
             args=[request_id, message, token, score, int(count_attempt)],
@@ -273,7 +276,9 @@ class ResultStore:
 
     async def pending_before(self, pushed_ms: int, limit: int = 100) -> list[Pending]:
         """The longest-waiting entries that were last pushed before `pushed_ms`."""
-        rows = await self.client.zrange(self.keys.pending, "-inf", pushed_ms, byscore=True, offset=0, num=limit, withscores=True)  # type: ignore[arg-type]
+        rows = await self.client.zrange(
+            self.keys.pending, "-inf", pushed_ms, byscore=True, offset=0, num=limit, withscores=True
+        )  # type: ignore[arg-type]
         async with self.client.pipeline(transaction=False) as pipe:
             for request_id, _ in rows:
                 pipe.hmget(

@@ -51,7 +51,8 @@ return {1}
 )
 
 # KEYS req result | ARGV token lease_ms max_attempts
-# -> {'done'} · {'unknown'} · {'held'} · {'cancelled', 0, created, report} · {'leased' | 'exhausted', attempts, created, payload}
+# -> {'done'} · {'unknown'} · {'held'} · {'cancelled', 0, created, report}
+#    · {'leased' | 'exhausted', attempts, created, payload}
 LEASE: Final = (
     _NOW
     + """
@@ -102,8 +103,8 @@ return ended
 """
 
 # KEYS req pending queue | ARGV id message token expected_score count_attempt
-# Push a pending request's message again. With a token: its owner hands it back. Without: the reaper found no live owner,
-# and `expected_score` makes sure that no other reaper was first.
+# Push a pending request's message again. With a token: its owner hands it back. Without: the reaper found no live
+# owner, and `expected_score` makes sure that no other reaper was first.
 # -> 1 pushed · 0 not ours to push (any more)
 RESEND: Final = (
     _NOW

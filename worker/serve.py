@@ -9,7 +9,9 @@ from cyclopts import Parameter
 from contract.settings import load_settings
 
 
-def worker(*, name: Annotated[str | None, Parameter(help="Node name; the default names host and process.")] = None) -> None:
+def worker(
+    *, name: Annotated[str | None, Parameter(help="Node name; the default names host and process.")] = None
+) -> None:
     """Run one worker process until SIGTERM; it finishes or hands back what it has. Start one per core."""
     from worker.app import app  # noqa: PLC0415 - importing it builds the Celery app
 

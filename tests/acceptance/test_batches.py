@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.acceptance.calls import bound, compat, count_rows, instance_rows, run, rows, submit, unbound
+from tests.acceptance.calls import bound, compat, count_rows, instance_rows, rows, run, submit, unbound
 
 
 def test_bound_module_expands_every_process_template(stack: Any) -> None:

@@ -10,7 +10,7 @@ import redis as redis_client
 
 from tests.acceptance.calls import COMPAT_PATHS, SEED_BYTES, SIX_KEYS, compat, count_rows, finish, instance_rows
 
-# What the sample catalogue's template 1 and the request make of it: locked values win, row 1234 belongs to no template row.
+# What template 1 of the sample catalogue makes of it: locked values win, and row 1234 belongs to no template row.
 EXPECTED_PROCESS = {
     "process_template_id": 1,
     "bk_func_name": "java",

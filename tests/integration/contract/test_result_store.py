@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import redis as redis_sync
 
 from contract.codes import Code
 from contract.envelope import Report, Status
