@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 
 from contract import scripts
 from contract.codes import Code, Refused
-from contract.envelope import Report
+from contract.envelope import Report, Status
 from contract.keys import Keys
 from contract.message import QUEUE_NAME, Payload
 from contract.settings import Settings
@@ -191,6 +191,11 @@ class ResultStore:
         values = await self.client.mget([self.keys.result(request_id) for request_id in request_ids])
         return {id_: Report.load(value) for id_, value in zip(request_ids, values, strict=True) if value is not None}
 
+    async def load_kept(self, request_id: str) -> Payload | None:
+        """The payload of a finished request that did not succeed, while its report lives."""
+        payload = await self.client.get(self.keys.kept(request_id))
+        return None if payload is None else Payload.model_validate_json(payload)
+
     async def cancel(self, report: Report) -> int:
         """End an unstarted request with `report`: 1 cancelled, 0 too late, -1 unknown or another application's."""
         request_id = report.request_id
@@ -245,8 +250,15 @@ class ResultStore:
                 self.keys.request(request_id),
                 self.keys.pending,
                 self.keys.finished_count,
+                self.keys.kept(request_id),
             ],
-            args=[request_id, report.dump(), self._settings.result_ttl_s, self.keys.done_channel],
+            args=[
+                request_id,
+                report.dump(),
+                self._settings.result_ttl_s,
+                self.keys.done_channel,
+                int(report.status is not Status.SUCCESS),
+            ],
         )
         return bool(ended)
 

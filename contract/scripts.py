@@ -91,10 +91,14 @@ return held
 """
 )
 
-# KEYS result req pending finished | ARGV id report ttl_s channel
+# KEYS result req pending finished kept | ARGV id report ttl_s channel keep
+# With keep, the payload of a request that failed stays as long as its report, so that it can be tried again.
 # -> 1 the entry ended now · 0 it had ended before
 SAVE: Final = """
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+if ARGV[5] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then
+  redis.call('SET', KEYS[5], redis.call('HGET', KEYS[2], 'payload'), 'EX', ARGV[3])
+end
 local ended = redis.call('DEL', KEYS[2])
 redis.call('ZREM', KEYS[3], ARGV[1])
 if ended == 1 then redis.call('INCR', KEYS[4]) end

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     statement_timeout_ms: int = Field(default=30_000, ge=1)
     catalogue_check_ms: int = Field(default=500, ge=0)
     """How often a worker compares its cached catalogue with the version in PostgreSQL."""
+
+    cmdb_authorization: SecretStr | None = None
+    """JSON object of the ``X-Bkapi-Authorization`` header for reading a live CMDB (``bksi catalogue pull``)."""
+    state_dir: Path = Path("~/.local/state/bksi")
+    """Where unfinished work of a command is kept, so that it goes on instead of starting again."""
 
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "json"
