@@ -239,7 +239,7 @@ class Submitter:
 
     def _reach_broker(self) -> bool:
         with self._celery.connection_for_write(connect_timeout=self._settings.redis_timeout_s) as connection:
-            connection.ensure_connection(max_retries=1, timeout=self._settings.redis_timeout_s)
+            connection.ensure_connection(max_retries=1)
         return True
 
 

@@ -1,14 +1,14 @@
-"""The Redis side of the contract: reserve a request, lease it, save its report, load it.
+"""The Redis side of the contract: reserve a request, save its report, load it, cancel it.
 
 *Redis holds what is pending; PostgreSQL holds what is done.* An accepted request is in the ledger (``req:{id}`` and the
 ``pending`` set) until the very script that stores its report, so at every moment somebody answers for it. All times are
 Redis' clock; the machines' clocks never meet.
 """
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
@@ -49,35 +49,6 @@ class Entry:
     summary: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to work on a request. `state` says what was found; the rest is set when there is something to do.
-
-    States: ``leased`` work on it · ``exhausted`` it was started too often · ``cancelled`` its caller ended it, and
-    `payload` is its report · ``held`` a live owner works on it · ``done`` its report is stored · ``unknown`` no entry.
-    """
-
-    state: str
-    request_id: str
-    token: str = ""
-    attempts: int = 0
-    created_at: datetime | None = None
-    payload: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """One entry of the pending set, as a reaper sees it."""
-
-    request_id: str
-    pushed_ms: int
-    owner: str
-    lease_ms: int
-    attempts: int
-    deadline_ms: int
-    summary: str
-
-
 def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":
     """A client with a bounded, blocking pool and short time-outs: a dead Redis is an error soon, never a hang."""
     pool = aioredis.BlockingConnectionPool.from_url(
@@ -105,15 +76,10 @@ class ResultStore:
     def __init__(self, client: "aioredis.Redis", settings: Settings) -> None:
         self.client = client
         self.keys = Keys(settings.key_prefix)
-        self._settings = settings
+        self.settings = settings
         self._submit = client.register_script(scripts.SUBMIT)
-        self._lease = client.register_script(scripts.LEASE)
-        self._extend = client.register_script(scripts.EXTEND)
         self._save = client.register_script(scripts.SAVE)
-        self._resend = client.register_script(scripts.RESEND)
         self._cancel = client.register_script(scripts.CANCEL)
-
-    # The submitter's part ---------------------------------------------------------------------------------------------
 
     async def reserve(self, entry: Entry, message: bytes | None, idempotency_key: str | None = None) -> str:
         """Write the ledger entry and push `message` (None: the caller publishes it elsewhere) in one step.
@@ -126,7 +92,7 @@ class ResultStore:
             IdempotencyConflict: the key was used with another body.
         """
         request_id, app = entry.payload.request_id, entry.payload.caller.bk_app_code
-        keys, settings = self.keys, self._settings
+        keys, settings = self.keys, self.settings
         answer = await self._submit(
             keys=[
                 keys.request(request_id),
@@ -206,38 +172,10 @@ class ResultStore:
                 args=[
                     request_id,
                     report.dump(),
-                    self._settings.result_ttl_s,
+                    self.settings.result_ttl_s,
                     self.keys.done_channel,
                     report.bk_app_code,
                 ],
-            ),
-        )
-
-    # The worker's part ------------------------------------------------------------------------------------------------
-
-    async def lease(self, request_id: str, token: str) -> Lease:
-        """Count an attempt and take the request, unless a live owner has it; the same token may ask again."""
-        answer = await self._lease(
-            keys=[self.keys.request(request_id), self.keys.result(request_id)],
-            args=[token, self._settings.owner_ttl_ms, self._settings.max_attempts],
-        )
-        state = answer[0].decode()
-        if len(answer) == 1:
-            return Lease(state, request_id)
-        return Lease(state, request_id, token, int(answer[1]), moment(answer[2]), answer[3])
-
-    async def extend(self, worker_name: str, leases: Iterable[Lease]) -> int:
-        """Say that this worker process lives and keeps these leases; returns how many are still its own."""
-        held = list(leases)
-        return cast(
-            "int",
-            await self._extend(
-                keys=[
-                    self.keys.worker(worker_name),
-                    self.keys.workers,
-                    *(self.keys.request(lease.request_id) for lease in held),
-                ],
-                args=[worker_name, self._settings.owner_ttl_ms, *(lease.token for lease in held)],
             ),
         )
 
@@ -255,66 +193,14 @@ class ResultStore:
             args=[
                 request_id,
                 report.dump(),
-                self._settings.result_ttl_s,
+                self.settings.result_ttl_s,
                 self.keys.done_channel,
                 int(report.status is not Status.SUCCESS),
             ],
         )
         return bool(ended)
 
-    async def hand_back(self, lease: Lease, message: bytes, *, count_attempt: bool) -> bool:
-        """Give a leased request back to the queue's end; False when the lease is not ours any more."""
-        return await self._push_again(lease.request_id, message, lease.token, 0, count_attempt=count_attempt)
-
-    async def resend(self, pending: Pending, message: bytes) -> bool:
-        """Push an ownerless request again; False when another reaper was first or an owner turned up."""
-        return await self._push_again(pending.request_id, message, "", pending.pushed_ms, count_attempt=True)
-
-    async def _push_again(
-        self, request_id: str, message: bytes, token: str, score: int, *, count_attempt: bool
-    ) -> bool:
-        pushed = await self._resend(
-            keys=[self.keys.request(request_id), self.keys.pending, QUEUE_NAME],
-            args=[request_id, message, token, score, int(count_attempt)],
-        )
-        return bool(pushed)
-
-    # The reaper's part ------------------------------------------------------------------------------------------------
-
     async def now_ms(self) -> int:
         """Redis' clock."""
         seconds, micros = await self.client.time()
         return int(seconds) * 1000 + int(micros) // 1000
-
-    async def pending_before(self, pushed_ms: int, limit: int = 100) -> list[Pending]:
-        """The longest-waiting entries that were last pushed before `pushed_ms`."""
-        rows = await self.client.zrange(
-            self.keys.pending, "-inf", pushed_ms, byscore=True, offset=0, num=limit, withscores=True
-        )  # type: ignore[arg-type]
-        async with self.client.pipeline(transaction=False) as pipe:
-            for request_id, _ in rows:
-                pipe.hmget(
-                    self.keys.request(request_id.decode()), ["owner", "lease", "attempts", "deadline", "summary"]
-                )
-            entries = await pipe.execute()
-        return [
-            Pending(
-                request_id.decode(),
-                int(score),
-                *(value.decode() if value else "" for value in entry[:1]),
-                *(int(value or 0) for value in entry[1:4]),
-                summary=(entry[4] or b"").decode(),
-            )
-            for (request_id, score), entry in zip(rows, entries, strict=True)
-        ]
-
-    async def oldest_waiting(self, count: int = 20) -> list[bytes]:
-        """The messages at the queue's head, next to be taken."""
-        return await cast("Awaitable[list[bytes]]", self.client.lrange(QUEUE_NAME, -count, -1))
-
-    async def pushed_ms(self, request_ids: Sequence[str]) -> list[int | None]:
-        """The pending scores of `request_ids`."""
-        if not request_ids:
-            return []
-        scores: list[Any] = await self.client.zmscore(self.keys.pending, list(request_ids))
-        return [None if score is None else int(score) for score in scores]

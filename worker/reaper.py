@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.codes import Code
 from contract.message import build_message
-from contract.result_store import Pending, ResultStore
 from contract.settings import Settings
 from worker.finish import end_unfinished
+from worker.leases import Leases, Pending
 
 _log = structlog.get_logger(__name__)
 
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 class Reaper:
     """The sweep of one worker process."""
 
-    def __init__(self, store: ResultStore, engine: AsyncEngine, celery: Celery, settings: Settings) -> None:
+    def __init__(self, store: Leases, engine: AsyncEngine, celery: Celery, settings: Settings) -> None:
         self._store = store
         self._engine = engine
         self._celery = celery

@@ -17,8 +17,9 @@ import uvloop
 from celery import Celery
 from redis.exceptions import RedisError
 
-from contract.result_store import Lease, ResultStore, connect
+from contract.result_store import connect
 from contract.settings import Settings
+from worker.leases import Lease, Leases
 from worker.reaper import Reaper
 from worker.store.catalogue_reads import Catalogue
 from worker.store.engine import make_engine
@@ -69,7 +70,7 @@ class Runtime:
         self.engine = make_engine(settings)
         self.catalogue = Catalogue(settings)
         self.redis = connect(settings, connections=settings.worker_threads + 4)
-        self.store = ResultStore(self.redis, settings)
+        self.store = Leases(self.redis, settings)
         self.reaper = Reaper(self.store, self.engine, self.celery, settings)
         self._background = [
             asyncio.create_task(self._stay_alive()),

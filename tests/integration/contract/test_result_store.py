@@ -13,8 +13,9 @@ import pytest
 from contract.codes import Code
 from contract.envelope import Report, Status
 from contract.message import QUEUE_NAME, Caller, Payload
-from contract.result_store import Entry, IdempotencyConflict, Lease, QueueFull, ResultStore, connect
+from contract.result_store import Entry, IdempotencyConflict, QueueFull, connect
 from contract.settings import Settings
+from worker.leases import Lease, Leases
 
 
 def an_entry(app: str = "esb_test", digest: str = "d" * 64) -> Entry:
@@ -35,15 +36,15 @@ def a_report(request_id: str, status: Status = Status.SUCCESS) -> Report:
 
 
 @asynccontextmanager
-async def open_store(url: str, **settings: Any) -> AsyncIterator[ResultStore]:
+async def open_store(url: str, **settings: Any) -> AsyncIterator[Leases]:
     configured = Settings(redis_url=url, **settings)
     client = connect(configured)
     await client.flushdb()
-    yield ResultStore(client, configured)
+    yield Leases(client, configured)
     await client.aclose()
 
 
-Scenario = Callable[[ResultStore], Coroutine[Any, Any, None]]
+Scenario = Callable[[Leases], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def in_store(redis_url: str) -> Callable[..., None]:
 
 
 def test_reserve_writes_entry_pending_set_and_message_together(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         entry = an_entry()
         assert await store.reserve(entry, b"message") == entry.payload.request_id
 
@@ -73,7 +74,7 @@ def test_reserve_writes_entry_pending_set_and_message_together(in_store: Callabl
 
 
 def test_reserve_repeated_after_a_lost_answer_pushes_once(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         entry = an_entry()
         for _ in range(3):
             assert await store.reserve(entry, b"message", "key") == entry.payload.request_id
@@ -84,7 +85,7 @@ def test_reserve_repeated_after_a_lost_answer_pushes_once(in_store: Callable[...
 
 
 def test_reserve_under_a_used_key_gives_the_first_request(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         entries = [an_entry() for _ in range(20)]
         holders = await asyncio.gather(*(store.reserve(entry, b"message", "key") for entry in entries))
 
@@ -96,7 +97,7 @@ def test_reserve_under_a_used_key_gives_the_first_request(in_store: Callable[...
 
 
 def test_reserve_under_a_used_key_with_another_body_is_a_conflict(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         await store.reserve(an_entry(), b"message", "key")
         with pytest.raises(IdempotencyConflict):
             await store.reserve(an_entry(digest="e" * 64), b"message", "key")
@@ -105,7 +106,7 @@ def test_reserve_under_a_used_key_with_another_body_is_a_conflict(in_store: Call
 
 
 def test_reserve_beyond_the_limit_leaves_nothing(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         await store.reserve(an_entry(), b"message")
         refused = an_entry()
         with pytest.raises(QueueFull):
@@ -117,14 +118,14 @@ def test_reserve_beyond_the_limit_leaves_nothing(in_store: Callable[..., None]) 
     in_store(scenario, max_pending=1)
 
 
-async def leased(store: ResultStore, token: str = "one") -> tuple[Entry, Lease]:
+async def leased(store: Leases, token: str = "one") -> tuple[Entry, Lease]:
     entry = an_entry()
     await store.reserve(entry, b"message")
     return entry, await store.lease(entry.payload.request_id, token)
 
 
 def test_lease_goes_to_one_owner_at_a_time(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         entry, first = await leased(store)
         again = await store.lease(entry.payload.request_id, "one")
         second = await store.lease(entry.payload.request_id, "two")
@@ -138,7 +139,7 @@ def test_lease_goes_to_one_owner_at_a_time(in_store: Callable[..., None]) -> Non
 
 
 def test_lease_that_ran_out_goes_to_the_next_and_is_not_extended(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         entry, first = await leased(store)
         await store.client.hset(store.keys.request(entry.payload.request_id), "lease", "1")
         second = await store.lease(entry.payload.request_id, "two")
@@ -152,7 +153,7 @@ def test_lease_that_ran_out_goes_to_the_next_and_is_not_extended(in_store: Calla
 
 
 def test_lease_beyond_the_attempts_is_exhausted(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         entry, _ = await leased(store)
         await store.client.hset(store.keys.request(entry.payload.request_id), "lease", "1")
 
@@ -162,7 +163,7 @@ def test_lease_beyond_the_attempts_is_exhausted(in_store: Callable[..., None]) -
 
 
 def test_save_ends_the_entry_and_keeps_the_report(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         entry, _ = await leased(store)
         request_id = entry.payload.request_id
         report = a_report(request_id)
@@ -179,7 +180,7 @@ def test_save_ends_the_entry_and_keeps_the_report(in_store: Callable[..., None])
 
 
 def test_stored_report_shows_the_six_keys_to_a_bare_redis_client(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         report = a_report("f" * 32)
         await store.save(report)
 
@@ -191,7 +192,7 @@ def test_stored_report_shows_the_six_keys_to_a_bare_redis_client(in_store: Calla
 
 
 def test_hand_back_queues_the_request_again_without_counting(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         entry, lease = await leased(store)
 
         assert await store.hand_back(lease, b"again", count_attempt=False)
@@ -202,7 +203,7 @@ def test_hand_back_queues_the_request_again_without_counting(in_store: Callable[
 
 
 def test_resend_by_many_reapers_pushes_once(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         entry = an_entry()
         await store.reserve(entry, b"message")
         await store.client.delete(QUEUE_NAME)
@@ -219,7 +220,7 @@ def test_resend_by_many_reapers_pushes_once(in_store: Callable[..., None]) -> No
 
 
 def test_cancel_before_any_start_ends_it_and_after_is_too_late(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         waiting = an_entry()
         await store.reserve(waiting, b"message")
         report = a_report(waiting.payload.request_id, Status.TERMINATED)
@@ -235,7 +236,7 @@ def test_cancel_before_any_start_ends_it_and_after_is_too_late(in_store: Callabl
 
 
 def test_another_application_cannot_cancel(in_store: Callable[..., None]) -> None:
-    async def scenario(store: ResultStore) -> None:
+    async def scenario(store: Leases) -> None:
         entry = an_entry(app="other")
         await store.reserve(entry, b"message")
 

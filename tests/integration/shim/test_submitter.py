@@ -143,7 +143,7 @@ def test_cancel_ends_a_waiting_request_and_repeats(redis_url: str, redis: "redis
         assert first is not None
         assert (first.status, first.code) == (Status.TERMINATED, 1190008)
         started = (await submitter.submit(BATCH, CALLER)).request_id
-        await submitter.store.lease(started, "token")
+        redis.hset(submitter.store.keys.request(started), mapping={"attempts": 1, "owner": "token"})
         with pytest.raises(TooLate):
             await submitter.cancel(started, CALLER.bk_app_code)
 

@@ -1,0 +1,128 @@
+"""The worker's hold on the Redis ledger: lease a request, keep the lease, give it back; and what the reaper reads."""
+
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+
+import redis.asyncio as aioredis
+
+from contract import scripts
+from contract.message import QUEUE_NAME
+from contract.result_store import ResultStore, moment
+from contract.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a request. `state` says what was found; the rest is set when there is something to do.
+
+    States: ``leased`` work on it · ``exhausted`` it was started too often · ``cancelled`` its caller ended it, and
+    `payload` is its report · ``held`` a live owner works on it · ``done`` its report is stored · ``unknown`` no entry.
+    """
+
+    state: str
+    request_id: str
+    token: str = ""
+    attempts: int = 0
+    created_at: datetime | None = None
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One entry of the pending set, as a reaper sees it."""
+
+    request_id: str
+    pushed_ms: int
+    owner: str
+    lease_ms: int
+    attempts: int
+    deadline_ms: int
+    summary: str
+
+
+_PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary")
+
+
+class Leases(ResultStore):
+    """The result store as a worker sees it. Every method may be repeated."""
+
+    def __init__(self, client: "aioredis.Redis", settings: Settings) -> None:
+        super().__init__(client, settings)
+        self._lease = client.register_script(scripts.LEASE)
+        self._extend = client.register_script(scripts.EXTEND)
+        self._resend = client.register_script(scripts.RESEND)
+
+    async def lease(self, request_id: str, token: str) -> Lease:
+        """Count an attempt and take the request, unless a live owner has it; the same token may ask again."""
+        answer = await self._lease(
+            keys=[self.keys.request(request_id), self.keys.result(request_id)],
+            args=[token, self.settings.owner_ttl_ms, self.settings.max_attempts],
+        )
+        state = answer[0].decode()
+        if len(answer) == 1:
+            return Lease(state, request_id)
+        return Lease(state, request_id, token, int(answer[1]), moment(answer[2]), answer[3])
+
+    async def extend(self, worker_name: str, leases: Iterable[Lease]) -> int:
+        """Say that this worker process lives and keeps these leases; returns how many are still its own."""
+        held = list(leases)
+        return cast(
+            "int",
+            await self._extend(
+                keys=[
+                    self.keys.worker(worker_name),
+                    self.keys.workers,
+                    *(self.keys.request(lease.request_id) for lease in held),
+                ],
+                args=[worker_name, self.settings.owner_ttl_ms, *(lease.token for lease in held)],
+            ),
+        )
+
+    async def hand_back(self, lease: Lease, message: bytes, *, count_attempt: bool) -> bool:
+        """Give a leased request back to the queue's end; False when the lease is not ours any more."""
+        return await self._push_again(lease.request_id, message, lease.token, 0, count_attempt=count_attempt)
+
+    async def resend(self, pending: Pending, message: bytes) -> bool:
+        """Push an ownerless request again; False when another reaper was first or an owner turned up."""
+        return await self._push_again(pending.request_id, message, "", pending.pushed_ms, count_attempt=True)
+
+    async def _push_again(
+        self, request_id: str, message: bytes, token: str, score: int, *, count_attempt: bool
+    ) -> bool:
+        pushed = await self._resend(
+            keys=[self.keys.request(request_id), self.keys.pending, QUEUE_NAME],
+            args=[request_id, message, token, score, int(count_attempt)],
+        )
+        return bool(pushed)
+
+    async def pending_before(self, pushed_ms: int, limit: int = 100) -> list[Pending]:
+        """The longest-waiting entries that were last pushed before `pushed_ms`."""
+        rows: Any = await self.client.zrange(
+            self.keys.pending, "-inf", str(pushed_ms), byscore=True, offset=0, num=limit, withscores=True
+        )
+        async with self.client.pipeline(transaction=False) as pipe:
+            for request_id, _ in rows:
+                pipe.hmget(self.keys.request(request_id.decode()), list(_PENDING_FIELDS))
+            entries: list[list[bytes | None]] = await pipe.execute()
+        return [
+            _pending(request_id.decode(), int(score), entry)
+            for (request_id, score), entry in zip(rows, entries, strict=True)
+        ]
+
+    async def oldest_waiting(self, count: int = 20) -> list[bytes]:
+        """The messages at the queue's head, next to be taken."""
+        return await cast("Awaitable[list[bytes]]", self.client.lrange(QUEUE_NAME, -count, -1))
+
+    async def pushed_ms(self, request_ids: Sequence[str]) -> list[int | None]:
+        """The pending scores of `request_ids`."""
+        if not request_ids:
+            return []
+        scores: list[Any] = await self.client.zmscore(self.keys.pending, list(request_ids))
+        return [None if score is None else int(score) for score in scores]
+
+
+def _pending(request_id: str, pushed_ms: int, entry: list[bytes | None]) -> Pending:
+    owner, lease, attempts, deadline, summary = ((value or b"").decode() for value in entry)
+    return Pending(request_id, pushed_ms, owner, int(lease or 0), int(attempts or 0), int(deadline or 0), summary)
