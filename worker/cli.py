@@ -1,8 +1,15 @@
-"""The worker's commands. Each is imported when it is called, so that `bksi` starts fast."""
+"""The worker's commands.
+
+The modules imported here bring no library that is slow to load; a command imports what it needs when it runs, so that
+`bksi` and its help stay quick.
+"""
 
 from importlib.util import find_spec
 
 from cyclopts import App
+
+from worker.catalogue.cli import app as catalogue
+from worker.serve import migrate, worker
 
 # `cyclopts` comes with either side; the database driver tells that the worker's extra is installed.
 if find_spec("asyncpg") is None:
@@ -10,7 +17,6 @@ if find_spec("asyncpg") is None:
 
 app = App(name="worker", help="The worker's commands.")
 
-app.command("worker.serve:worker", name="worker")
-app.command("worker.serve:migrate", name="migrate")
-app.command("worker.catalogue.cli:app", name="catalogue", help="CMDB's modules, hosts and templates.")
-app.command("worker.show:show", name="show")
+app.command(worker)
+app.command(migrate)
+app.command(catalogue)

@@ -1,0 +1,160 @@
+"""Read what CMDB's own APIs answer: which kind of thing an answer lists, its items, and what had been asked.
+
+A document is one answer of one API, as CMDB sends it. Two keys of our own may stand beside ``result`` and ``data``:
+``kind`` says what the items are when they cannot (an empty list), ``request`` holds the body that was asked, which
+tells the business where the items do not and of what the answer is a whole listing.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, NoReturn
+
+
+class Kind(StrEnum):
+    """What an answer lists; the values are the tables' names."""
+
+    SERVICE_TEMPLATE = "service_template"
+    PROCESS_TEMPLATE = "process_template"
+    MODULE = "module"
+    HOST = "host"
+    MODULE_HOST_RELATION = "module_host_relation"
+
+
+API_KINDS: Final[Mapping[str, Kind]] = {
+    "list_service_template": Kind.SERVICE_TEMPLATE,
+    "list_proc_template": Kind.PROCESS_TEMPLATE,
+    "find_module_batch": Kind.MODULE,
+    "find_module_with_relation": Kind.MODULE,
+    "search_module": Kind.MODULE,
+    "list_biz_hosts": Kind.HOST,
+    "list_hosts_without_biz": Kind.HOST,
+    "find_module_host_relation": Kind.MODULE_HOST_RELATION,
+    "find_host_biz_relations": Kind.MODULE_HOST_RELATION,
+    "find_host_topo_relation": Kind.MODULE_HOST_RELATION,
+}
+"""The APIs whose answers can be read, by CMDB's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, its items not yet looked into.
+
+    `source` is the file or API it came from; `path` is where the list stands in the document (``data.info``).
+    `kind` is None only when there is no item to recognise it by. `count` is CMDB's total over all pages.
+    """
+
+    source: str
+    kind: Kind | None
+    items: Sequence[Any]
+    path: str = ""
+    count: int | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+
+class AnswerRefused(Exception):  # noqa: N818 - an error name says the fact
+    """A document is no answer of CMDB, or one that says no. The text names the document and the reason."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{source}: {reason}")
+        self.source = source
+        self.reason = reason
+
+
+def read_answer(document: bytes, source: str, kind: Kind | None = None) -> Answer:
+    """Read one document.
+
+    Args:
+        document: JSON text in UTF-8.
+        source: how messages name the document.
+        kind: what the items are; None = the document's ``kind``, else recognised from the first item.
+
+    Raises:
+        AnswerRefused: not JSON, not an answer, or an answer with ``result`` false.
+    """
+    return answer_of(_parse(document, source), source, kind)
+
+
+def answer_of(body: Any, source: str, kind: Kind | None = None) -> Answer:
+    """Like `read_answer`, for a document that is parsed already."""
+    envelope = body if isinstance(body, dict) else {}
+    _refuse_failure(envelope, source)
+    holder, path = (envelope["data"], "data") if "data" in envelope else (body, "")
+    count: Any = None
+    if isinstance(holder, dict):
+        count = holder.get("count")
+        name = next((name for name in ("info", "relation", "data") if name in holder), None)
+        if name is None:
+            raise AnswerRefused(source, "no list of items in data, data.info or data.relation")
+        holder, path = holder[name], f"{path}.{name}" if path else name
+    items = [] if holder is None else holder
+    if not isinstance(items, list):
+        raise AnswerRefused(source, f"{path or 'the document'} is not a list")
+    said = _said_kind(envelope.get("kind"), source)
+    request = envelope.get("request")
+    if request is not None and not isinstance(request, dict):
+        raise AnswerRefused(source, "request is not an object")
+    return Answer(
+        source=source,
+        kind=kind or said or _recognise(items, source),
+        items=items,
+        path=path,
+        count=count if type(count) is int else None,
+        request=request or {},
+    )
+
+
+def _parse(document: bytes, source: str) -> Any:
+    try:
+        return json.loads(document.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as problem:
+        raise AnswerRefused(source, f"not JSON: {problem}") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _refuse_failure(envelope: Mapping[str, Any], source: str) -> None:
+    """Native CMDB says ``bk_error_code``, the gateway and ESB say ``code``."""
+    code = envelope.get("code", envelope.get("bk_error_code", 0))
+    if envelope.get("result") is False or code not in (0, "0", "00", None):
+        message = envelope.get("message", envelope.get("bk_error_msg", ""))
+        raise AnswerRefused(source, f"CMDB answered {code}: {message}")
+
+
+def _said_kind(name: Any, source: str) -> Kind | None:
+    if name is None:
+        return None
+    try:
+        return API_KINDS[name] if name in API_KINDS else Kind(name)
+    except (TypeError, ValueError):
+        known = ", ".join([*API_KINDS, *Kind])
+        raise AnswerRefused(source, f"kind is none of {known}") from None
+
+
+def _recognise(items: Sequence[Any], source: str) -> Kind | None:
+    """The kind of the first item that has one; the rest of the list is held to it."""
+    if not items:
+        return None
+    for item in items:
+        if isinstance(item, dict) and (kind := _kind_of(item)) is not None:
+            return kind
+    raise AnswerRefused(source, "the items are no templates, modules, hosts or relations: say `kind`")
+
+
+def _kind_of(item: Mapping[str, Any]) -> Kind | None:
+    keys = item.keys()
+    for marks, kind in (
+        ({"host", "modules"}, Kind.MODULE_HOST_RELATION),
+        ({"bk_host_id", "bk_module_id"}, Kind.MODULE_HOST_RELATION),
+        ({"bk_module_id"}, Kind.MODULE),
+        ({"bk_host_id"}, Kind.HOST),
+        ({"id", "property"}, Kind.PROCESS_TEMPLATE),
+        ({"id", "service_template_id"}, Kind.PROCESS_TEMPLATE),
+        ({"id", "name"}, Kind.SERVICE_TEMPLATE),
+    ):
+        if marks <= keys:
+            return kind
+    return None

@@ -1,0 +1,110 @@
+"""`bksi catalogue …`: bring CMDB's modules, hosts and templates in, and look at them."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from worker.catalogue.answers import Kind
+
+app = App(
+    name="catalogue",
+    help="CMDB's modules, hosts and templates.",
+    default_parameter=Parameter(negative=()),
+)
+
+PositiveId = Annotated[int, Parameter(validator=Number(gte=1))]
+
+
+@app.command(name="import")
+def import_(
+    *files: Annotated[Path, Parameter(name="FILE", required=True)],
+    kind: Kind | None = None,
+    biz: PositiveId | None = None,
+    prune: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Import what CMDB's APIs answered, from files.
+
+    Each file is one answer of list_service_template, list_proc_template, find_module_batch, search_module,
+    find_module_with_relation, list_biz_hosts, list_hosts_without_biz, find_module_host_relation,
+    find_host_biz_relations or find_host_topo_relation: the whole envelope, its data, or the bare list. What it lists is
+    recognised by its items. All files are one transaction. An item that is refused is reported with its path and the
+    rest is imported. Existing service instances stay as they are.
+
+    Exit code: 0 when everything was taken over, 1 when an item or a file was refused or the database failed.
+
+    Args:
+        files: JSON files, in any order.
+        kind: What the files list, when their items do not tell.
+        biz: The business of items that do not name theirs.
+        prune: Remove what the files lack; they are whole listings of the businesses, service templates and modules
+            they name. Without it nothing is ever removed.
+        dry_run: Report what would change, and change nothing.
+        json: Print the report as JSON.
+    """
+    from worker.catalogue.commands import import_files  # noqa: PLC0415 - see worker.cli
+
+    return import_files(files, kind=kind, bk_biz_id=biz, prune=prune, dry_run=dry_run, json=json)
+
+
+@app.command
+def pull(
+    *,
+    url: str,
+    biz: PositiveId,
+    authorization_file: Path | None = None,
+    supplier_account: str = "0",
+    state_dir: Path | None = None,
+    prune: Annotated[bool, Parameter(negative="--no-prune")] = True,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Read one business from a live CMDB, page by page, and import it.
+
+    Pages that were read are kept until the import is done: after a failure or Ctrl-C the same command goes on where it
+    stopped. Existing service instances stay as they are.
+
+    The credentials are the JSON object of the X-Bkapi-Authorization header, such as {"bk_app_code": …,
+    "bk_app_secret": …, "bk_username": …}. They come from BKSI_CMDB_AUTHORIZATION or a file, never from the command
+    line, where every user of the machine could read them.
+
+    Exit code: 0 when everything was taken over, 1 when an item was refused or CMDB or the database failed.
+
+    Args:
+        url: CMDB's API server, its API gateway (https://…/prod), or ESB's component (https://…/api/c/compapi/v2/cc).
+        biz: The business, bk_biz_id.
+        authorization_file: File with the credentials, instead of BKSI_CMDB_AUTHORIZATION.
+        supplier_account: bk_supplier_account, sent as a header.
+        state_dir: Where pages are kept, instead of a directory of its own under BKSI_STATE_DIR.
+        prune: Remove what the business no longer has; --no-prune only adds and changes.
+        dry_run: Report what would change, and change nothing; the pages are kept.
+        json: Print the report as JSON.
+    """
+    from worker.catalogue.commands import pull_business  # noqa: PLC0415 - see worker.cli
+
+    return pull_business(
+        url,
+        biz,
+        authorization_file=authorization_file,
+        supplier_account=supplier_account,
+        state_dir=state_dir,
+        prune=prune,
+        dry_run=dry_run,
+        json=json,
+    )
+
+
+@app.command
+def show(*, module: PositiveId | None = None, json: bool = False) -> int:
+    """Show what the catalogue holds: its version and a line for each business, or one module in full.
+
+    Args:
+        module: The module to show: its template's processes with their locked values, and how many hosts it has.
+        json: Print it as JSON.
+    """
+    from worker.catalogue.commands import show_businesses, show_module  # noqa: PLC0415 - see worker.cli
+
+    return show_businesses(json=json) if module is None else show_module(module, json=json)

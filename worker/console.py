@@ -1,0 +1,61 @@
+"""What the worker's commands print with, and how they fail: one line on stderr, never a traceback."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+from rich.console import Console
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contract.settings import load_settings
+from worker.store.engine import create_engine
+from worker.store.errors import StoreError, typed_errors
+
+Result = TypeVar("Result")
+
+UNDEFINED_TABLE: Final = "42P01"
+
+out: Final = Console(soft_wrap=True)
+"""Results. Text is printed as it is: neither markup nor highlighting looks into what CMDB named its things."""
+err: Final = Console(stderr=True, soft_wrap=True)
+"""Progress and errors."""
+
+
+@contextmanager
+def plain_errors(*expected: type[Exception]) -> Iterator[None]:
+    """End the command with exit code 1 and one line when the database or something `expected` says no."""
+    try:
+        with typed_errors():
+            yield
+    except StoreError as error:
+        hint = "; run `bksi migrate` first" if error.sqlstate == UNDEFINED_TABLE else ""
+        err.print(f"database: {error}{hint}", style="red", markup=False, highlight=False)
+    except expected as error:
+        err.print(str(error), style="red", markup=False, highlight=False)
+    else:
+        return
+    raise SystemExit(1)
+
+
+def in_database(run: Callable[[AsyncEngine], Awaitable[Result]], *, statement_timeout_ms: int = 30_000) -> Result:
+    """Run a command's part that needs PostgreSQL (`BKSI_POSTGRES_DSN`) and return its result.
+
+    Raises:
+        SystemExit: the database said no; why is on stderr.
+    """
+
+    async def call() -> Result:
+        engine = create_engine(
+            load_settings().postgres_dsn,
+            connections=1,
+            statement_timeout_ms=statement_timeout_ms,
+            application_name="bksi",
+        )
+        try:
+            return await run(engine)
+        finally:
+            await engine.dispose()
+
+    with plain_errors():
+        return asyncio.run(call())
