@@ -1,0 +1,36 @@
+# One image for the shim, the worker, Flower and the migration; the command decides which.
+ARG PYTHON_IMAGE=python:3.13-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+# What changes rarely first: the layers below stay cached until a lock changes.
+COPY requirements/build.lock requirements/run.lock requirements/
+RUN python -m venv /opt/bksi \
+ && /opt/bksi/bin/pip install --require-hashes --only-binary :all: -r requirements/run.lock \
+ && python -m venv /opt/build \
+ && /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements/build.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY contract contract
+COPY api_shim api_shim
+COPY worker worker
+COPY devstack devstack
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
+ && /opt/bksi/bin/pip install --no-deps --no-index /dist/*.whl \
+ && /opt/bksi/bin/pip check \
+ && /opt/bksi/bin/pip uninstall --yes pip
+
+FROM ${PYTHON_IMAGE}
+COPY --from=build /opt/bksi /opt/bksi
+# Nothing is written outside /tmp: the root file system may be read-only.
+ENV PATH=/opt/bksi/bin:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONSAFEPATH=1
+WORKDIR /tmp
+USER 10001:10001
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["bksi"]
+CMD ["serve"]

@@ -1,0 +1,95 @@
+"""docker-compose.yml says what it must, and both generations of the tool can read it."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "FLOWER_PASSWORD", "BKSI_APPS_FILE"}
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+OURS = ("migrate", "worker", "shim", "flower")
+
+
+def test_every_service_of_the_system_is_there() -> None:
+    assert {"postgres", "redis", "migrate", "worker", "shim", "flower"} <= set(SERVICES)
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_service_is_not_root_gains_no_privilege_and_tells_its_health(name: str) -> None:
+    service = SERVICES[name]
+    assert service["user"].split(":")[0] not in ("", "0", "root")
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "healthcheck" in service or service["restart"] == "no"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_share_one_image_with_a_read_only_root(name: str) -> None:
+    service = SERVICES[name]
+    assert service["image"] == SERVICES["shim"]["image"]
+    assert service["build"]["args"].keys() == {"PYTHON_IMAGE"}
+    assert service["read_only"] is True
+    assert service["user"] == "10001:10001"
+
+
+def test_nothing_starts_before_what_it_needs() -> None:
+    waits_for = {
+        name: {needed: how["condition"] for needed, how in SERVICES[name].get("depends_on", {}).items()}
+        for name in OURS
+    }
+    assert waits_for["migrate"] == {"postgres": "service_healthy"}
+    assert waits_for["worker"] == {"migrate": "service_completed_successfully", "redis": "service_healthy"}
+    assert waits_for["shim"] == {"redis": "service_healthy", "worker": "service_healthy"}
+    assert waits_for["flower"] == {"redis": "service_healthy"}
+
+
+def test_redis_keeps_what_was_accepted() -> None:
+    command = SERVICES["redis"]["command"][-1]
+    assert "--appendonly yes --appendfsync always --maxmemory-policy noeviction" in command
+    assert "--requirepass" in command
+
+
+def test_flower_is_on_loopback_behind_a_password_and_changes_nothing() -> None:
+    flower = SERVICES["flower"]
+    assert flower["ports"] == ["127.0.0.1:5555:5555"]
+    assert "FLOWER_BASIC_AUTH" in flower["environment"]
+    assert "--read_only" in flower["command"]
+    assert "FLOWER_UNAUTHENTICATED_API" not in flower["environment"]
+
+
+def test_databases_are_reached_from_inside_only() -> None:
+    for name in ("postgres", "redis"):
+        assert "ports" not in SERVICES[name]
+        assert SERVICES[name]["networks"] == ["inside"]
+
+
+def test_no_secret_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    for secret in SECRETS:
+        assert text.count(f"${{{secret}") == text.count(f"${{{secret}:?}}") > 0
+
+
+@pytest.mark.parametrize(
+    "compose", [pytest.param(["docker-compose"], id="v1"), pytest.param(["docker", "compose"], id="v2")]
+)
+def test_compose_reads_the_file_and_insists_on_the_secrets(compose: list[str]) -> None:
+    # The client is there without its plugin on some machines.
+    if shutil.which(compose[0]) is None or _run([*compose, "version"]).returncode:
+        pytest.skip(f"no {' '.join(compose)} here")
+    command = [*compose, "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
+    assert _run(command, **dict.fromkeys(SECRETS, "/x")).returncode == 0
+    for secret in SECRETS:
+        refused = _run(command, **dict.fromkeys(SECRETS - {secret}, "/x"))
+        assert refused.returncode != 0
+        assert secret in refused.stderr
+
+
+def _run(command: list[str], **env: str) -> "subprocess.CompletedProcess[str]":
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **env}
+    # A directory without an .env of somebody's own.
+    return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=60, check=False)
