@@ -109,6 +109,7 @@ class Submitter:
         *,
         warnings: tuple[Warning_, ...] = (),
         idempotency_key: str | None = None,
+        while_unfinished: bool = False,
         kind: Literal["create", "validate"] = "create",
         headers: dict[str, str] | None = None,
     ) -> Submitted:
@@ -119,6 +120,7 @@ class Submitter:
             caller: Who asks; only this application may poll the request.
             warnings: What the reader of the body ignored; shown again in the report.
             idempotency_key: A repeat with the same key and the same batch gives the first one's request_id.
+            while_unfinished: The key only holds until the first one's end; a later repeat is a new request.
             kind: ``validate`` runs the same rules and writes nothing.
             headers: Extra Celery headers (``traceparent``).
 
@@ -145,7 +147,9 @@ class Submitter:
         )
         message = build_message(self._celery, request_id, line, headers) if self._own_queue else None
         try:
-            holder = await _reaching_redis(self.store.reserve(entry, message, idempotency_key))
+            holder = await _reaching_redis(
+                self.store.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
+            )
         except QueueFull as full:
             raise Busy(self._drain.seconds_for(full.pending)) from None
         if holder == request_id and message is None:

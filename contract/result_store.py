@@ -81,7 +81,14 @@ class ResultStore:
         self._save = client.register_script(scripts.SAVE)
         self._cancel = client.register_script(scripts.CANCEL)
 
-    async def reserve(self, entry: Entry, message: bytes | None, idempotency_key: str | None = None) -> str:
+    async def reserve(
+        self,
+        entry: Entry,
+        message: bytes | None,
+        idempotency_key: str | None = None,
+        *,
+        while_unfinished: bool = False,
+    ) -> str:
         """Write the ledger entry and push `message` (None: the caller publishes it elsewhere) in one step.
 
         Returns:
@@ -110,7 +117,7 @@ class ResultStore:
                 entry.digest,
                 int(settings.request_deadline_s * 1000),
                 settings.result_ttl_s * 1000,
-                int(idempotency_key is not None),
+                0 if idempotency_key is None else 2 if while_unfinished else 1,
                 int(message is not None),
                 *("payload", entry.payload.model_dump_json(), "app", app, "summary", entry.summary),
                 *("biz", entry.bk_biz_id, "module", entry.bk_module_id, "count", entry.count),

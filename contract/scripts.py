@@ -23,15 +23,21 @@ _NOW: Final = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor
 
 # KEYS req result pending queue app-index idempotency | ARGV id message max_pending idempotency_ttl_s digest deadline_ms
 # index_ttl_ms has_key push, then field value …
+# has_key: 0 no idempotency key · 1 it holds for its TTL · 2 it holds only while the earlier request is unfinished
 # -> {1} new · {0} this very id is known already · {2, id, digest} the idempotency key is taken · {-1, pending} full
 SUBMIT: Final = (
     _NOW
     + """
-if ARGV[8] == '1' then
+if ARGV[8] ~= '0' then
   local taken = redis.call('GET', KEYS[6])
   if taken then
     local id, digest = string.match(taken, '^(%x+)|(%x*)$')
-    if id ~= ARGV[1] then return {2, id, digest} end
+    local holds = id ~= ARGV[1]
+    if holds and ARGV[8] == '2' then
+      local entry, result = string.sub(KEYS[1], 1, -33) .. id, string.sub(KEYS[2], 1, -33) .. id
+      holds = redis.call('EXISTS', entry) == 1 and redis.call('EXISTS', result) == 0
+    end
+    if holds then return {2, id, digest} end
   end
 end
 if redis.call('EXISTS', KEYS[1]) == 1 or redis.call('EXISTS', KEYS[2]) == 1 then return {0} end
@@ -44,7 +50,7 @@ redis.call('ZADD', KEYS[3], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - ARGV[7])
 redis.call('ZADD', KEYS[5], now, ARGV[1])
 redis.call('PEXPIRE', KEYS[5], ARGV[7])
-if ARGV[8] == '1' then redis.call('SET', KEYS[6], ARGV[1] .. '|' .. ARGV[5], 'EX', ARGV[4]) end
+if ARGV[8] ~= '0' then redis.call('SET', KEYS[6], ARGV[1] .. '|' .. ARGV[5], 'EX', ARGV[4]) end
 if ARGV[9] == '1' then redis.call('LPUSH', KEYS[4], ARGV[2]) end
 return {1}
 """

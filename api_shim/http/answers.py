@@ -72,10 +72,12 @@ def finished(
     exchange: Exchange, report: Report, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """The answer that carries a report: its envelope on compat paths, the whole report on v1."""
-    exchange.code = report.code
     if exchange.style.is_compat:
-        return _json(exchange, report.envelope(exchange.language).model_dump(), 200, headers)
-    return _json(exchange, report.document(exchange.language), status, headers)
+        content, status = report.envelope(exchange.language).model_dump(), 200
+    else:
+        content = report.document(exchange.language)
+    exchange.code = content["code"]
+    return _json(exchange, content, status, headers)
 
 
 def still_running(exchange: Exchange) -> Response:
@@ -133,7 +135,7 @@ def _json(
         orjson.dumps(content),
         status,
         headers={
-            "X-Request-Id": exchange.correlation_id,
+            "X-Request-Id": exchange.correlation_id or exchange.request_id,
             # Answers hold what only their caller may read, and change while a request runs.
             "Cache-Control": "no-store" if status >= 400 else "private, no-cache",
             "Content-Language": "zh-CN" if exchange.language == "zh" else "en",

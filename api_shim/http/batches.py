@@ -57,7 +57,8 @@ async def _accept(request: Request, kind: Literal["create", "validate"], wait: i
     report = await door.waits.after_submit(accepted.request_id, app, wait or 0)
     if report is None and accepted.replayed:
         report = await door.submitter.poll(accepted.request_id, app)
-    report = report or accepted.report()
+    if report is None or not (report.status.is_final or accepted.replayed):
+        report = accepted.report()
     if report.status.is_final:
         if wait is not None and "prefer" in request.headers:
             headers["Preference-Applied"] = f"wait={wait}"

@@ -25,7 +25,7 @@ class MalformedBody(Refused):
     """The bytes are not what a body must be. `reason` is a fixed text; `offset` is in bytes, when known."""
 
     def __init__(self, code: Code, reason: str, offset: int | None = None) -> None:
-        super().__init__(code, path="$")
+        super().__init__(code)
         self.reason = reason
         self.offset = offset
 

@@ -41,13 +41,13 @@ class Exchange:
     """One request and its answer.
 
     `request_id` is a fresh uuid4 hex until the request is accepted under another one: no caller ever chooses it.
-    `correlation_id` is the caller's ``X-Request-Id`` where it is harmless, else our own id; it only ties logs together.
+    `correlation_id` is the caller's ``X-Request-Id`` where it is harmless; it only ties logs together.
     """
 
     style: Style
     language: Language
     request_id: str
-    correlation_id: str
+    correlation_id: str | None
     traceparent: str | None
     bk_app_code: str = ""
     code: int = 0
@@ -56,14 +56,13 @@ class Exchange:
 def begin(request: Request) -> Exchange:
     """Start the exchange of `request`."""
     path, headers = request.scope["path"], request.headers
-    request_id = uuid.uuid4().hex
     asked = headers.get("x-request-id", "")
     traceparent = headers.get("traceparent", "")
     return Exchange(
         style=Style.NATIVE if path == NATIVE_PATH else Style.ESB if path in ESB_PATHS else Style.V1,
         language=negotiate(headers),
-        request_id=request_id,
-        correlation_id=asked if _CORRELATION.fullmatch(asked) else request_id,
+        request_id=uuid.uuid4().hex,
+        correlation_id=asked if _CORRELATION.fullmatch(asked) else None,
         traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
     )
 

@@ -63,7 +63,7 @@ def _record(request: Request, exchange: Exchange, status: int, seconds: float) -
         status=status,
         code=int(exchange.code),
         request_id=exchange.request_id,
-        correlation_id=exchange.correlation_id,
+        correlation_id=exchange.correlation_id or exchange.request_id,
         bk_app_code=exchange.bk_app_code,
         ms=round(seconds * 1000, 2),
     )

@@ -30,5 +30,5 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
-        """The exposition format, version 0.0.4."""
+        """The text exposition format."""
         return generate_latest(self.registry)

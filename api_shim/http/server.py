@@ -12,12 +12,14 @@ from contextlib import suppress
 from typing import Final
 
 import structlog
+import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
 from api_shim.http.app import create_app
+from api_shim.identity_apps import AppsFileInvalid
 from contract.settings import Settings
 
 _HEADER_TIMEOUT_MS: Final = 5_000
@@ -28,7 +30,11 @@ _BUSY_BESIDES_WAITS: Final = 512
 _log = structlog.get_logger("bksi.http")
 
 
-class InsecureBinding(Exception):  # noqa: N818 - an error name says the fact
+class CannotServe(Exception):  # noqa: N818 - an error name says the fact
+    """The server does not start; the message says why and what to do."""
+
+
+class InsecureBinding(CannotServe):
     """No application is configured, so anybody who reaches the port could write: only loopback may be bound."""
 
 
@@ -40,6 +46,18 @@ def require_safe_binding(settings: Settings) -> None:
         f"BKSI_APPS_FILE is not set, so any caller would be let in: {settings.http_host!r} is not served. "
         "Configure the applications that may call, or bind to 127.0.0.1."
     )
+
+
+def run(settings: Settings) -> None:
+    """`serve` in an event loop of its own.
+
+    Raises:
+        CannotServe: the configuration is not safe or not valid, or the address cannot be bound.
+    """
+    try:
+        uvloop.run(serve(settings))
+    except (AppsFileInvalid, ValueError, OSError) as error:
+        raise CannotServe(str(error)) from None
 
 
 async def serve(settings: Settings) -> None:
@@ -62,7 +80,9 @@ async def serve(settings: Settings) -> None:
         websockets=False,
         backlog=1024,
         backpressure=settings.max_open_waits + _BUSY_BESIDES_WAITS,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
+        # Through our own formatter, not to standard output.
+        log_dictconfig={"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}},
     )
 
     def stop() -> None:

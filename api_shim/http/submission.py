@@ -12,7 +12,7 @@ from api_shim.http.door import door_of, trace_headers
 from api_shim.http.exchange import exchange_of
 from api_shim.identity import Identity, without_credentials
 from contract.codes import Code, Refused
-from contract.envelope import Report, Statistics, Status
+from contract.envelope import Report
 from contract.parse import IdempotencyKey, ParsedBatch, parse
 
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
@@ -29,15 +29,12 @@ class Accepted:
 
     def report(self) -> Report:
         """The report of a request that nobody has started yet, made without asking Redis again."""
-        total = len(self.parsed.batch.instances)
-        return Report(
+        return Report.pending(
+            len(self.parsed.batch.instances),
             request_id=self.request_id,
             bk_app_code=self.identity.caller.bk_app_code,
             bk_biz_id=self.parsed.batch.bk_biz_id,
             bk_module_id=self.parsed.batch.bk_module_id,
-            status=Status.PENDING,
-            code=Code.STILL_RUNNING,
-            statistics=Statistics(total_count=total, pending_count=total),
             warnings=self.parsed.warnings,
             created_at=datetime.now(tz=UTC),
         )
@@ -46,7 +43,8 @@ class Accepted:
 async def submit(request: Request, *, kind: Literal["create", "validate"] = "create") -> Accepted:
     """Read, authenticate, parse, authorise and enqueue.
 
-    The credentials are dropped before the batch is parsed; nothing after that has ever seen them.
+    The credentials are dropped before the batch is parsed; nothing after that has ever seen them. On compat paths the
+    same body again attaches to the unfinished request, because those callers know no keys and repeat blindly.
 
     Raises:
         Refused, BatchRefused: with the code that the answer carries.
@@ -56,11 +54,19 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
     identity = door.admit(request, "submit", body)
     parsed = parse(without_credentials(body), strict=_is_strict(request))
     identity.require_business(parsed.batch.bk_biz_id)
+    key = idempotency_key(request, parsed.client_request_id)
+    attach = key is None and exchange.style.is_compat
+    if attach:
+        # A blank: no caller can send these.
+        key = f"same {parsed.batch.digest()}"
+    elif key is not None and kind == "validate":
+        key = f"validate {key}"
     submitted = await door.submitter.submit(
         parsed.batch,
         identity.caller,
         warnings=parsed.warnings,
-        idempotency_key=idempotency_key(request, parsed.client_request_id),
+        idempotency_key=key,
+        while_unfinished=attach,
         kind=kind,
         headers=trace_headers(exchange),
     )
