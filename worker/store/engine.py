@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -10,6 +13,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from contract.settings import Settings
+from worker.store.errors import DatabaseUnavailable, typed_errors
 
 
 def create_engine(
@@ -66,13 +70,49 @@ def create_engine(
     return engine
 
 
-def engine_from(settings: Settings) -> AsyncEngine:
+def make_engine(settings: Settings) -> AsyncEngine:
     """The worker's engine, as the settings ask."""
     return create_engine(
         settings.postgres_dsn,
         connections=settings.database_connections,
         statement_timeout_ms=settings.statement_timeout_ms,
     )
+
+
+@asynccontextmanager
+async def driver_connection(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connection]:
+    """A pooled connection as asyncpg's own; outside `transaction` each statement commits by itself.
+
+    Raises:
+        StoreError: in place of every database error inside the block. A connection that was left in mid-statement is
+            closed and never used again.
+    """
+    with typed_errors():
+        async with engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            if driver is None:
+                raise DatabaseUnavailable
+            try:
+                yield driver
+            except (OSError, asyncio.CancelledError):  # a time-out is an OSError
+                driver.terminate()
+                raise
+
+
+@asynccontextmanager
+async def transaction(driver: asyncpg.Connection) -> AsyncIterator[None]:
+    """BEGIN … COMMIT; ROLLBACK after an error, unless the server cannot be heard."""
+    begun = driver.transaction()
+    await begun.start()
+    try:
+        yield
+    except (OSError, asyncio.CancelledError):
+        raise  # the connection is about to be closed: a ROLLBACK would wait as long again
+    except BaseException:
+        await begun.rollback()
+        raise
+    else:
+        await begun.commit()
 
 
 def _refuse_closed(dbapi_connection: Any, _record: object, _proxy: object) -> None:

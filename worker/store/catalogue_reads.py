@@ -1,0 +1,196 @@
+"""The catalogue as the rules need it: cached in the process, compared with PostgreSQL's version now and then.
+
+Everything in one cache is of one version: each read brings the version along in the same snapshot, and a read that
+finds another version than the cache's begins a new cache with all that its batch needs.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from worker.expand.catalogue import CatalogueSlice, Host, Module, ProcessTemplate
+from worker.expand.templates import parse_process_template
+from worker.store.engine import driver_connection
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MAX_MODULES: Final = 5_000
+MAX_TEMPLATES: Final = 1_000
+MAX_HOSTS: Final = 20_000
+"""Bounds of the cache, least recently used first out; a host takes about 400 bytes."""
+
+_VERSION: Final = "SELECT version FROM catalogue_version"
+_READ: Final = """
+SELECT v.version,
+       m.bk_module_id, m.bk_biz_id, m.bk_module_name, m.service_template_id, m."default",
+       t.bk_biz_id AS template_biz_id,
+       CASE WHEN $4 THEN (
+           SELECT json_agg(json_build_array(p.id, p.property) ORDER BY p.id)
+           FROM process_template p
+           WHERE p.service_template_id = m.service_template_id
+       ) END AS templates,
+       (
+           SELECT json_agg(json_build_array(
+               h.bk_host_id, h.bk_host_innerip, h.bk_host_outerip, h.bk_host_innerip_v6, h.bk_host_outerip_v6))
+           FROM unnest($3::bigint[]) AS wanted (bk_host_id)
+           JOIN module_host_relation r
+               ON r.bk_module_id = $2 AND r.bk_host_id = wanted.bk_host_id AND r.bk_biz_id = $1
+           JOIN host h ON h.bk_host_id = r.bk_host_id
+       ) AS hosts
+FROM catalogue_version v
+LEFT JOIN module m ON m.bk_module_id = $2
+LEFT JOIN service_template t ON t.id = m.service_template_id
+"""
+
+
+class _Recent(Generic[K, V]):
+    """A dict that forgets what was used longest ago."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        value = self._values.get(key)
+        if value is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        self._values[key] = value
+        if len(self._values) > self._limit:
+            self._values.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What one batch asks for."""
+
+    bk_biz_id: int
+    bk_module_id: int
+    bk_host_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """What was read under one version."""
+
+    version: int
+    modules: _Recent[int, tuple[Module, int | None]] = field(default_factory=lambda: _Recent(MAX_MODULES))
+    templates: _Recent[int, tuple[ProcessTemplate, ...]] = field(default_factory=lambda: _Recent(MAX_TEMPLATES))
+    hosts: _Recent[tuple[int, int, int], Host] = field(default_factory=lambda: _Recent(MAX_HOSTS))
+
+    def module(self, bk_module_id: int) -> tuple[Module, int | None, tuple[ProcessTemplate, ...]] | None:
+        """The module, its template's business and its process templates, if all of it is here."""
+        module, template_biz_id = self.modules.get(bk_module_id) or (None, None)
+        if module is None:
+            return None
+        templates = self.templates.get(module.service_template_id) if module.is_bound else ()
+        return None if templates is None else (module, template_biz_id, templates)
+
+    def known_hosts(self, wanted: _Wanted) -> dict[int, Host]:
+        """Those of the hosts that are here."""
+        found = ((id_, self.hosts.get((wanted.bk_biz_id, wanted.bk_module_id, id_))) for id_ in wanted.bk_host_ids)
+        return {id_: host for id_, host in found if host is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the cache held of it before PostgreSQL was asked for the rest."""
+
+    module: tuple[Module, int | None, tuple[ProcessTemplate, ...]] | None
+    hosts: dict[int, Host]
+
+
+class Catalogue:
+    """Answers what one batch needs to know; one per process, used from its event loop.
+
+    Args:
+        engine: where the catalogue is.
+        check_ms: how long after PostgreSQL last told its version cached answers are given without asking again; 0 = it
+            is asked each time.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, check_ms: int) -> None:
+        self._engine = engine
+        self._check_s = check_ms / 1000
+        self._cache = _Cache(version=-1)
+        self._checked_at = float("-inf")
+
+    async def slice(self, bk_biz_id: int, bk_module_id: int, bk_host_ids: Iterable[int]) -> CatalogueSlice:
+        """The module, its process templates, and those of the hosts that are in it.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        wanted = _Wanted(bk_biz_id, bk_module_id, tuple(dict.fromkeys(bk_host_ids)))
+        if self._is_fresh() and (answer := _cached(self._cache, wanted)):
+            return answer
+        async with driver_connection(self._engine) as driver:
+            if not self._is_fresh() and _cached(self._cache, wanted):
+                asked_at = time.monotonic()
+                version = await driver.fetchval(_VERSION)
+                self._saw(asked_at, self._cache if version == self._cache.version else _Cache(version))
+            if answer := _cached(self._cache, wanted):
+                return answer
+            return await self._read(driver, wanted)
+
+    async def _read(self, driver: Any, wanted: _Wanted) -> CatalogueSlice:
+        cache = self._cache
+        known = _Known(cache.module(wanted.bk_module_id), cache.known_hosts(wanted))
+        missing = [id_ for id_ in wanted.bk_host_ids if id_ not in known.hosts]
+        asked_at = time.monotonic()
+        row = await driver.fetchrow(_READ, wanted.bk_biz_id, wanted.bk_module_id, missing, known.module is None)
+        if row["version"] != cache.version:
+            # What the old cache knew may not fit to what was read now: all of it again, in one snapshot.
+            row = await driver.fetchrow(_READ, wanted.bk_biz_id, wanted.bk_module_id, wanted.bk_host_ids, True)  # noqa: FBT003
+            cache, known = _Cache(row["version"]), _Known(None, {})
+        self._saw(asked_at, cache)
+        return _filled(cache, wanted, known, row)
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._checked_at < self._check_s
+
+    def _saw(self, asked_at: float, cache: _Cache) -> None:
+        # An answer that was under way while a later question was answered must not bring an older cache back.
+        if asked_at >= self._checked_at:
+            self._checked_at = asked_at
+            if cache.version != self._cache.version:
+                self._cache = cache
+
+
+def _cached(cache: _Cache, wanted: _Wanted) -> CatalogueSlice | None:
+    known = cache.module(wanted.bk_module_id)
+    if known is None:
+        return None
+    hosts = cache.known_hosts(wanted)
+    return CatalogueSlice(*known, hosts) if len(hosts) == len(wanted.bk_host_ids) else None
+
+
+def _filled(cache: _Cache, wanted: _Wanted, known: _Known, row: Any) -> CatalogueSlice:
+    """Put what was read into the cache it belongs to, and answer."""
+    if row["bk_module_id"] is None:
+        return CatalogueSlice(module=None)
+    hosts = known.hosts
+    for columns in orjson.loads(row["hosts"] or "[]"):
+        host = Host(*columns)
+        hosts[host.bk_host_id] = host
+        cache.hosts.put((wanted.bk_biz_id, wanted.bk_module_id, host.bk_host_id), host)
+    if known.module:
+        return CatalogueSlice(*known.module, hosts)
+    module = Module(*row[1:6])
+    template_biz_id = row["template_biz_id"]
+    templates: tuple[ProcessTemplate, ...] = ()
+    if module.is_bound:
+        templates = cache.templates.get(module.service_template_id) or tuple(
+            parse_process_template(*pair) for pair in orjson.loads(row["templates"] or "[]")
+        )
+        cache.templates.put(module.service_template_id, templates)
+    cache.modules.put(module.bk_module_id, (module, template_biz_id))
+    return CatalogueSlice(module, template_biz_id, templates, hosts)

@@ -1,0 +1,195 @@
+"""Turn one request's plan and what is stored already into the rows to insert and the items to answer. No I/O."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, Final, Literal
+
+from contract.codes import Reason
+from contract.envelope import Report
+from contract.message import Caller
+from contract.outcome import Item, Outcome, ProcessItem, Warning_
+from worker.expand.catalogue import Host
+from worker.expand.plan import Plan, PlannedBind, PlannedInstance, PlannedProcess
+from worker.expand.reconcile import ExistingInstance, reconcile, refuse_existing
+from worker.store.existing import Key
+from worker.store.tables import PROCESS_PROPERTIES
+
+Row = tuple[Any, ...]
+_property_values: Final = itemgetter(*PROCESS_PROPERTIES)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """One request to write.
+
+    `build_report` makes the final report of the items of ``plan.instances``, in plan order; it is called before the
+    commit, again after a conflict, and must do nothing else. `attempt` is kept in the ledger. `hosts` are those of the
+    catalogue slice; ``on_existing="fail"`` needs them to say which host has an instance already.
+    """
+
+    request_id: str
+    plan: Plan
+    caller: Caller
+    build_report: Callable[[Sequence[Item]], Report]
+    attempt: int = 1
+    on_existing: Literal["reuse", "fail", "clone"] = "reuse"
+    mode: Literal["atomic", "partial"] = "atomic"
+    hosts: Mapping[int, Host] = field(default_factory=dict)
+
+    def key(self, planned: PlannedInstance) -> Key:
+        """The natural key of one of the plan's instances."""
+        return Key(self.plan.bk_module_id, planned.bk_host_id, planned.instance_key)
+
+    def natural_keys(self) -> set[Key]:
+        """The natural keys of all of them."""
+        return {self.key(planned) for planned in self.plan.instances}
+
+    def process_count(self) -> int:
+        """The most processes that can be inserted."""
+        return sum(len(planned.processes) for planned in self.plan.instances)
+
+
+@dataclass(slots=True)
+class Draft:
+    """What one request would write, as rows in the column order of `worker.store.insert`."""
+
+    request: WriteRequest
+    items: list[Item] = field(default_factory=list)
+    instances: list[Row] = field(default_factory=list)
+    processes: list[Row] = field(default_factory=list)
+    bind_rows: list[Row] = field(default_factory=list)
+    healed: dict[int, Key] = field(default_factory=dict)
+    """Existing instances under which rows are to be inserted: their id and key."""
+
+    @property
+    def created_ids(self) -> list[int]:
+        """Ids of the service instances to insert."""
+        return [row[0] for row in self.instances]
+
+    @property
+    def row_count(self) -> int:
+        """Instances, processes and bind rows to insert."""
+        return len(self.instances) + len(self.processes) + len(self.bind_rows)
+
+
+def draft(
+    request: WriteRequest,
+    known: Mapping[Key, ExistingInstance],
+    instance_ids: Iterator[int],
+    process_ids: Iterator[int],
+) -> Draft:
+    """Decide what becomes of each instance of the plan.
+
+    Args:
+        request: the plan and who asked.
+        known: what is stored under the plan's keys, as far as anybody has looked.
+        instance_ids: enough ids for all instances of the plan.
+        process_ids: enough for all processes.
+    """
+    taken = [planned for planned in request.plan.instances if request.key(planned) in known]
+    refused = refuse_existing(taken, request.hosts) if taken and request.on_existing == "fail" else {}
+    drafting = _Drafting(request, instance_ids, process_ids)
+    for planned in request.plan.instances:
+        if planned.index in refused:
+            item = Item.failed(planned.index, planned.bk_host_id, refused[planned.index])
+        elif refused and request.mode == "atomic":
+            decisive = refused[min(refused)]
+            item = Item.failed(planned.index, planned.bk_host_id, decisive, outcome=Outcome.SKIPPED)
+        elif planned.duplicate_of is not None:
+            item = drafting.items[planned.duplicate_of].repeated_at(planned.index)
+        elif existing := known.get(request.key(planned)):
+            item = drafting.complete(planned, existing)
+        else:
+            item = drafting.create(planned)
+        drafting.items[planned.index] = item
+    drafting.result.items = list(drafting.items.values())
+    return drafting.result
+
+
+class _Drafting:
+    """Collects the rows of one request."""
+
+    def __init__(self, request: WriteRequest, instance_ids: Iterator[int], process_ids: Iterator[int]) -> None:
+        self.result = Draft(request)
+        self.items: dict[int, Item] = {}
+        self._request = request
+        self._instance_ids = instance_ids
+        self._process_ids = process_ids
+        plan, caller = request.plan, request.caller
+        self._head = (plan.bk_biz_id, plan.bk_module_id)
+        self._tail = (caller.bk_username, caller.bk_supplier_account)
+
+    def create(self, planned: PlannedInstance) -> Item:
+        """Write all of a new instance."""
+        id_ = next(self._instance_ids)
+        template = self._request.plan.service_template_id
+        names = (planned.bk_host_id, planned.instance_key, template, planned.name)
+        self.result.instances.append((id_, *self._head, *names, *self._tail, self._request.request_id))
+        processes = tuple(
+            _item(process, self._insert(id_, planned.bk_host_id, process), Outcome.CREATED)
+            for process in planned.processes
+        )
+        return Item(
+            index=planned.index,
+            bk_host_id=planned.bk_host_id,
+            outcome=Outcome.CREATED,
+            service_instance_id=id_,
+            processes=processes,
+        )
+
+    def complete(self, planned: PlannedInstance, existing: ExistingInstance) -> Item:
+        """Write what is missing under an existing instance, and say where it differs."""
+        id_ = existing.service_instance_id
+        missing = reconcile(planned, existing)
+        self._bind(planned.bk_host_id, missing.bind_rows)
+        healed = {bk_process_id for bk_process_id, _ in missing.bind_rows}
+        items = {}
+        for process, bk_process_id in missing.kept:
+            outcome = Outcome.HEALED if bk_process_id in healed else Outcome.EXISTING
+            items[id(process)] = _item(process, bk_process_id, outcome)
+        for process in missing.blocked:
+            items[id(process)] = _item(process, None, Outcome.SKIPPED)
+        for process in missing.processes:
+            items[id(process)] = _item(process, self._insert(id_, planned.bk_host_id, process), Outcome.CREATED)
+        if not missing.is_empty:
+            self.result.healed[id_] = self._request.key(planned)
+        return Item(
+            index=planned.index,
+            bk_host_id=planned.bk_host_id,
+            outcome=Outcome.EXISTING if missing.is_empty else Outcome.HEALED,
+            service_instance_id=id_,
+            processes=tuple(items[id(process)] for process in planned.processes),
+            warnings=tuple(Warning_(path=path, reason=Reason.DIFFERS) for path in missing.differences),
+        )
+
+    def _insert(self, service_instance_id: int, bk_host_id: int, process: PlannedProcess) -> int:
+        bk_process_id = next(self._process_ids)
+        self.result.processes.append(
+            (
+                bk_process_id,
+                service_instance_id,
+                self._head[0],
+                bk_host_id,
+                process.process_template_id,
+                *_property_values(process.values),
+                *self._tail,
+            )
+        )
+        self._bind(bk_host_id, [(bk_process_id, row) for row in process.bind_info])
+        return bk_process_id
+
+    def _bind(self, bk_host_id: int, rows: Sequence[tuple[int, PlannedBind]]) -> None:
+        self.result.bind_rows.extend(
+            (bk_host_id, bk_process_id, row.template_row_id, row.ip, row.port, row.protocol, row.enable)
+            for bk_process_id, row in rows
+        )
+
+
+def _item(process: PlannedProcess, bk_process_id: int | None, outcome: Outcome) -> ProcessItem:
+    return ProcessItem(
+        bk_process_id=bk_process_id,
+        process_template_id=process.process_template_id,
+        bk_process_name=process.bk_process_name,
+        outcome=outcome,
+    )

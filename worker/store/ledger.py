@@ -1,0 +1,128 @@
+"""The ledger of ended requests: who inserts the row of a request first decides its outcome, for good."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contract.envelope import Report, Status
+from worker.store.engine import driver_connection
+from worker.store.errors import typed_errors
+from worker.store.tables import request_ledger
+
+_PURGE_BATCH: Final = 1_000
+_COLUMNS: Final = (
+    "request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, attempt, created_at, finished_at, report"
+)
+_LOAD: Final = f"SELECT {_COLUMNS} FROM request_ledger WHERE request_id = ANY ($1::text[])"  # noqa: S608 - our own names
+_FINISH: Final = f"""
+INSERT INTO request_ledger
+    (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT DO NOTHING
+RETURNING {_COLUMNS}
+"""  # noqa: S608 - our own names
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """An ended request. `report` is None once it has been purged: the request is known, its answer is gone (410)."""
+
+    request_id: str
+    bk_app_code: str
+    bk_biz_id: int
+    bk_module_id: int
+    status: Status
+    code: int
+    attempt: int
+    created_at: datetime
+    finished_at: datetime
+    report: Report | None
+
+
+async def load(engine: AsyncEngine, request_id: str) -> LedgerEntry | None:
+    """The entry of an ended request; None when it has not ended, or never was.
+
+    Raises:
+        StoreError: the database could not be read.
+    """
+    async with driver_connection(engine) as driver:
+        return (await load_all(driver, [request_id])).get(request_id)
+
+
+async def load_all(driver: Any, request_ids: Collection[str]) -> Mapping[str, LedgerEntry]:
+    """The entries of those requests that have ended, by request_id."""
+    rows = await driver.fetch(_LOAD, request_ids)
+    return {row["request_id"]: _entry(row) for row in rows}
+
+
+async def finish(engine: AsyncEngine, report: Report) -> LedgerEntry:
+    """End a request that writes no rows: a refusal, a cancellation, a deadline, a dead letter.
+
+    Waits for a worker that is just committing the same request. Returns the entry that stands: this report's, or that
+    of whoever was first.
+
+    Raises:
+        StoreError: the database could not be written; whether the entry stands is told by asking again.
+    """
+    async with driver_connection(engine) as driver:
+        row = await driver.fetchrow(
+            _FINISH,
+            report.request_id,
+            report.bk_app_code,
+            report.bk_biz_id,
+            report.bk_module_id,
+            report.status.value,
+            report.code,
+            report.dump().decode(),
+            report.attempts,
+            report.created_at,
+        )
+        if row is None:
+            (row,) = await driver.fetch(_LOAD, [report.request_id])
+    return _entry(row)
+
+
+async def purge(engine: AsyncEngine, *, ledger_days: int, skeleton_days: int | None = None) -> int:
+    """Drop the reports of requests that ended more than `ledger_days` ago; returns how many.
+
+    What remains of them is a skeleton that says how they ended, so that a late poller is told "gone" and not "unknown",
+    and a message that turns up again still finds its request decided. Skeletons older than `skeleton_days` go too.
+
+    Raises:
+        StoreError: the database could not be written; what was purged before stays purged.
+    """
+    table = request_ledger
+    age = func.now() - timedelta(days=ledger_days)
+    old = select(table.c.request_id).where(table.c.report.is_not(None), table.c.finished_at < age).limit(_PURGE_BATCH)
+    statement = (
+        update(table)
+        .where(table.c.request_id.in_(old.with_for_update(skip_locked=True).scalar_subquery()))
+        .values(report=None)
+    )
+    purged = 0
+    with typed_errors():
+        while True:
+            async with engine.begin() as connection:
+                count = (await connection.execute(statement)).rowcount
+            purged += count
+            if count < _PURGE_BATCH:
+                break
+        if skeleton_days is not None:
+            async with engine.begin() as connection:
+                await connection.execute(
+                    delete(table).where(
+                        table.c.report.is_(None), table.c.finished_at < func.now() - timedelta(days=skeleton_days)
+                    )
+                )
+    return purged
+
+
+def _entry(row: Any) -> LedgerEntry:
+    columns = dict(row)
+    report = columns.pop("report")
+    status = Status(columns.pop("status"))
+    return LedgerEntry(**columns, status=status, report=None if report is None else Report.load(report))

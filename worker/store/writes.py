@@ -1,0 +1,149 @@
+"""Write what requests ask for: each request's rows, audit record and ledger entry in one transaction.
+
+First everything is taken to be new, and one statement tries to write it. When that finds that something exists, what is
+stored is read, only what is missing is written, and what is there stays as it is. A reader of natural keys needs no
+lock, because rows are only ever added; whoever adds rows under an existing instance locks it first and reads it again.
+Locks, ledger rows and instances are taken in sorted order and in this sequence, so no two workers wait for each other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contract.envelope import Report
+from worker.expand.reconcile import ExistingInstance
+from worker.store.draft import Draft, WriteRequest, draft
+from worker.store.engine import driver_connection, transaction
+from worker.store.errors import DatabaseUnavailable, StoreError, TransactionConflict
+from worker.store.existing import Key, lock_instances, read_existing
+from worker.store.ids import IdBlock
+from worker.store.insert import insert
+from worker.store.ledger import load_all
+from worker.store.tables import process_ids, service_instance_ids
+
+_MAX_LOOKS: Final = 8
+"""Each look is lost to a transaction that committed in between; so many in a row are somebody's endless loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a request ended.
+
+    `report` is None only for a request that ended so long ago that its report was purged. `is_first`: this call decided
+    the outcome; otherwise an earlier one had, and nothing was written. `rows` counts instances, processes and bind rows
+    that were inserted.
+    """
+
+    request_id: str
+    report: Report | None
+    is_first: bool
+    rows: int = 0
+
+
+class Writer:
+    """Writes requests. One per process, for it holds the process's ids; used from one event loop."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._instance_ids = IdBlock(service_instance_ids)
+        self._process_ids = IdBlock(process_ids)
+
+    async def write(self, request: WriteRequest) -> Written:
+        """Write one request, or find out how it ended before.
+
+        Instances that exist under ``on_existing="fail"`` get failed items with 1113016; in mode "atomic" the others are
+        then skipped and no row is written but the ledger's.
+
+        Raises:
+            StoreError: nothing was written; or, after `DatabaseUnavailable`, perhaps all of it. Calling again is safe.
+        """
+        (result,) = await self.write_group([request])
+        if isinstance(result, StoreError):
+            raise result
+        return result
+
+    async def write_group(self, requests: Sequence[WriteRequest]) -> list[Written | StoreError]:
+        """Write several requests in as few transactions as they allow, usually one.
+
+        One that breaks a constraint does not harm the others: they are then written one by one.
+        """
+        done: dict[int, Written | StoreError] = {}
+        waiting = dict(enumerate(requests))
+        try:
+            async with driver_connection(self._engine) as driver:
+                while waiting:
+                    now = _disjoint(waiting)
+                    written = await self._write_disjoint(driver, list(now.values()))
+                    for position, request in now.items():
+                        done[position] = written[request.request_id]
+                        del waiting[position]
+        except StoreError as error:
+            alone = len(waiting) > 1 and not isinstance(error, DatabaseUnavailable)
+            for position, request in waiting.items():
+                done[position] = (await self.write_group([request]))[0] if alone else error
+        return [done[position] for position in range(len(requests))]
+
+    async def _write_disjoint(self, driver: Any, requests: Sequence[WriteRequest]) -> dict[str, Written]:
+        done: dict[str, Written] = {}
+        known: Mapping[Key, ExistingInstance] = {}
+        unwritten = list(requests)
+        for _ in range(_MAX_LOOKS):
+            written = await self._try(driver, unwritten, known)
+            if written is not None:
+                return done | written
+            ended = await load_all(driver, [request.request_id for request in unwritten])
+            done |= {id_: Written(id_, entry.report, is_first=False) for id_, entry in ended.items()}
+            unwritten = [request for request in unwritten if request.request_id not in ended]
+            if not unwritten:
+                return done
+            known = await read_existing(driver, {key for request in unwritten for key in request.natural_keys()})
+        raise TransactionConflict
+
+    async def _try(
+        self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
+    ) -> dict[str, Written] | None:
+        """Write in one transaction; None when something has changed since it was looked at."""
+        drafts = await self._draft(driver, requests, known)
+        healed = {id_: key for draft in drafts for id_, key in draft.healed.items()}
+        if not healed:
+            return await _insert(driver, drafts)
+        async with transaction(driver):
+            await lock_instances(driver, healed)
+            rest = {key: existing for key, existing in known.items() if key not in healed.values()}
+            known = rest | await read_existing(driver, healed.values())
+            return await _insert(driver, await self._draft(driver, requests, known))
+
+    async def _draft(
+        self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
+    ) -> list[Draft]:
+        instances = await self._instance_ids.take(driver, sum(len(request.plan.instances) for request in requests))
+        processes = await self._process_ids.take(driver, sum(request.process_count() for request in requests))
+        instance_ids, process_ids = iter(instances), iter(processes)
+        drafts = [draft(request, known, instance_ids, process_ids) for request in requests]
+        self._instance_ids.give_back(instance_ids)
+        self._process_ids.give_back(process_ids)
+        return drafts
+
+
+async def _insert(driver: Any, drafts: Sequence[Draft]) -> dict[str, Written] | None:
+    reports = [draft.request.build_report(draft.items) for draft in drafts]
+    if not await insert(driver, drafts, reports):
+        return None
+    return {
+        draft.request.request_id: Written(draft.request.request_id, report, is_first=True, rows=draft.row_count)
+        for draft, report in zip(drafts, reports, strict=True)
+    }
+
+
+def _disjoint(waiting: Mapping[int, WriteRequest]) -> dict[int, WriteRequest]:
+    """The requests that have no row in common, each with the first of those that have."""
+    taken: set[object] = set()
+    chosen = {}
+    for position, request in waiting.items():
+        wanted: set[object] = {request.request_id, *request.natural_keys()}
+        if taken.isdisjoint(wanted):
+            chosen[position] = request
+        taken |= wanted
+    return chosen
