@@ -1,7 +1,9 @@
 """Bind rows of one process: a caller's own (CMDB 3.2), and a template's merged with a caller's (CMDB 3.5, 3.6)."""
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, Self
 
 from contract.batch import MAX_INT64, BindRow
 from contract.codes import Code, Reason, Refused
@@ -12,19 +14,36 @@ from worker.expand.ports import port_range
 from worker.expand.where import Warnings, Where
 
 _COLUMNS: Final = ("ip", "port", "protocol", "enable")
-_NONE: Final[frozenset[str]] = frozenset()
+_NOTHING: Final[Set[str]] = frozenset()
 
 
-class _Row(NamedTuple):
-    """A row to be checked: its values, and which of them a caller sent (the rest is the template's)."""
+@dataclass(frozen=True, slots=True)
+class TemplateRow:
+    """A bind row of a process template made ready for merging; `ip` is CMDB's enum, to be resolved for each host."""
 
-    template_row_id: int
+    row_id: int
     ip: str | None
-    port: str | None
-    protocol: str | None
-    enable: bool | None
-    position: int | None = None
-    sent: frozenset[str] = _NONE
+    port: str
+    protocol: str
+    enable: bool
+    locked: frozenset[str]
+
+    @classmethod
+    def of(cls, template: BindTemplate) -> Self:
+        """Prepare `template`; `enable` null is false."""
+        return cls(
+            template.row_id,
+            template.ip.value,
+            template.port.value or "",
+            template.protocol.value or "",
+            bool(template.enable.value),
+            frozenset(name for name in _COLUMNS if getattr(template, name).locked),
+        )
+
+
+class _Fault(NamedTuple):
+    column: str
+    code: Code
 
 
 def unbound_rows(where: Where, rows: Sequence[BindRow]) -> tuple[PlannedBind, ...]:
@@ -38,7 +57,7 @@ def unbound_rows(where: Where, rows: Sequence[BindRow]) -> tuple[PlannedBind, ..
             protocol or one of another IP version than the address, 1199011 for anything malformed.
     """
     _check_ids_differ(where, rows)
-    last = max((row.template_row_id or 0 for row in rows), default=0)
+    last = max(row.template_row_id or 0 for row in rows)
     planned = []
     for position, row in enumerate(rows):
         row_id = row.template_row_id
@@ -47,13 +66,16 @@ def unbound_rows(where: Where, rows: Sequence[BindRow]) -> tuple[PlannedBind, ..
             row_id = last
         if not 0 < row_id <= MAX_INT64:
             raise Refused.field(Code.VALUE_INVALID, where.path(f"bind_info[{position}].template_row_id"))
-        sent = _Row(row_id, row.ip, row.port, row.protocol, row.enable, position, frozenset(_COLUMNS))
-        planned.append(_checked(where, sent))
+        port, protocol = row.port or "", row.protocol or ""
+        ip = _storable_ip(row.ip or "", port, protocol)
+        if not isinstance(ip, str):
+            raise Refused.field(ip.code, where.path(f"bind_info[{position}].{ip.column}"))
+        planned.append(PlannedBind(row_id, ip, port, protocol, bool(row.enable)))
     return tuple(planned)
 
 
 def bound_rows(
-    where: Where, templates: Sequence[BindTemplate], host: Host, rows: Sequence[BindRow], warnings: Warnings
+    where: Where, templates: Sequence[TemplateRow], host: Host, rows: Sequence[BindRow], warnings: Warnings
 ) -> tuple[PlannedBind, ...]:
     """Return the template's rows in its order, the unlocked columns of each taken from the caller's row of the same id.
 
@@ -63,44 +85,69 @@ def bound_rows(
         Refused: as `unbound_rows` for what the caller sent; for what came from the template 1199006 when it has no port
             or no protocol (CMDB V19) and 1108008 when it cannot be a row of an instance, as a list of ports (CMDB V20).
     """
+    if not rows:
+        return tuple([_bound_row(where, template, host, None, warnings) for template in templates])
     _check_ids_differ(where, rows)
-    positions = {row.template_row_id: position for position, row in enumerate(rows)}
-    planned = []
-    for template in templates:
-        row = _Row(
-            template.row_id,
-            resolve_template_ip(template.ip.value, host),
-            template.port.value,
-            template.protocol.value,
-            template.enable.value,
-            positions.pop(template.row_id, None),
-        )
-        if row.position is not None:
-            row = _merged(where, template, row, rows[row.position], warnings)
-        planned.append(_checked(where, row))
-    if positions:
-        _warn_of_others(where, templates, rows, warnings)
+    sent = {row.template_row_id: (position, row) for position, row in enumerate(rows)}
+    planned = [_bound_row(where, template, host, sent.pop(template.row_id, None), warnings) for template in templates]
+    if sent:
+        for position, row in enumerate(rows):
+            if row.template_row_id in sent:
+                warnings.add(where, f"bind_info[{position}]", Reason.ROW_UNMATCHED)
     return tuple(planned)
 
 
-def _merged(where: Where, template: BindTemplate, row: _Row, caller: BindRow, warnings: Warnings) -> _Row:
-    taken = {}
+def _bound_row(
+    where: Where, template: TemplateRow, host: Host, caller: tuple[int, BindRow] | None, warnings: Warnings
+) -> PlannedBind:
+    ip = resolve_template_ip(template.ip, host)
+    port, protocol, enable = template.port, template.protocol, template.enable
+    position, sent = 0, _NOTHING
+    if caller is not None:
+        position, row = caller
+        sent = row.model_fields_set - template.locked
+        if template.locked:
+            _warn_of_locked(where, template, ip, caller, warnings)
+        if "ip" in sent:
+            ip = row.ip or ""
+        if "port" in sent:
+            port = row.port or ""
+        if "protocol" in sent:
+            protocol = row.protocol or ""
+        if "enable" in sent:
+            enable = bool(row.enable)
+    found = _storable_ip(ip, port, protocol)
+    if isinstance(found, _Fault):
+        raise _refusal(where, template, position, sent, found)
+    return PlannedBind(template.row_id, found, port, protocol, enable)
+
+
+def _warn_of_locked(
+    where: Where, template: TemplateRow, ip: str, caller: tuple[int, BindRow], warnings: Warnings
+) -> None:
+    position, row = caller
     for name in _COLUMNS:
-        if name not in caller.model_fields_set:
-            continue
-        value = getattr(caller, name)
-        if not getattr(template, name).locked:
-            taken[name] = value
-        elif _is_other(name, value, getattr(row, name)):
-            warnings.add(where, f"bind_info[{row.position}].{name}", Reason.LOCKED)
-    return row._replace(**taken, sent=frozenset(taken)) if taken else row
+        if name in template.locked and name in row.model_fields_set:
+            stored = ip if name == "ip" else getattr(template, name)
+            if _is_other(name, getattr(row, name), stored):
+                warnings.add(where, f"bind_info[{position}].{name}", Reason.LOCKED)
+
+
+def _refusal(where: Where, template: TemplateRow, position: int, sent: Set[str], fault: _Fault) -> Refused:
+    column, code = fault
+    if column == "ip" and code is Code.PARAM_INVALID and "ip" not in sent:
+        column = "protocol"  # the address is the template's: the protocol does not fit it
+    if column in sent:
+        return Refused.field(code, where.path(f"bind_info[{position}].{column}"))
+    path = where.in_template().path(f"bind_info[template_row_id={template.row_id}].{column}")
+    return Refused.field(Code.PARAM_INVALID if code is Code.PARAM_REQUIRED else Code.CREATE_PROCESS_FAILED, path)
 
 
 def _is_other(column: str, wanted: Any, stored: Any) -> bool:
     if column == "ip" and wanted:
         found = canonical_ip(wanted)
         return found is None or found[0] != stored
-    return (wanted or None) != (stored or None)
+    return bool(wanted != stored and (wanted or stored))
 
 
 def _check_ids_differ(where: Where, rows: Sequence[BindRow]) -> None:
@@ -112,39 +159,22 @@ def _check_ids_differ(where: Where, rows: Sequence[BindRow]) -> None:
             raise Refused(Code.DUPLICATE, ", ".join(paths), path=paths[1])
 
 
-def _warn_of_others(
-    where: Where, templates: Sequence[BindTemplate], rows: Sequence[BindRow], warnings: Warnings
-) -> None:
-    known = {template.row_id for template in templates}
-    for position, row in enumerate(rows):
-        if row.template_row_id not in known:
-            warnings.add(where, f"bind_info[{position}]", Reason.ROW_UNMATCHED)
-
-
-def _checked(where: Where, row: _Row) -> PlannedBind:
-    text, version = "", None
-    if row.ip:
-        found = canonical_ip(row.ip)
-        if found is None:
-            raise _refusal(where, row, "ip", Code.VALUE_INVALID)
-        text, version = found
-    if not row.port:
-        raise _refusal(where, row, "port", Code.PARAM_REQUIRED)
-    if port_range(row.port) is None:
-        raise _refusal(where, row, "port", Code.VALUE_INVALID)
-    if not row.protocol:
-        raise _refusal(where, row, "protocol", Code.PARAM_REQUIRED)
-    family = PROTOCOL_FAMILY.get(row.protocol)
+@lru_cache(maxsize=8192)
+def _storable_ip(ip: str, port: str, protocol: str) -> str | _Fault:
+    """Check a row; return its address in canonical form, or the first column at fault."""
+    found = canonical_ip(ip) if ip else None
+    if ip and found is None:
+        return _Fault("ip", Code.VALUE_INVALID)
+    if not port:
+        return _Fault("port", Code.PARAM_REQUIRED)
+    if port_range(port) is None:
+        return _Fault("port", Code.VALUE_INVALID)
+    if not protocol:
+        return _Fault("protocol", Code.PARAM_REQUIRED)
+    family = PROTOCOL_FAMILY.get(protocol)
     if family is None:
-        raise _refusal(where, row, "protocol", Code.PARAM_INVALID)
-    if version is not None and version != family:
-        raise _refusal(where, row, "protocol" if "protocol" in row.sent else "ip", Code.PARAM_INVALID)
-    return PlannedBind(row.template_row_id, text, row.port, row.protocol, bool(row.enable))
-
-
-def _refusal(where: Where, row: _Row, column: str, code: Code) -> Refused:
-    if column in row.sent:
-        return Refused.field(code, where.path(f"bind_info[{row.position}].{column}"))
-    path = where.in_template().path(f"bind_info[template_row_id={row.template_row_id}].{column}")
-    missing = code is Code.PARAM_REQUIRED
-    return Refused.field(Code.PARAM_INVALID if missing else Code.CREATE_PROCESS_FAILED, path)
+        return _Fault("protocol", Code.PARAM_INVALID)
+    if found is None:
+        return ""
+    text, version = found
+    return text if version == family else _Fault("ip", Code.PARAM_INVALID)

@@ -1,49 +1,71 @@
 """Processes of a module with a service template: one per template, then a caller's values (CMDB 3.5, 3.6)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Self
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Final
 
 from contract.batch import PROCESS_PROPERTIES, InstanceSpec, ProcessInfo
 from contract.codes import Code, Reason, Refused
-from worker.expand.bind_rows import bound_rows
-from worker.expand.catalogue import BindTemplate, Host, ProcessTemplate
+from worker.expand.bind_rows import TemplateRow, bound_rows
+from worker.expand.catalogue import Host, ProcessTemplate
 from worker.expand.naming import generate_name
 from worker.expand.plan import PlannedProcess
 from worker.expand.uniqueness import check_processes_differ
-from worker.expand.values import problem
+from worker.expand.values import content, first_problem
 from worker.expand.where import Warnings, Where
 
 _NO_INFO: Final = ProcessInfo()
 
 
-@dataclass(frozen=True, slots=True)
 class Expansion:
-    """A process template made ready: its values by property, which are locked, and which no instance can store."""
+    """A process template made ready for one batch: its values, its locks, its bind rows."""
 
-    process_template_id: int
-    values: Mapping[str, Any]
-    locked: frozenset[str]
-    unfit: tuple[str, ...]
-    bind_info: tuple[BindTemplate, ...]
-
-    @classmethod
-    def of(cls, template: ProcessTemplate) -> Self:
-        """Prepare `template`; a property it does not have is null and unlocked."""
+    def __init__(self, template: ProcessTemplate) -> None:
         columns = template.properties
-        values = {name: columns[name].value if name in columns else None for name in PROCESS_PROPERTIES}
-        return cls(
-            template.id,
-            values,
-            frozenset(name for name, column in columns.items() if column.locked),
-            tuple(name for name, value in values.items() if problem(name, value) is not None),
-            template.bind_info,
-        )
+        self.process_template_id = template.id
+        self.values = {name: columns[name].value if name in columns else None for name in PROCESS_PROPERTIES}
+        self.bind_info = tuple(TemplateRow.of(row) for row in template.bind_info)
+        self._locked = tuple(name for name in PROCESS_PROPERTIES if name in columns and columns[name].locked)
+        self._unlocked = tuple(name for name in PROCESS_PROPERTIES if name not in self._locked)
+        self._unfit = tuple(name for name, value in self.values.items() if first_problem({name: value}) is not None)
+        self._merged: dict[Hashable, tuple[Mapping[str, Any], tuple[str, ...]]] = {}
 
     def generate_name(self, host: Host) -> str:
         """Name an instance of which this is the first process, by the template's own values (CMDB 4.3)."""
-        ports = (row.port.value for row in self.bind_info)
+        ports = (row.port for row in self.bind_info)
         return generate_name(host, self.values["bk_process_name"], ports)
+
+    def merge(self, where: Where, info: ProcessInfo, warnings: Warnings) -> Mapping[str, Any]:
+        """Return the scalar properties: the caller's where unlocked and present, null included, else the template's."""
+        key = content(info)
+        found = self._merged.get(key)
+        if found is None:
+            found = self._merged[key] = self._override(where, info), self._overruled(info)
+        values, overruled = found
+        for name in overruled:
+            warnings.add(where, name, Reason.LOCKED)
+        return values
+
+    def _override(self, where: Where, info: ProcessInfo) -> Mapping[str, Any]:
+        overrides = {name: getattr(info, name) for name in self._unlocked if name in info.model_fields_set}
+        found = first_problem(overrides)
+        if found is not None:
+            name, code = found
+            raise Refused.field(code, where.path(name))
+        for name in self._unfit:
+            if name not in overrides:
+                raise Refused.field(Code.CREATE_PROCESS_FAILED, where.in_template().path(name))
+        return {**self.values, **overrides}
+
+    def _overruled(self, info: ProcessInfo) -> tuple[str, ...]:
+        """The locked properties for which the caller sent another value; an empty text says no more than null."""
+        pairs = {
+            name: (getattr(info, name), self.values[name]) for name in self._locked if name in info.model_fields_set
+        }
+        return tuple(
+            name
+            for name, (wanted, stored) in pairs.items()
+            if wanted != stored and not (wanted in ("", None) and stored in ("", None))
+        )
 
 
 def bound_processes(
@@ -63,7 +85,7 @@ def bound_processes(
         item = items.get(expansion.process_template_id)
         where = Where(index, item, expansion.process_template_id)
         info = None if item is None else spec.processes[item].process_info
-        values = _merged(where, expansion, info or _NO_INFO, warnings)
+        values = expansion.merge(where, info or _NO_INFO, warnings)
         rows = bound_rows(where, expansion.bind_info, host, (info and info.bind_info) or (), warnings)
         processes.append(PlannedProcess(expansion.process_template_id, values, rows, item))
     check_processes_differ(index, processes)
@@ -84,26 +106,3 @@ def _items_by_template(
             warnings.add_path(f"instances[{index}].processes[{items[template_id]}]", Reason.TEMPLATE_REPEATED)
         items[template_id] = item
     return items
-
-
-def _merged(where: Where, expansion: Expansion, info: ProcessInfo, warnings: Warnings) -> Mapping[str, Any]:
-    sent = info.model_fields_set
-    overrides = {}
-    for name, value in expansion.values.items():
-        if name not in sent:
-            continue
-        wanted = getattr(info, name)
-        if wanted == value:
-            continue
-        if name in expansion.locked:
-            if wanted or value not in ("", None) or wanted not in ("", None):
-                warnings.add(where, name, Reason.LOCKED)
-            continue
-        code = problem(name, wanted)
-        if code is not None:
-            raise Refused.field(code, where.path(name))
-        overrides[name] = wanted
-    for name in expansion.unfit:
-        if name not in overrides:
-            raise Refused.field(Code.CREATE_PROCESS_FAILED, where.in_template().path(name))
-    return {**expansion.values, **overrides} if overrides else expansion.values

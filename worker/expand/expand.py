@@ -1,8 +1,9 @@
 """A batch and the catalogue in, the rows it asks for or the reason to refuse out (CMDB sections 2 to 4)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from contract.batch import MAX_NAME_BYTES, InstanceSpec, ServiceInstanceBatch
 from contract.codes import Code, Refused
@@ -101,7 +102,8 @@ class _Expander:
         self._catalogue = catalogue
         self._module = module
         self._clone_of = request_id if batch.on_existing == "clone" else None
-        self._expansions = [Expansion.of(template) for template in catalogue.process_templates]
+        self._filled: dict[Hashable, Mapping[str, Any]] = {}
+        self._expansions = [Expansion(template) for template in catalogue.process_templates]
 
     def plan(self, index: int, spec: InstanceSpec) -> PlannedInstance:
         """Return the rows of one instance whose host is in the module; raises `Refused` (CMDB V10 to V22)."""
@@ -112,7 +114,7 @@ class _Expander:
             name = spec.service_instance_name or self._expansions[0].generate_name(host)
             instance_key = ""
         else:
-            processes = unbound_processes(index, spec, self.warnings)
+            processes = unbound_processes(index, spec, self.warnings, self._filled)
             name = spec.service_instance_name or _generate_unbound_name(host, processes[0])
             instance_key = name if self._clone_of is None else f"{self._clone_of}/{index}"
         return PlannedInstance(

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from contract.codes import Reason, Refused
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedBind:
+class PlannedBind(NamedTuple):
     """One bind row; the natural key is (bk_host_id, bk_process_id, template_row_id)."""
 
     template_row_id: int

@@ -1,32 +1,64 @@
 """Scalar properties of a process: what may be stored (CMDB 3.1, M/attribute.go:177-240)."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
-from contract.batch import PROCESS_PROPERTIES, PropertyRule
+from contract.batch import PROCESS_PROPERTIES, ProcessInfo, PropertyRule
 from contract.codes import Code
 
 DEFAULTS: Final[Mapping[str, Any]] = {name: rule.default for name, rule in PROCESS_PROPERTIES.items()}
 """What an unbound process stores in a property that was not sent: "" for text, False for bool, None for int."""
 
+_REQUIRED: Final = frozenset(name for name, rule in PROCESS_PROPERTIES.items() if rule.required)
 
-def problem(name: str, value: str | int | None) -> Code | None:
-    """Return why `value`, of the right JSON type, cannot be stored in property `name`; None when it can.
+
+_scalars = attrgetter(*PROCESS_PROPERTIES)
+
+
+def content(info: ProcessInfo) -> Hashable:
+    """Return what `info` says about its scalar properties; equal for equal properties of equal presence.
+
+    The processes of a batch are mostly alike on all hosts: what was worked out for one need not be worked out again.
+    """
+    return frozenset(info.model_fields_set), _scalars(info)
+
+
+def _surely_fit(rule: PropertyRule) -> tuple[int, int]:
+    """The values (of a text: the lengths) that need no closer look; UTF-8 takes at most 4 bytes a character."""
+    if rule.type == "text":
+        return int(rule.required), (rule.max_bytes or 0) // 4
+    if rule.type == "bool":
+        return 0, 1
+    return rule.minimum or 0, rule.maximum or 0
+
+
+_SURELY_FIT: Final = {name: _surely_fit(rule) for name, rule in PROCESS_PROPERTIES.items()}
+
+
+def first_problem(values: Mapping[str, Any]) -> tuple[str, Code] | None:
+    """Return the first of `values`, all of the right JSON type, that cannot be stored, and why; None when all can.
 
     `Code.PARAM_REQUIRED` for an empty or null required text, `Code.VALUE_INVALID` outside the range or beyond the limit
     in bytes of UTF-8. Null is a value of every property that is not required.
     """
-    rule = PROCESS_PROPERTIES[name]
-    if not value and rule.required:
+    for name, value in values.items():
+        if value is None:
+            if name in _REQUIRED:
+                return name, Code.PARAM_REQUIRED
+            continue
+        low, high = _SURELY_FIT[name]
+        if low <= (len(value) if isinstance(value, str) else value) <= high:
+            continue
+        code = _problem(PROCESS_PROPERTIES[name], value)
+        if code is not None:
+            return name, code
+    return None
+
+
+def _problem(rule: PropertyRule, value: str | int) -> Code | None:
+    if not isinstance(value, str):
+        return Code.VALUE_INVALID
+    if rule.required and not value:
         return Code.PARAM_REQUIRED
-    if value is None or rule.type == "bool" or _is_within(rule, value):
-        return None
-    return Code.VALUE_INVALID
-
-
-def _is_within(rule: PropertyRule, value: str | int) -> bool:
-    if isinstance(value, str):
-        # UTF-8 takes at most 4 bytes a character: most texts need no encoding to be known as short enough.
-        limit = rule.max_bytes
-        return limit is None or len(value) * 4 <= limit or len(value.encode()) <= limit
-    return (rule.minimum is None or value >= rule.minimum) and (rule.maximum is None or value <= rule.maximum)
+    return Code.VALUE_INVALID if rule.max_bytes is not None and len(value.encode()) > rule.max_bytes else None
