@@ -305,4 +305,4 @@ def _joined(path: str, name: str) -> str:
 
 def _shown(key: str) -> str:
     """A key as a path may show it: a caller's text, so only when it is short and printable."""
-    return key if len(key) <= 64 and key.isprintable() else "?"
+    return key if 0 < len(key) <= 64 and key.isprintable() else "?"

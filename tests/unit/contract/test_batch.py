@@ -1,0 +1,227 @@
+"""The models: what the worker validates again, the canonical form, and that `parse` and they agree on anything."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from contract.batch import (
+    PROCESS_PROPERTIES,
+    BindRow,
+    InstanceSpec,
+    ProcessInfo,
+    ProcessSpec,
+    PropertyRule,
+    ServiceInstanceBatch,
+)
+from contract.codes import Refused
+from contract.parse import BatchRefused, parse
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+IDS = st.integers(1, 2**63 - 1)
+TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
+KINDS: dict[str, st.SearchStrategy[Any]] = {"text": TEXTS, "int": INT64, "bool": st.booleans()}
+
+
+def optional(**values: st.SearchStrategy[Any]) -> dict[str, st.SearchStrategy[Any]]:
+    """Fields that may be null; `fixed_dictionaries` makes them absent at times."""
+    return {name: st.none() | value for name, value in values.items()}
+
+
+ROWS = st.fixed_dictionaries(
+    {}, optional=optional(template_row_id=INT64, ip=TEXTS, port=TEXTS, protocol=TEXTS, enable=st.booleans())
+)
+PROPERTIES = {name: KINDS[rule.type] for name, rule in PROCESS_PROPERTIES.items()}
+INFOS = st.fixed_dictionaries({}, optional=optional(**PROPERTIES, bind_info=st.lists(ROWS, max_size=2) | ROWS))
+PROCESSES = st.fixed_dictionaries(
+    {}, optional=optional(process_template_id=st.integers(0, 2**63 - 1), process_info=INFOS, user=TEXTS, timeout=INT64)
+)
+INSTANCES = st.fixed_dictionaries(
+    {"bk_host_id": IDS},
+    optional=optional(service_instance_name=TEXTS, processes=st.lists(PROCESSES, max_size=2)),
+)
+BODIES = st.fixed_dictionaries(
+    {"bk_biz_id": IDS, "bk_module_id": IDS, "instances": st.lists(INSTANCES, min_size=1, max_size=3)},
+    optional=optional(on_existing=st.sampled_from(["reuse", "fail", "clone"]), mode=st.just("partial")),
+)
+
+# Any JSON, with words of the interface among its keys so that a walk goes deep.
+WORDS = [*ServiceInstanceBatch.model_fields, *InstanceSpec.model_fields, *ProcessSpec.model_fields, "bind_info", "user"]
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["\x00", "\ud8ff", "reuse"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(), inner, max_size=6),
+    max_leaves=30,
+)
+
+
+@st.composite
+def spoiled_bodies(draw: st.DrawFn) -> object:
+    """A good body in which something, somewhere, was replaced or added."""
+    body = draw(BODIES)
+    node: Any = body
+    while True:
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        key = draw(st.sampled_from(keys)) if keys else None
+        if key is not None and isinstance(node[key], dict | list) and draw(st.booleans()):
+            node = node[key]
+        elif isinstance(node, dict):
+            node[key if key is not None and draw(st.booleans()) else draw(st.text())] = draw(ANY_JSON)
+            return body
+        else:
+            node.append(draw(ANY_JSON))
+            return body
+
+
+def backwards(node: Any) -> Any:
+    """The same JSON with every object's keys in the opposite order."""
+    if isinstance(node, dict):
+        return {key: backwards(node[key]) for key in reversed(list(node))}
+    return [backwards(item) for item in node] if isinstance(node, list) else node
+
+
+@given(ANY_JSON | spoiled_bodies(), st.booleans())
+def test_parse_of_any_json_answers_a_batch_or_refusals(body: object, strict: bool) -> None:
+    parsed, errors = None, list[Refused]()
+    try:
+        parsed = parse(body, strict=strict)
+    except BatchRefused as refused:
+        errors.extend(refused.errors)
+    assert all(error.path and error.message("en") and error.message("zh") for error in errors)
+    if parsed is None:
+        assert 1 <= len(errors) <= 20
+        return
+    assert len(parsed.batch.digest()) == 64
+    assert len(parsed.warnings) <= 101
+    assert not strict or {warning.reason for warning in parsed.warnings} <= {"nested_wins"}
+
+
+@given(BODIES)
+def test_batch_survives_the_ledger(body: dict[str, Any]) -> None:
+    batch = parse(body).batch
+    stored = json.dumps(batch.model_dump(mode="json", exclude_unset=True))
+    again = ServiceInstanceBatch.model_validate(json.loads(stored))
+    assert again == batch
+    assert again.canonical() == batch.canonical()
+    assert again.model_dump(exclude_unset=True) == batch.model_dump(exclude_unset=True)
+
+
+@given(BODIES)
+def test_parse_of_a_stored_batch_gives_the_same_batch(body: dict[str, Any]) -> None:
+    batch = parse(body).batch
+    again = parse(batch.model_dump(mode="json", exclude_unset=True))
+    assert again.batch == batch
+    assert again.warnings == ()
+
+
+@given(BODIES)
+def test_canonical_form_does_not_depend_on_the_order_of_keys(body: dict[str, Any]) -> None:
+    assert parse(backwards(body)).batch.canonical() == parse(body).batch.canonical()
+
+
+@given(BODIES)
+def test_identity_and_unknown_fields_are_not_in_the_canonical_form(body: dict[str, Any]) -> None:
+    sent = {**body, "bk_app_code": "a", "bk_app_secret": "s", "bk_token": "t", "client_request_id": "k", "later": [1]}
+    assert parse(sent).batch.digest() == parse(body).batch.digest()
+
+
+def batch_of(*instances: InstanceSpec, **options: Any) -> ServiceInstanceBatch:
+    return ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, instances=instances, **options)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (batch_of(InstanceSpec(bk_host_id=2)), batch_of(InstanceSpec(bk_host_id=2, processes=()), mode="atomic")),
+        (batch_of(InstanceSpec(bk_host_id=2)), batch_of(InstanceSpec(bk_host_id=2, service_instance_name=""))),
+        (
+            batch_of(InstanceSpec(bk_host_id=2, processes=(ProcessSpec(process_info=ProcessInfo()),))),
+            batch_of(
+                InstanceSpec(
+                    bk_host_id=2,
+                    processes=(ProcessSpec(process_template_id=0, process_info=ProcessInfo(bind_info=None)),),
+                ),
+                on_existing="reuse",
+            ),
+        ),
+    ],
+    ids=["defaults", "empty-name", "no-rows"],
+)
+def test_same_meaning_has_the_same_canonical_form(one: ServiceInstanceBatch, other: ServiceInstanceBatch) -> None:
+    assert one.canonical() == other.canonical()
+
+
+def test_another_meaning_has_another_canonical_form() -> None:
+    def batch(info: ProcessInfo | None) -> ServiceInstanceBatch:
+        return batch_of(InstanceSpec(bk_host_id=2, processes=(ProcessSpec(process_info=info),)))
+
+    different = [
+        batch(None),
+        batch(ProcessInfo()),
+        batch(ProcessInfo(user=None)),
+        batch(ProcessInfo(user="")),
+        batch(ProcessInfo(bind_info=(BindRow(),))),
+        batch(ProcessInfo(bind_info=(BindRow(ip=None),))),
+        batch_of(InstanceSpec(bk_host_id=2)),
+        batch_of(InstanceSpec(bk_host_id=2), mode="partial"),
+        batch_of(InstanceSpec(bk_host_id=2), on_existing="clone"),
+        batch_of(InstanceSpec(bk_host_id=2), InstanceSpec(bk_host_id=2)),
+    ]
+    assert len({one.digest() for one in different}) == len(different)
+
+
+def test_absent_and_null_are_not_equal_in_a_row_or_a_process() -> None:
+    assert ProcessInfo(user=None) != ProcessInfo()
+    assert BindRow(ip=None) != BindRow()
+    assert {ProcessInfo(user=None), ProcessInfo(), ProcessInfo()} == {ProcessInfo(), ProcessInfo(user=None)}
+    assert len({BindRow(port="80"), BindRow(port="80"), BindRow(port="81")}) == 2
+
+
+def test_models_cannot_be_changed_and_name_no_value_in_their_errors() -> None:
+    instance = InstanceSpec(bk_host_id=2)
+    with pytest.raises(ValidationError):
+        instance.bk_host_id = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError) as caught:
+        InstanceSpec.model_validate({"bk_host_id": "CANARY"})
+    assert "CANARY" not in str(caught.value)
+
+
+def test_misspelt_field_of_a_model_is_an_error() -> None:
+    with pytest.raises(ValidationError):
+        InstanceSpec(bk_host_id=2, procesess=())  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("count", [0, 101])
+def test_worker_refuses_a_stored_batch_of_another_size(count: int) -> None:
+    with pytest.raises(ValidationError):
+        batch_of(*[InstanceSpec(bk_host_id=1)] * count)
+
+
+def test_every_documented_property_has_its_rule() -> None:
+    name = PropertyRule("text", max_bytes=256, required=True)
+    short = PropertyRule("text", max_bytes=256, default="")
+    long = PropertyRule("text", max_bytes=2000, default="")
+    assert dict(PROCESS_PROPERTIES) == {
+        "bk_process_name": name,
+        "bk_func_name": name,
+        "bk_start_param_regex": long,
+        "description": short,
+        "work_path": long,
+        "user": short,
+        "start_cmd": long,
+        "stop_cmd": long,
+        "restart_cmd": long,
+        "face_stop_cmd": long,
+        "reload_cmd": long,
+        "pid_file": long,
+        "auto_start": PropertyRule("bool", default=False),
+        "proc_num": PropertyRule("int", minimum=1, maximum=10_000),
+        "timeout": PropertyRule("int", minimum=1, maximum=10_000),
+        "priority": PropertyRule("int", minimum=-100, maximum=10_000),
+        "bk_start_check_secs": PropertyRule("int", minimum=0, maximum=600),
+        "auto_time_gap": PropertyRule("int", minimum=1, maximum=10_000),
+        "bk_func_id": short,
+    }
+    assert set(ProcessInfo.model_fields) == {*PROCESS_PROPERTIES, "bind_info"}
