@@ -208,6 +208,10 @@ class ResultStore:
         return bool(ended)
 
     async def now_ms(self) -> int:
-        """Redis' clock."""
+        """Redis' clock, in milliseconds."""
         seconds, micros = await self.client.time()
         return int(seconds) * 1000 + int(micros) // 1000
+
+    async def now(self) -> datetime:
+        """Redis' clock."""
+        return moment(await self.now_ms())

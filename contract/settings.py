@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     reaper_interval_s: float = Field(default=2.0, gt=0)
     max_attempts: int = Field(default=3, ge=1)
     """Starts of one request before it ends as a dead letter (1190010)."""
+    attempt_timeout_s: float = Field(default=120.0, gt=0)
+    """The longest that one start of a request may take; then it is handed back and the start counts."""
     request_deadline_s: float = Field(default=900.0, gt=0)
     """A request that nobody finished this long after it was accepted ends with 1190009."""
     statement_timeout_ms: int = Field(default=30_000, ge=1)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
+import orjson
 import redis.asyncio as aioredis
 
 from contract import scripts
+from contract.envelope import Report
 from contract.message import QUEUE_NAME
 from contract.result_store import ResultStore, moment
 from contract.settings import Settings
@@ -42,6 +44,8 @@ class Pending:
     summary: str
 
 
+MAX_DEAD_LETTERS: Final = 10_000
+MISSING_NOTE_S: Final = 30
 _PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary")
 
 
@@ -96,6 +100,28 @@ class Leases(ResultStore):
             args=[request_id, message, token, score, int(count_attempt)],
         )
         return bool(pushed)
+
+    async def bury(self, report: Report) -> None:
+        """Note in the dead letters that a request was given up; its payload is kept with its report."""
+        letter = {
+            "kind": "request",
+            "request_id": report.request_id,
+            "reason": report.message(),
+            "attempts": report.attempts,
+            "at_ms": await self.now_ms(),
+        }
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.lpush(self.keys.dead_letters, orjson.dumps(letter))
+            pipe.ltrim(self.keys.dead_letters, 0, MAX_DEAD_LETTERS - 1)
+            await pipe.execute()
+
+    async def note_missing(self, request_id: str, bk_app_code: str | None) -> None:
+        """Tell pollers for a while what PostgreSQL answered: never heard of it, or `bk_app_code`'s and expired."""
+        note = "" if bk_app_code is None else f"expired:{bk_app_code}"
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.set(self.keys.unknown(request_id), note, ex=MISSING_NOTE_S)
+            pipe.publish(self.keys.done_channel, request_id)
+            await pipe.execute()
 
     async def pending_before(self, pushed_ms: int, limit: int = 100) -> list[Pending]:
         """The longest-waiting entries that were last pushed before `pushed_ms`."""

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.codes import Code
 from contract.message import build_message
 from contract.settings import Settings
-from worker.finish import end_unfinished
+from worker.ending import end_unfinished
 from worker.leases import Leases, Pending
 
 _log = structlog.get_logger(__name__)

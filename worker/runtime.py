@@ -22,7 +22,8 @@ from contract.settings import Settings
 from worker.leases import Lease, Leases
 from worker.reaper import Reaper
 from worker.store.catalogue_reads import Catalogue
-from worker.store.engine import make_engine
+from worker.store.engine import engine_from
+from worker.store.writes import Writer
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -37,12 +38,13 @@ class Runtime:
         self.celery = celery
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.leases: dict[str, Lease] = {}
-        self.loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._run_loop, name="bksi-loop", daemon=True)
+        self.loop: asyncio.AbstractEventLoop
         self._background: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Start the loop and everything that runs in it; returns when the process can work."""
+        self.loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="bksi-loop", daemon=True)
         self._thread.start()
         self.run(self._open(), timeout=_START_TIMEOUT_S)
 
@@ -51,6 +53,7 @@ class Runtime:
         self.run(self._close(), timeout=_START_TIMEOUT_S)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_START_TIMEOUT_S)
+        self.loop.close()
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine in the loop, from any other thread, and wait for it."""
@@ -67,8 +70,9 @@ class Runtime:
 
     async def _open(self) -> None:
         settings = self.settings
-        self.engine = make_engine(settings)
-        self.catalogue = Catalogue(settings)
+        self.engine = engine_from(settings)
+        self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms)
+        self.writer = Writer(self.engine)
         self.redis = connect(settings, connections=settings.worker_threads + 4)
         self.store = Leases(self.redis, settings)
         self.reaper = Reaper(self.store, self.engine, self.celery, settings)

@@ -1,0 +1,67 @@
+"""How a request ends: its report in PostgreSQL's ledger first, then in Redis, where the poller waits.
+
+The ledger's row is the fence: whoever inserts it first decides the outcome, and everybody else publishes the winner's
+report.
+"""
+
+import stamina
+import structlog
+from redis.exceptions import RedisError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contract.codes import Code, Refused
+from contract.envelope import Report
+from worker.leases import Leases
+from worker.store import ledger
+from worker.store.errors import StoreError
+
+_log = structlog.get_logger(__name__)
+_SAVE_FOR_S = 30.0
+
+
+async def publish(store: Leases, report: Report) -> None:
+    """Store a final report in Redis; outlasts a Redis that is away for up to half a minute.
+
+    Raises:
+        redis.exceptions.RedisError: it stayed away. The ledger has the report, so the next delivery publishes it.
+    """
+    async for attempt in stamina.retry_context(on=(RedisError, OSError), attempts=None, timeout=_SAVE_FOR_S):
+        with attempt:
+            await store.save(report)
+
+
+async def end(store: Leases, engine: AsyncEngine, report: Report) -> Report:
+    """End a request with `report`, unless it has ended already; returns the report that stands.
+
+    Raises:
+        StoreError: the ledger could not be written.
+    """
+    entry = await ledger.finish(engine, report)
+    standing = entry.report or report
+    await publish(store, standing)
+    return standing
+
+
+async def end_unfinished(store: Leases, engine: AsyncEngine, request_id: str, code: Code) -> bool:
+    """End a pending request that no live owner holds with `code`; False when the database is away or it just ended."""
+    pending = await store.load(request_id)
+    if pending is None or pending.status.is_final:
+        return False
+    report = Report.failed(
+        Refused(code),
+        count=pending.statistics.total_count,
+        request_id=request_id,
+        bk_app_code=pending.bk_app_code,
+        bk_biz_id=pending.bk_biz_id,
+        bk_module_id=pending.bk_module_id,
+        created_at=pending.created_at,
+        finished_at=await store.now(),
+        attempts=pending.attempts,
+    )
+    try:
+        await end(store, engine, report)
+    except StoreError as error:
+        _log.warning("not ended", request_id=request_id, code=int(code), error=str(error))
+        return False
+    _log.error("ended unfinished", request_id=request_id, code=int(code), attempts=pending.attempts)
+    return True

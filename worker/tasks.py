@@ -1,0 +1,288 @@
+"""The task: one message in, one stored report out. Read `Walk.run` from top to bottom to follow a request.
+
+Every way out of here leaves the request in a state that names who carries on: its report is stored, or its entry is
+back in the queue, or its lease runs out and the reaper sends it again. So a message is acknowledged whatever happens.
+"""
+
+import asyncio
+import contextlib
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import stamina
+import structlog
+from celery import Celery
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from redis.exceptions import RedisError
+
+from contract.batch import MAX_INT64, ServiceInstanceBatch
+from contract.codes import Code, Refused
+from contract.envelope import About, Report, Status
+from contract.message import PUBLISH_TASK_NAME, REQUEST_ID_PATTERN, TASK_NAME, Caller, Payload, build_message, summary
+from contract.outcome import Item, Warning_
+from contract.parse import BatchRefused, parse
+from contract.result_store import Entry
+from worker.ending import end, publish
+from worker.expand.expand import expand
+from worker.leases import Lease
+from worker.store import ledger
+from worker.store.draft import WriteRequest
+from worker.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from worker.runtime import Runtime
+
+_log = structlog.get_logger(__name__)
+_RETRY_FOR_S: Final = 20.0
+
+
+class BatchFailed(Exception):  # noqa: N818 - the fact, as Flower shows it
+    """A request ended with ``result`` false. The text is the envelope's code and message; no values."""
+
+
+class Arguments(BaseModel):
+    """The task's kwargs. `batch` and `caller` come only from a service that sends without our submitter."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    request_id: str = Field(pattern=REQUEST_ID_PATTERN)
+    batch: dict[str, Any] | None = None
+    caller: Caller = Caller()
+
+
+def register(celery: Celery, runtime: "Runtime") -> None:
+    """Give `celery` the two tasks of a worker, which run in `runtime`."""
+
+    @celery.task(name=TASK_NAME, throws=(BatchFailed,), typing=False)  # type: ignore[untyped-decorator]
+    def create_batch(**kwargs: Any) -> str:
+        return runtime.run(Walk(runtime).run(kwargs))
+
+    @celery.task(name=PUBLISH_TASK_NAME, throws=(BatchFailed,), typing=False)  # type: ignore[untyped-decorator]
+    def publish_report(**kwargs: Any) -> str:
+        return runtime.run(publish_again(runtime, kwargs))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One start of a request: the lease it runs under, and what is asked."""
+
+    lease: Lease
+    payload: Payload
+    batch: ServiceInstanceBatch
+
+    def about(self, now: datetime, warnings: Sequence[tuple[str, str]] = ()) -> About:
+        """What every report of this request carries; `warnings` are added to the submitter's."""
+        return About(
+            request_id=self.lease.request_id,
+            bk_app_code=self.payload.caller.bk_app_code,
+            bk_biz_id=self.batch.bk_biz_id,
+            bk_module_id=self.batch.bk_module_id,
+            created_at=self.lease.created_at or now,
+            finished_at=now,
+            attempts=self.lease.attempts,
+            warnings=(*self.payload.warnings, *(Warning_(path=path, reason=reason) for path, reason in warnings)),
+        )
+
+    def refusal(self, refused: Refused, now: datetime) -> Report:
+        """The report of a request that ends as a whole for one reason."""
+        return Report.failed(refused, [instance.bk_host_id for instance in self.batch.instances], **self.about(now))
+
+
+class Walk:
+    """One request on its way through the worker."""
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self._runtime = runtime
+        self._store = runtime.store
+        self._engine = runtime.engine
+
+    async def run(self, kwargs: dict[str, Any]) -> str:
+        """Take the lease, do the work, store the report; returns the line Flower shows as the task's result.
+
+        Raises:
+            BatchFailed: the request ended with ``result`` false, and its report says so.
+        """
+        try:
+            arguments = Arguments.model_validate(kwargs)
+        except ValidationError:
+            raise BatchFailed("the message's arguments are not those of this task") from None
+        lease = await self._store.lease(arguments.request_id, token := uuid.uuid4().hex)
+        if lease.state == "unknown":
+            report = await self._unknown(arguments)
+            if report is not None:
+                return _line(report)
+            lease = await self._store.lease(arguments.request_id, token)
+        if lease.state in ("held", "done", "unknown"):
+            return lease.state
+        self._runtime.leases[lease.request_id] = lease
+        try:
+            return _line(await self._finish(lease))
+        except (StoreError, RedisError, TimeoutError) as error:
+            return await self._hand_back(lease, error, count_attempt=isinstance(error, TimeoutError))
+        except BatchFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request must not stay without an owner
+            return await self._hand_back(lease, error, count_attempt=True)
+        finally:
+            del self._runtime.leases[lease.request_id]
+
+    async def _unknown(self, arguments: Arguments) -> Report | None:
+        """A request without a ledger entry in Redis: it ended long ago, or its sender has nothing of ours."""
+        entry = await ledger.load(self._engine, arguments.request_id)
+        if entry is not None:
+            if entry.report is not None:
+                await publish(self._store, entry.report)
+            return entry.report
+        if arguments.batch is None:
+            _log.warning("message of an unknown request dropped", request_id=arguments.request_id)
+            return None
+        return await self._adopt(arguments, arguments.batch)
+
+    async def _adopt(self, arguments: Arguments, body: dict[str, Any]) -> Report | None:
+        """Write the ledger entry that a submitter would have written, or refuse the batch as it would have."""
+        request_id, caller = arguments.request_id, arguments.caller
+        try:
+            parsed = parse(body)
+        except BatchRefused as refused:
+            now = await self._store.now()
+            report = Report.failed(
+                refused.errors[0],
+                request_id=request_id,
+                bk_app_code=caller.bk_app_code,
+                bk_biz_id=_id(body.get("bk_biz_id")),
+                bk_module_id=_id(body.get("bk_module_id")),
+                created_at=now,
+                finished_at=now,
+            )
+            return await end(self._store, self._engine, report)
+        batch = parsed.batch
+        await self._store.reserve(
+            Entry(
+                payload=Payload(
+                    request_id=request_id,
+                    batch=batch.model_dump(mode="json", exclude_unset=True),
+                    caller=caller,
+                    warnings=parsed.warnings,
+                ),
+                digest=batch.digest(),
+                bk_biz_id=batch.bk_biz_id,
+                bk_module_id=batch.bk_module_id,
+                count=len(batch.instances),
+                summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
+            ),
+            message=None,
+        )
+        return None
+
+    async def _finish(self, lease: Lease) -> Report:
+        """Everything between lease and report."""
+        if lease.state == "cancelled":
+            return await end(self._store, self._engine, Report.load(lease.payload))
+        payload = Payload.model_validate_json(lease.payload)
+        batch = ServiceInstanceBatch.model_validate(payload.batch)
+        attempt = Attempt(lease, payload, batch)
+        if lease.state == "exhausted":
+            report = attempt.refusal(Refused(Code.DEAD_LETTER), await self._store.now())
+            standing = await end(self._store, self._engine, report)
+            if standing.code == Code.DEAD_LETTER:
+                await self._store.bury(standing)
+            return standing
+        try:
+            async with asyncio.timeout(self._runtime.settings.attempt_timeout_s):
+                report = await self._work(attempt)
+        except Refused as refused:
+            return await end(self._store, self._engine, attempt.refusal(refused, await self._store.now()))
+        await publish(self._store, report)
+        return report
+
+    async def _work(self, attempt: Attempt) -> Report:
+        """Catalogue, rules, rows. What the database may take back is tried again, the rest is the caller's to know.
+
+        Raises:
+            Refused: the batch as a whole cannot be created.
+            StoreError: the database was away for longer than `_RETRY_FOR_S`.
+        """
+        async for repetition in stamina.retry_context(
+            on=_is_retryable, attempts=None, timeout=_RETRY_FOR_S, wait_initial=0.02, wait_max=1.0, wait_jitter=0.1
+        ):
+            with repetition:
+                return await self._write(attempt)
+        raise AssertionError  # stamina raises the last error instead of running out
+
+    async def _write(self, attempt: Attempt) -> Report:
+        batch, now = attempt.batch, await self._store.now()
+        hosts = [instance.bk_host_id for instance in batch.instances]
+        catalogue = await self._runtime.catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts)
+        plan = expand(catalogue, batch, attempt.lease.request_id)
+        if plan.refused and batch.mode == "atomic":
+            report = Report.refused(plan.refused, hosts, **attempt.about(now, plan.warnings))
+            return await end(self._store, self._engine, report)
+        written = await self._runtime.writer.write(
+            WriteRequest(
+                request_id=attempt.lease.request_id,
+                plan=plan,
+                caller=attempt.payload.caller,
+                build_report=lambda items: Report.settled(
+                    [*items, *(Item.failed(index, hosts[index], why) for index, why in plan.refused.items())],
+                    **attempt.about(now, plan.warnings),
+                ),
+                attempt=attempt.lease.attempts,
+                on_existing=batch.on_existing,
+                mode=batch.mode,
+                hosts=catalogue.hosts,
+            )
+        )
+        # None: it ended so long ago that its report is gone. There is nothing to publish but that it is over.
+        return written.report or attempt.refusal(Refused(Code.RESULT_EXPIRED), now)
+
+    async def _hand_back(self, lease: Lease, error: Exception, *, count_attempt: bool) -> str:
+        """Put the request back into the queue. Should that fail too, its lease runs out and the reaper does it."""
+        _log.warning(
+            "handed back",
+            request_id=lease.request_id,
+            error=type(error).__name__,
+            # The frames tell where; the exception's own text may hold a caller's values.
+            frames=[] if isinstance(error, StoreError) else traceback.format_tb(error.__traceback__)[-5:],
+        )
+        batch = orjson.loads(lease.payload)["batch"]
+        line = summary(batch["bk_biz_id"], batch["bk_module_id"], len(batch["instances"]))
+        message = build_message(self._runtime.celery, lease.request_id, line)
+        with contextlib.suppress(RedisError, OSError):
+            await self._store.hand_back(lease, message, count_attempt=count_attempt)
+        return "handed back"
+
+
+async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
+    """Put the report of an ended request back into Redis, or a short-lived note that nobody knows the request."""
+    try:
+        request_id = Arguments.model_validate(kwargs).request_id
+    except ValidationError:
+        raise BatchFailed("the message's arguments are not those of this task") from None
+    entry = await ledger.load(runtime.engine, request_id)
+    if entry is None or entry.report is None:
+        await runtime.store.note_missing(request_id, bk_app_code=entry and entry.bk_app_code)
+        return "unknown" if entry is None else "expired"
+    await publish(runtime.store, entry.report)
+    return _line(entry.report)
+
+
+def _is_retryable(error: Exception) -> bool:
+    return isinstance(error, StoreError) and error.is_retryable
+
+
+def _id(value: object) -> int:
+    return value if isinstance(value, int) and 0 < value <= MAX_INT64 else 0
+
+
+def _line(report: Report) -> str:
+    """What Flower shows as the result; an unsuccessful request is a failed task there."""
+    if report.status is not Status.SUCCESS:
+        raise BatchFailed(f"{report.code}: {report.message()}")
+    outcomes = Counter(item.outcome.value for item in report.items)
+    return " ".join(f"{outcome}={count}" for outcome, count in sorted(outcomes.items()))
