@@ -159,6 +159,7 @@ class Report(Problem):
         hosts: Sequence[int] = (),
         *,
         count: int | None = None,
+        further: Sequence[Refused] = (),
         status: Status = Status.FAILED,
         permission: dict[str, Any] | None = None,
         **about: Unpack[About],
@@ -170,15 +171,16 @@ class Report(Problem):
             hosts: every instance's bk_host_id, in the request's order; empty when nobody knows them any more, and
                 then `count` says how many there were.
             count: number of instances; ``len(hosts)`` by default.
+            further: more that is wrong, listed after `refused`.
             status: `Status.TERMINATED` for a cancelled request, whose instances count as skipped.
             permission: what the caller lacks, in IAM's shape (9900403).
             about: the request.
         """
         outcome = Outcome.SKIPPED if status is Status.TERMINATED else Outcome.FAILED
         items = tuple(Item.failed(index, host, refused, outcome=outcome) for index, host in enumerate(hosts))
-        problem = Problem.of(refused)
+        problems = [Problem.of(one) for one in (refused, *further)]
         total = len(items) if count is None else count
-        return cls._ended(status, problem, (problem,), items, total=total, permission=permission, **about)
+        return cls._ended(status, problems[0], problems, items, total=total, permission=permission, **about)
 
     @classmethod
     def _ended(

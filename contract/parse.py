@@ -136,31 +136,29 @@ class _Reader:
         self._rows = 0
 
     def read(self, body: Mapping[str, Any]) -> ParsedBatch:
-        head = key = None
+        given = self._known(body, _BODY, "")
+        head = _without_nulls(given, _HEAD)
         instances: tuple[InstanceSpec, ...] = ()
         try:
-            given = self._known(body, _BODY, "")
-            head = self._model(BatchHead, _without_nulls(given, _HEAD), "")
-            key = self._key(given.get("client_request_id"))
+            self._model(BatchHead, head, "")
+            self._key(given.get("client_request_id"))
             instances = tuple(self._instances(given.get("instances")))
         except _EnoughErrors:
             pass
-        if self._errors or head is None:
+        if self._errors:
             ordered = sorted(self._errors, key=lambda error: error[0])
             raise BatchRefused(tuple(refused for _, refused in ordered[:MAX_ERRORS]))
-        batch = ServiceInstanceBatch.model_validate({**head.model_dump(exclude_unset=True), "instances": instances})
-        return ParsedBatch(batch, tuple(self._warnings), key)
+        batch = ServiceInstanceBatch.model_validate({**head, "instances": instances})
+        return ParsedBatch(batch, tuple(self._warnings), given.get("client_request_id"))
 
     # The levels of the body -------------------------------------------------------------------------------------------
 
-    def _key(self, key: object) -> str | None:
-        if key is None:
-            return None
+    def _key(self, key: object) -> None:
         try:
-            return parse_idempotency_key(key, "client_request_id")
+            if key is not None:
+                parse_idempotency_key(key, "client_request_id")
         except Refused as refused:
             self._refuse(_WRONG_TYPE, refused.code, refused.path)
-            return None
 
     def _instances(self, given: object) -> Iterator[InstanceSpec]:
         if given is None or given == []:
