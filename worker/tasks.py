@@ -153,6 +153,7 @@ class Walk:
             now = await self._store.now()
             report = Report.failed(
                 refused.errors[0],
+                further=refused.errors[1:],
                 request_id=request_id,
                 bk_app_code=caller.bk_app_code,
                 bk_biz_id=_id(body.get("bk_biz_id")),
