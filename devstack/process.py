@@ -153,8 +153,8 @@ class Process:
         self._process.wait()
         self._guard.forget(self.pid)
 
-    def wait_until(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
-        """Wait until `ready` says so.
+    def wait_until(self, ready: Callable[[], bool], *, timeout_s: float, every_s: float = 0.02) -> None:
+        """Wait until `ready` says so; it is asked every `every_s` seconds.
 
         Raises:
             ProcessFailed: it ended first, or `timeout_s` seconds went by.
@@ -165,7 +165,7 @@ class Process:
                 raise ProcessFailed(self.obituary())
             if time.monotonic() > deadline:
                 raise ProcessFailed(f"{self.name} was not ready after {timeout_s:.0f} s\n{self.tail()}")
-            time.sleep(0.02)
+            time.sleep(every_s)
 
     def obituary(self) -> str:
         """How it ended, and the last it said."""

@@ -184,7 +184,7 @@ class Stack:
             self._check()
             return ready()
 
-        self._parts[name].wait_until(ready_or_over, timeout_s=READY_TIMEOUT_S)
+        self._parts[name].wait_until(ready_or_over, timeout_s=READY_TIMEOUT_S, every_s=0.2)
 
     def _check(self) -> None:
         if self.stopping.is_set():

@@ -1,0 +1,65 @@
+"""Run a stack in the foreground of a terminal: signals stop it, failures become a message and exit code 1."""
+
+import contextlib
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from devstack.demo import DemoFailed, show_documented_request
+from devstack.process import ProcessFailed
+from devstack.stack import Addresses, DirectoryInUse, Stack, Stopped
+
+_console = Console(highlight=False, soft_wrap=True)
+
+
+def run_up(stack: Stack) -> None:
+    """Run `stack` until it is told to stop."""
+    with _running(stack) as addresses:
+        _console.print(f"HTTP     {addresses.http}/docs")
+        _console.print(f"Flower   {addresses.flower}")
+        _console.print(f"Details  {stack.description}")
+        stack.watch()
+
+
+def run_demo(*, keep: bool) -> None:
+    """Run a stack in a temporary directory for as long as the demonstration takes, or longer if `keep`."""
+    with tempfile.TemporaryDirectory(prefix="bksi-demo-") as directory:
+        stack = Stack(Path(directory))
+        with _running(stack) as addresses:
+            _on_signals(_raise_stopped)
+            show_documented_request(addresses, _console)
+            if keep:
+                _console.print(f"\nRunning until Ctrl-C. Details: {stack.description}")
+                _on_signals(stack.stopping.set)
+                stack.watch()
+
+
+@contextlib.contextmanager
+def _running(stack: Stack) -> Iterator[Addresses]:
+    # Not by an exception: it could fall between the start of a process and its being written down.
+    _on_signals(stack.stopping.set)
+    try:
+        with stack:
+            _console.print(f"Starting in {stack.directory} …")
+            yield stack.start()
+            # A second Ctrl-C does not leave half of it running.
+            _on_signals(lambda: None)
+            _console.print("Stopping …")
+    except Stopped:
+        sys.exit("bksi: stopped before it was done")
+    except (ProcessFailed, DirectoryInUse, DemoFailed) as failed:
+        sys.exit(f"bksi: {failed}")
+
+
+def _on_signals(action: Callable[[], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: action())
+
+
+def _raise_stopped() -> None:
+    _on_signals(lambda: None)
+    raise Stopped
