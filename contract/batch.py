@@ -133,7 +133,7 @@ PROCESS_PROPERTIES: Final[Mapping[str, PropertyRule]] = {
 
 
 class ProcessSpec(_Frozen):
-    """One process of an instance. `process_info` is None when neither it nor a property beside it was sent (A7)."""
+    """One process of an instance. `process_info` is None when neither it nor a property beside it was sent."""
 
     process_template_id: Annotated[int, Field(**_WHOLE, gt=-1)] = 0
     process_info: ProcessInfo | None = None

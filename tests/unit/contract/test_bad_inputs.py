@@ -69,6 +69,11 @@ def test_input_that_only_the_worker_can_judge_is_accepted_as_sent(sent: dict[str
     assert parsed.warnings == ()
 
 
+@pytest.mark.rule(
+    "A10",
+    "bk_supplier_account, bk_biz_id and bk_process_id inside a process are the server's",
+    ours="listed in warnings",
+)
 @pytest.mark.parametrize("name", ["bk_biz_id", "bk_process_id", "bk_supplier_account", "service_instance_id"])
 def test_field_of_the_server_is_ignored_whatever_its_value(name: str) -> None:
     for sent, path in ((body_with_info(**{name: "x"}), INFO), (body_with_process(**{name: 2}, user=""), PROCESS)):
@@ -77,6 +82,11 @@ def test_field_of_the_server_is_ignored_whatever_its_value(name: str) -> None:
         assert name not in parsed.batch.instances[0].model_dump_json(exclude_unset=True)
 
 
+@pytest.mark.rule(
+    "V1",
+    "the body is no JSON of the expected shape: 1199000",
+    ours="a wrong shape is 1199006 with the path, a wrong type 1199007/1199009/1199025",
+)
 @pytest.mark.parametrize("sent", [None, [], 5, "x", True], ids=repr)
 def test_body_that_is_no_object_is_refused_at_the_root(sent: object) -> None:
     assert refusals(sent) == [(1199006, "$")]
@@ -88,6 +98,7 @@ def test_id_that_is_no_64_bit_integer_is_1199009(field: str, bad: object) -> Non
     assert refusals({**body(), field: bad}) == [(1199009, field)]
 
 
+@pytest.mark.rule("A24", "a number as text is no number")
 @pytest.mark.parametrize("bad", [2**63, True, 1.0, "1"], ids=repr)
 @pytest.mark.parametrize(
     ("make", "path"),
@@ -123,6 +134,7 @@ def test_id_of_zero_or_less_is_1199006(bad: int) -> None:
     assert refusals(body(bk_host_id=bad)) == [(1199006, "instances[0].bk_host_id")]
 
 
+@pytest.mark.rule("A5", "process_template_id absent counts as 0", ours="a negative one is 1199006")
 def test_process_template_id_may_be_zero_or_absent_but_not_negative() -> None:
     assert parse(body_with_process(process_template_id=0)).batch.instances[0].processes[0].process_template_id == 0
     assert parse(body_with_process()).batch.instances[0].processes[0].process_template_id == 0
@@ -157,11 +169,15 @@ def test_more_rows_than_fit_in_a_request_are_refused() -> None:
     assert parse(body_with_info(bind_info=[{}] * (MAX_ROWS - 1))).batch.instances
 
 
+@pytest.mark.rule(
+    "V2", "no instances: 1199010", ours="the argument is instances, not the misleading service_instance_ids"
+)
 @pytest.mark.parametrize("empty", [[], None], ids=repr)
 def test_no_instances_is_1199010(empty: object) -> None:
     assert refusals({**body(), "instances": empty}) == [(1199010, "instances")]
 
 
+@pytest.mark.rule("V3", 'more than 100 instances: 1199035 ("create service instances", 100)')
 def test_101_instances_are_1199035_and_100_or_1_are_not() -> None:
     hosts = [{"bk_host_id": host} for host in range(1, 102)]
     with pytest.raises(BatchRefused) as caught:
@@ -185,12 +201,16 @@ def test_process_info_that_is_no_object_is_1199006(bad: object) -> None:
     assert refusals(body_with_process(process_info=bad)) == [(1199006, INFO)]
 
 
+@pytest.mark.rule(
+    "A1", "bind_info is an array: else 1199011 or 1199000", ours="1199006, and a single object is one row"
+)
 @pytest.mark.parametrize("bad", ["x", 5, True], ids=repr)
 def test_bind_info_that_is_neither_array_nor_object_is_1199006(bad: object) -> None:
     assert refusals(body_with_info(bind_info=bad)) == [(1199006, f"{INFO}.bind_info")]
     assert refusals(body_with_info(bind_info=[bad])) == [(1199006, f"{INFO}.bind_info[0]")]
 
 
+@pytest.mark.rule("A38", "a missing bk_biz_id or bk_module_id counts as 0", ours="1199010 with the field")
 @pytest.mark.parametrize("field", ["bk_biz_id", "bk_module_id"])
 @pytest.mark.parametrize("absent", [True, False])
 def test_missing_or_null_id_is_1199010(field: str, absent: bool) -> None:
@@ -204,11 +224,15 @@ def test_missing_host_is_1199010() -> None:
     assert refusals({**body(), "instances": [{}]}) == [(1199010, "instances[0].bk_host_id")]
 
 
+@pytest.mark.rule(
+    "V10", "service_instance_name longer than 256 bytes: 1199006", ours="found before the module is looked up"
+)
 def test_name_is_measured_in_bytes() -> None:
     assert parse(body(service_instance_name="名" * 85 + "x")).batch.instances[0].service_instance_name
     assert refusals(body(service_instance_name="名" * 85 + "xx")) == [(1199006, "instances[0].service_instance_name")]
 
 
+@pytest.mark.rule("A23", "a bad value of a locked field is no error")
 def test_values_are_not_judged_because_the_template_may_lock_them() -> None:
     row = {"ip": "999.1.1.1", "port": "0", "protocol": "tcp", "template_row_id": -1}
     sent = body_with_info(timeout=-5, proc_num=10**9, user="x" * 5000, bk_process_name="", bind_info=[row, row])

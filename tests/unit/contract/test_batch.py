@@ -199,6 +199,11 @@ def test_worker_refuses_a_stored_batch_of_another_size(count: int) -> None:
         batch_of(*[InstanceSpec(bk_host_id=1)] * count)
 
 
+@pytest.mark.rule(
+    "3.1",
+    "types, ranges, byte limits and defaults of the process properties",
+    ours="auto_time_gap and bk_func_id are kept",
+)
 def test_every_documented_property_has_its_rule() -> None:
     name = PropertyRule("text", max_bytes=256, required=True)
     short = PropertyRule("text", max_bytes=256, default="")

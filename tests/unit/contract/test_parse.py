@@ -113,6 +113,7 @@ def test_no_refusal_shows_what_was_sent() -> None:
 # Lenient reading ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("A8", "properties are read from process_info only", ours="also from beside it; the nested one wins")
 def test_properties_beside_process_info_are_read_and_nested_ones_win() -> None:
     beside = {"user": "outer", "timeout": 5, "bind_info": [{"port": "1"}]}
     sent = body_with_process(**beside, process_info={"user": "inner", "priority": None})
@@ -137,12 +138,14 @@ def test_process_info_that_was_not_sent_is_none_and_an_empty_one_is_not(sent: ob
     assert process_info(body_with_info()) == ProcessInfo()
 
 
+@pytest.mark.rule("A1", "bind_info as an object is an error", ours="it is one row")
 def test_single_object_as_bind_info_is_one_row() -> None:
     info = process_info(body_with_info(bind_info={"port": "80"}))
     assert info.bind_info is not None
     assert [row.model_dump(exclude_unset=True) for row in info.bind_info] == [{"port": "80"}]
 
 
+@pytest.mark.rule("A22", "null on an unlocked property stores null, absent takes the template's value")
 def test_null_and_absent_stay_apart_in_a_process_and_in_a_row() -> None:
     info = process_info(body_with_info(priority=None, bind_info=[{"enable": None}]))
     assert info.model_fields_set == {"priority", "bind_info"}
@@ -156,6 +159,7 @@ def test_null_equals_absent_in_the_skeleton() -> None:
     assert parse(body_with_process(process_template_id=None)).batch == parse(body_with_process()).batch
 
 
+@pytest.mark.rule("2.5", "texts of a process are trimmed, columns of bind rows are not")
 def test_texts_of_a_process_are_trimmed_and_nothing_else_is() -> None:
     info = process_info(body_with_info(bk_process_name=" \u3000java\u00a0\n", bind_info=[{"port": " 80"}]))
     assert info.bk_process_name == "java"
@@ -164,6 +168,11 @@ def test_texts_of_a_process_are_trimmed_and_nothing_else_is() -> None:
     assert parse(body(service_instance_name=" a ")).batch.instances[0].service_instance_name == " a "
 
 
+@pytest.mark.rule(
+    "2.1",
+    "unknown keys are ignored at every level",
+    ours="listed in warnings, refused in strict mode; keys are matched exactly, CMDB ignores case",
+)
 @pytest.mark.parametrize(
     ("sent", "path"),
     [
