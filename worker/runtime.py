@@ -22,7 +22,7 @@ from contract.settings import Settings
 from worker.leases import Lease, Leases
 from worker.reaper import Reaper
 from worker.store.catalogue_reads import Catalogue
-from worker.store.engine import engine_from
+from worker.store.engine import make_engine
 from worker.store.writes import Writer
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class Runtime:
 
     async def _open(self) -> None:
         settings = self.settings
-        self.engine = engine_from(settings)
+        self.engine = make_engine(settings)
         self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms)
         self.writer = Writer(self.engine)
         self.redis = connect(settings, connections=settings.worker_threads + 4)

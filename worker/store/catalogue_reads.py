@@ -31,13 +31,13 @@ SELECT v.version,
        m.bk_module_id, m.bk_biz_id, m.bk_module_name, m.service_template_id, m."default",
        t.bk_biz_id AS template_biz_id,
        CASE WHEN $4 THEN (
-           SELECT json_agg(json_build_array(p.id, p.property) ORDER BY p.id)
+           SELECT json_agg(json_build_array(p.id, p.property) ORDER BY p.id)::text
            FROM process_template p
            WHERE p.service_template_id = m.service_template_id
        ) END AS templates,
        (
            SELECT json_agg(json_build_array(
-               h.bk_host_id, h.bk_host_innerip, h.bk_host_outerip, h.bk_host_innerip_v6, h.bk_host_outerip_v6))
+               h.bk_host_id, h.bk_host_innerip, h.bk_host_outerip, h.bk_host_innerip_v6, h.bk_host_outerip_v6))::text
            FROM unnest($3::bigint[]) AS wanted (bk_host_id)
            JOIN module_host_relation r
                ON r.bk_module_id = $2 AND r.bk_host_id = wanted.bk_host_id AND r.bk_biz_id = $1
