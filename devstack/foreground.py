@@ -31,7 +31,10 @@ def run_demo(*, keep: bool) -> None:
         stack = Stack(Path(directory))
         with _running(stack) as addresses:
             _on_signals(_raise_stopped)
-            show_documented_request(addresses, _console)
+            try:
+                show_documented_request(addresses, _console)
+            except DemoFailed as failed:
+                raise DemoFailed(f"{failed}\n{stack.tail('shim')}\n{stack.tail('worker')}") from failed
             if keep:
                 _console.print(f"\nRunning until Ctrl-C. Details: {stack.description}")
                 _on_signals(stack.stopping.set)

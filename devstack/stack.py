@@ -150,6 +150,10 @@ class Stack:
         while not self.stopping.wait(0.2):
             self._check()
 
+    def tail(self, name: str) -> str:
+        """The last lines that a part logged."""
+        return self._parts[name].tail()
+
     @property
     def guard(self) -> Guard:
         """Who ends the processes should this one be killed."""

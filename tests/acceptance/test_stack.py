@@ -1,0 +1,174 @@
+"""`bksi up`: what it writes, what outlives it, and that nothing else does."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx2
+import psutil
+import pytest
+
+from devstack import sample
+from devstack.demo import ESB_PATH
+from devstack.running import RunningStack
+
+PARTS = {"postgres", "redis", "shim", "flower", "worker"}
+TIMEOUT_S = 30
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., RunningStack]]:
+    """Start a stack in this test's own directory, as often as the test likes; the last one is stopped afterwards."""
+    started: list[RunningStack] = []
+
+    def start(*options: str) -> RunningStack:
+        started.append(RunningStack.start(tmp_path / "data", *options))
+        return started[-1]
+
+    yield start
+    for stack in started:
+        stack.stop()
+
+
+@pytest.fixture
+def usual_ports_taken() -> Iterator[None]:
+    """Somebody listens on PostgreSQL's, Redis', our own and Flower's usual port."""
+    with contextlib.ExitStack() as listeners:
+        for port in (5432, 6379, 8080, 5555):
+            # Whoever has it already serves as well.
+            with contextlib.suppress(OSError):
+                listeners.enter_context(socket.create_server(("127.0.0.1", port)))
+        yield
+
+
+def test_stack_json_tells_where_everything_is_and_who_runs_it(stack: RunningStack) -> None:
+    assert set(stack.pids) == PARTS
+    assert {psutil.Process(pid).ppid() for pid in stack.pids.values()} == {stack.supervisor.pid}
+    assert stack.broker == stack.redis
+    assert httpx2.get(f"{stack.http}/readyz", timeout=TIMEOUT_S).status_code == 200
+    assert httpx2.get(f"{stack.flower}/healthcheck", timeout=TIMEOUT_S).status_code == 200
+    # It holds passwords.
+    assert (stack.directory / "stack.json").stat().st_mode & 0o077 == 0
+
+
+def test_only_loopback_is_listened_on(stack: RunningStack) -> None:
+    for process in family(stack):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for connection in process.net_connections("inet"):
+                assert connection.status != psutil.CONN_LISTEN or connection.laddr.ip == "127.0.0.1", process
+
+
+def test_directory_in_use_is_refused_by_name(stack: RunningStack, bksi: Callable[..., Any]) -> None:
+    refused = bksi("up", "--data-dir", stack.directory)
+    assert refused.returncode == 1
+    assert f"process {stack.supervisor.pid} runs a stack in {stack.directory}" in refused.stderr
+    assert stack.supervisor.poll() is None
+
+
+@pytest.mark.usefixtures("usual_ports_taken", "stack")
+def test_data_outlasts_ctrl_c_and_a_second_stack_with_the_usual_ports_taken(
+    start: Callable[..., RunningStack],
+) -> None:
+    first = start()
+    answer = submit_documented_request(first)
+    processes = family(first)
+    first.supervisor.send_signal(signal.SIGINT)
+    assert first.supervisor.wait(TIMEOUT_S) == 0
+    assert left_of(processes) == []
+    assert not (first.directory / "stack.json").exists()
+
+    second = start()
+    assert submit_documented_request(second)["data"] == answer["data"]
+    poll = httpx2.get(f"{second.http}/v1/batches/{answer['request_id']}", timeout=TIMEOUT_S).json()
+    assert (poll["result"], poll["data"]) == (True, answer["data"])
+    processes = family(second)
+    assert second.stop() == 0
+    assert left_of(processes) == []
+
+
+def test_sigkill_leaves_nothing_and_the_next_start_finds_the_data(start: Callable[..., RunningStack]) -> None:
+    killed = start()
+    answer = submit_documented_request(killed)
+    processes = family(killed)
+    killed.supervisor.kill()
+    killed.supervisor.wait()
+
+    # At once: it waits until what was left is gone.
+    successor = start()
+    assert left_of(processes) == []
+    assert submit_documented_request(successor)["data"] == answer["data"]
+
+    processes = family(successor)
+    os.kill(successor.pids["postgres"], signal.SIGKILL)
+    assert successor.supervisor.wait(TIMEOUT_S) == 1
+    assert left_of(processes) == []
+    said = (successor.directory / "up.log").read_text()
+    assert "postgres was ended by SIGKILL" in said
+    assert "database system is ready to accept connections" in said
+
+
+def test_servers_that_exist_already_are_used_and_left_alone(
+    start: Callable[..., RunningStack], database: str, redis_url: str
+) -> None:
+    stack = start("--postgres", database, "--redis", redis_url, "--workers", "2")
+    assert (stack.postgres, stack.redis) == (database, redis_url)
+    assert set(stack.pids) == {"shim", "flower", "worker", "worker-2"}
+
+    processes = family(stack)
+    os.kill(stack.pids["worker-2"], signal.SIGKILL)
+    assert stack.supervisor.wait(TIMEOUT_S) == 1
+    assert left_of(processes) == []
+    assert "worker-2 was ended by SIGKILL" in (stack.directory / "up.log").read_text()
+
+    # Migrated, but no sample in it.
+    assert asyncio.run(count(database, "module")) == 0
+
+
+def submit_documented_request(stack: RunningStack) -> dict[str, Any]:
+    answer = httpx2.post(
+        stack.http + ESB_PATH,
+        content=sample.REQUEST.read_bytes(),
+        headers={"Content-Type": "application/json"},
+        timeout=TIMEOUT_S,
+    )
+    envelope: dict[str, Any] = answer.json()
+    assert envelope["result"] is True, envelope
+    return envelope
+
+
+async def count(dsn: str, table: str) -> int:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
+    finally:
+        await connection.close()
+
+
+def family(stack: RunningStack) -> list[psutil.Process]:
+    """Every process of a stack: its parts, the guard, and their children."""
+    return psutil.Process(stack.supervisor.pid).children(recursive=True)
+
+
+def left_of(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run after a while. One that has ended and waits to be collected does not run."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while left := [process for process in processes if runs(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return left
+
+
+def runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
