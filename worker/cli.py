@@ -10,6 +10,7 @@ from cyclopts import App
 
 from worker.catalogue.cli import app as catalogue
 from worker.serve import migrate, worker
+from worker.show import show
 
 # `cyclopts` comes with either side; the database driver tells that the worker's extra is installed.
 if find_spec("asyncpg") is None:
@@ -20,3 +21,4 @@ app = App(name="worker", help="The worker's commands.")
 app.command(worker)
 app.command(migrate)
 app.command(catalogue)
+app.command(show)

@@ -42,7 +42,8 @@ class Answer:
     """One answer, its items not yet looked into.
 
     `source` is the file or API it came from; `path` is where the list stands in the document (``data.info``).
-    `kind` is None only when there is no item to recognise it by. `count` is CMDB's total over all pages.
+    `kind` is None only when there is no item to recognise it by. `count` is CMDB's total over all pages. `partial` says
+    why the answer is known to be no whole listing, if it is.
     """
 
     source: str
@@ -51,6 +52,7 @@ class Answer:
     path: str = ""
     count: int | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
+    partial: str = ""
 
 
 class AnswerRefused(Exception):  # noqa: N818 - an error name says the fact

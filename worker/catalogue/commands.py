@@ -1,16 +1,28 @@
 """What the commands of `worker.catalogue.cli` do."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+import stamina.instrumentation
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contract.settings import load_settings
 from worker.catalogue.answers import Answer, AnswerRefused, Kind, read_answer
+from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused, CmdbUnavailable
 from worker.catalogue.items import Refusal
 from worker.catalogue.load import import_answers
+from worker.catalogue.pages import Pages, PagesOfAnother
+from worker.catalogue.pull import pull
 from worker.catalogue.report import ImportReport, print_report
-from worker.console import in_database, out
+from worker.catalogue.view import module_view, summary_view, template_dict
+from worker.console import err, in_database, out, plain_errors
+from worker.expand.catalogue import ProcessTemplate
+from worker.store.catalogue_reads import Catalogue
+from worker.store.catalogue_summary import CatalogueSummary, ModuleSummary, read_module, read_summary
 
 STATEMENT_TIMEOUT_MS: Final = 600_000
 """An import is one statement per table, however many rows it has."""
@@ -38,3 +50,99 @@ def import_files(
     report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
     print_report(report, out, json=json)
     return 1 if report.refused else 0
+
+
+def pull_business(
+    url: str,
+    bk_biz_id: int,
+    *,
+    authorization_file: Path | None,
+    supplier_account: str,
+    state_dir: Path | None,
+    prune: bool,
+    dry_run: bool,
+    json: bool,
+) -> int:
+    """Read a business from a live CMDB and import it; see `worker.catalogue.cli.pull`."""
+    with plain_errors(CmdbRefused, CmdbUnavailable, AuthorizationInvalid, PagesOfAnother, AnswerRefused, OSError):
+        cmdb = Cmdb(url, _authorization(authorization_file), supplier_account=supplier_account)
+        pages = Pages(state_dir or _state_dir(cmdb.url, bk_biz_id), {"url": cmdb.url, "bk_biz_id": bk_biz_id})
+        if pages.count:
+            err.print(f"Going on with the {pages.count} pages kept in {pages.directory}", highlight=False)
+        try:
+            with cmdb, _progress() as progress:
+                answers = pull(cmdb, bk_biz_id, pages, progress)
+        except CmdbUnavailable as error:
+            raise CmdbUnavailable(
+                f"{error}; the same command goes on with the {pages.count} pages read so far"
+            ) from None
+
+    async def run(engine: AsyncEngine) -> ImportReport:
+        return await import_answers(engine, answers, bk_biz_id=bk_biz_id, prune=prune, dry_run=dry_run)
+
+    report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+    if not dry_run:
+        pages.clear()
+    print_report(report, out, json=json)
+    return 1 if report.refused else 0
+
+
+def show_businesses(*, json: bool) -> int:
+    """Print a line for each business; see `worker.catalogue.cli.show`."""
+
+    async def run(engine: AsyncEngine) -> CatalogueSummary:
+        async with engine.connect() as connection:
+            return await read_summary(connection)
+
+    summary = in_database(run)
+    if json:
+        out.print_json(data=asdict(summary), default=str)
+    else:
+        out.print(summary_view(summary))
+    return 0
+
+
+def show_module(bk_module_id: int, *, json: bool) -> int:
+    """Print one module with its template; see `worker.catalogue.cli.show`."""
+
+    async def run(engine: AsyncEngine) -> tuple[ModuleSummary | None, Sequence[ProcessTemplate]]:
+        async with engine.connect() as connection:
+            module = await read_module(connection, bk_module_id)
+        templates = (await Catalogue(engine, check_ms=0).slice(0, bk_module_id, ())).process_templates
+        return module, templates
+
+    module, templates = in_database(run)
+    if module is None:
+        err.print(f"module {bk_module_id} is not in the catalogue", style="red")
+        return 1
+    if json:
+        out.print_json(data=asdict(module) | {"process_templates": [template_dict(found) for found in templates]})
+    else:
+        out.print(module_view(module, templates))
+    return 0
+
+
+def _authorization(file: Path | None) -> str | None:
+    if file is not None:
+        return file.read_text(encoding="utf-8")
+    setting = load_settings().cmdb_authorization
+    return None if setting is None else setting.get_secret_value()
+
+
+def _state_dir(url: str, bk_biz_id: int) -> Path:
+    which = hashlib.sha256(url.encode()).hexdigest()[:12]
+    return load_settings().state_dir.expanduser() / "pull" / f"{which}-{bk_biz_id}"
+
+
+def _progress() -> Progress:
+    """A bar for each listing on stderr, and a line for each pause."""
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err
+    )
+
+    def tell(details: stamina.instrumentation.RetryDetails) -> None:
+        pause = f"{details.caused_by}: next try in {details.wait_for:.0f} s"
+        progress.console.print(pause, style="yellow", markup=False, highlight=False)
+
+    stamina.instrumentation.set_on_retry_hooks([tell])
+    return progress

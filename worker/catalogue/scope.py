@@ -75,6 +75,8 @@ def whole_listings(answers: Iterable[Answer], bk_biz_id: int | None = None) -> t
 
 def _why_partial(kind: Kind, group: list[Answer]) -> str | None:
     request = group[0].request
+    if partial := next((answer.partial for answer in group if answer.partial), None):
+        return partial
     filters = [name for name, value in request.items() if value and name not in _NO_FILTER and name != _ASKED[kind]]
     if filters:
         return f"asked with {', '.join(sorted(filters))}, which is no whole listing"

@@ -1,0 +1,194 @@
+"""Call a live CMDB (API server, API gateway or ESB) patiently, and without ever showing a credential."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Self
+
+import httpx2
+import stamina
+
+ATTEMPTS: Final = 10
+GIVE_UP_AFTER_S: Final = 300.0
+LONGEST_WAIT_S: Final = 120.0
+"""The most that one ``Retry-After`` makes us wait."""
+
+_BUSY: Final = frozenset({1199997, 1306429})
+"""CMDB's limiter and ESB's, both answered with HTTP 200."""
+_IDENTITY_MISSING: Final = 1199027
+_ESB: Final = "/api/c/compapi"
+_SECRETS: Final = ("bk_app_secret", "app_secret", "bk_token", "bk_ticket", "access_token")
+
+
+class CmdbRefused(Exception):  # noqa: N818 - an error name says the fact
+    """CMDB answered no, or something that is no answer; asking again would not help."""
+
+
+class CmdbUnavailable(Exception):  # noqa: N818
+    """CMDB did not answer in spite of several attempts; asking again later may help."""
+
+
+class AuthorizationInvalid(Exception):  # noqa: N818
+    """The credentials are not the JSON object that the ``X-Bkapi-Authorization`` header holds."""
+
+
+class _TryAgain(Exception):  # noqa: N818
+    """Busy or broken for the moment. `after_s` is what the server asked for, None = as we see fit."""
+
+    def __init__(self, reason: str, after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
+
+
+class Cmdb:
+    """A CMDB behind `url`; use it as a context manager.
+
+    Args:
+        url: the API server or a stage of the API gateway (paths ``/api/v3/…`` are put behind it), or ESB's component
+            (``…/api/c/compapi/v2/cc``).
+        authorization: JSON object of the ``X-Bkapi-Authorization`` header (``bk_app_code``, ``bk_app_secret``,
+            ``bk_username`` …); None = none is sent.
+        supplier_account: bk_supplier_account, which the API server wants as a header.
+        timeout_s: connect and read time-out of one attempt.
+
+    Raises:
+        CmdbRefused: `url` is none, or `supplier_account` no header.
+        AuthorizationInvalid: `authorization` is no JSON object.
+    """
+
+    def __init__(
+        self, url: str, authorization: str | None = None, *, supplier_account: str = "0", timeout_s: float = 30.0
+    ) -> None:
+        self.url = _checked_url(url)
+        credentials = _parse_authorization(authorization)
+        self._secrets = [value for name in _SECRETS if isinstance(value := credentials.get(name), str) and value]
+        self._client = httpx2.Client(headers=_headers(credentials, supplier_account), timeout=timeout_s)
+
+    def __enter__(self) -> Self:
+        """Keep connections open between calls."""
+        self._client.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close them."""
+        self._client.close()
+
+    def call(self, api: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Call one API and return CMDB's whole answer, which has ``result`` true.
+
+        Args:
+            api: CMDB's name of it, which is ESB's path.
+            path: its native path (``/api/v3/…``).
+            body: what is asked.
+
+        Raises:
+            CmdbRefused: the answer is no.
+            CmdbUnavailable: no usable answer after `ATTEMPTS` attempts or `GIVE_UP_AFTER_S` seconds.
+        """
+        url = f"{self.url}/{api}/" if _ESB in self.url else f"{self.url}{path}"
+        try:
+            for attempt in stamina.retry_context(
+                on=_wait, attempts=ATTEMPTS, timeout=GIVE_UP_AFTER_S, wait_initial=0.5, wait_max=30.0
+            ):
+                with attempt:
+                    return self._call_once(api, url, body)
+        except _TryAgain as error:
+            raise CmdbUnavailable(f"{api}: {error}") from None
+        except httpx2.RequestError as error:
+            raise CmdbUnavailable(f"{api}: {type(error).__name__}: {self._plain(str(error))}") from None
+        raise AssertionError("retry_context returns or raises")
+
+    def _call_once(self, api: str, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        response = self._client.post(url, json=body)
+        answer = _json_object(response)
+        code = answer.get("code", answer.get("bk_error_code"))
+        if response.status_code == httpx2.codes.TOO_MANY_REQUESTS or code in _BUSY:
+            raise _TryAgain("too many requests", _retry_after(response))
+        if response.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR and code != _IDENTITY_MISSING:
+            raise _TryAgain(f"HTTP {response.status_code}", _retry_after(response))
+        if answer.get("result") is True and response.is_success:
+            return answer
+        if code is None:
+            content_type = response.headers.get("content-type", "no content type")
+            raise CmdbRefused(
+                f"{api}: HTTP {response.status_code}, and no answer of CMDB's ({content_type}); check the URL"
+            )
+        message = self._plain(str(answer.get("message", answer.get("bk_error_msg", ""))))
+        raise CmdbRefused(f"{api}: CMDB answered {code}: {message}")
+
+    def _plain(self, text: str) -> str:
+        """Some servers repeat in an error what they were sent."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def _wait(error: Exception) -> bool | float:
+    if isinstance(error, _TryAgain):
+        return True if error.after_s is None else error.after_s
+    return isinstance(error, httpx2.TransportError)
+
+
+def _checked_url(text: str) -> str:
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL:
+        raise CmdbRefused("the URL cannot be read") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise CmdbRefused("the URL must begin with http:// or https:// and a host")
+    if url.userinfo or url.query or url.fragment:
+        raise CmdbRefused("the URL must hold no credentials, query or fragment")
+    plain = str(url).rstrip("/")
+    return f"{plain}/v2/cc" if plain.endswith(_ESB) else plain
+
+
+def _parse_authorization(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise AuthorizationInvalid("the credentials are not a JSON object")
+    return value
+
+
+def _headers(credentials: Mapping[str, Any], supplier_account: str) -> dict[str, str]:
+    """The gateway reads the first; an API server that is called directly wants the others, by new or old name."""
+    user = str(credentials.get("bk_username", ""))
+    if not (supplier_account.isascii() and supplier_account.isprintable()):
+        raise CmdbRefused("the supplier account must be printable ASCII")
+    headers = {
+        "X-Bkcmdb-Language": "en",
+        "X-Bkcmdb-Supplier-Account": supplier_account,
+        "HTTP_BLUEKING_SUPPLIER_ID": supplier_account,
+    }
+    if credentials:
+        headers["X-Bkapi-Authorization"] = json.dumps(credentials)
+    if user and user.isascii() and user.isprintable():
+        headers |= {"X-Bkcmdb-User": user, "BK_User": user}
+    return headers
+
+
+def _json_object(response: httpx2.Response) -> dict[str, Any]:
+    try:
+        value = response.json()
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    """Seconds or an HTTP date (RFC 9110 10.2.3)."""
+    text = response.headers.get("retry-after", "").strip()
+    if text.isdecimal():
+        return min(float(text), LONGEST_WAIT_S)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return min(max((until - datetime.now(UTC)).total_seconds(), 0.0), LONGEST_WAIT_S)
