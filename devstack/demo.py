@@ -59,9 +59,10 @@ def show_documented_request(addresses: Addresses, console: Console) -> None:
             raise DemoFailed(f"no row in {title} for service instance {created}")
 
     console.rule("The tasks in Flower")
-    tasks = [_task(addresses.flower, answer["request_id"]) for answer in (first, second)]
-    console.print(_table("/api/task/info/REQUEST_ID", tasks))
-    console.print(f"{addresses.flower}/tasks")
+    for answer in (first, second):
+        path = f"/api/task/info/{answer['request_id']}"
+        console.print(_table(path, [_task(addresses.flower + path)]))
+    console.print(f"Flower: {addresses.flower}/task/{first['request_id']}")
 
 
 def _post(client: httpx2.Client, path: str, body: bytes) -> httpx2.Response:
@@ -98,20 +99,20 @@ async def _rows(dsn: str, service_instance_id: int) -> list[tuple[str, list[dict
         await connection.close()
 
 
-def _task(flower: str, request_id: str) -> dict[str, Any]:
+def _task(url: str) -> dict[str, Any]:
     """What Flower's API says about a request. Its events reach Flower a moment after the answer reached the caller."""
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
-        answer = httpx2.get(f"{flower}/api/task/info/{request_id}", timeout=TIMEOUT_S)
+        answer = httpx2.get(url, timeout=TIMEOUT_S)
         if answer.is_success and (task := answer.json())["state"] == "SUCCESS":
             return {key: task[key] for key in ("uuid", "name", "state", "args", "runtime", "worker")}
         time.sleep(0.1)
-    raise DemoFailed(f"Flower does not show {request_id} as SUCCESS after {TIMEOUT_S:.0f} s")
+    raise DemoFailed(f"{url} does not say SUCCESS after {TIMEOUT_S:.0f} s")
 
 
 def _show(console: Console, answer: httpx2.Response) -> httpx2.Response:
     request = answer.request
-    console.print(f"{request.method} {request.url.path} → {answer.status_code}", style="bold")
+    console.print(f"{request.method} {request.url.path} -> {answer.status_code}", style="bold")
     for name in ("Location", "Retry-After"):
         if name in answer.headers:
             console.print(f"{name}: {answer.headers[name]}")
@@ -120,9 +121,8 @@ def _show(console: Console, answer: httpx2.Response) -> httpx2.Response:
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in rows[0] if rows else ():
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+    """One column a row, one line a field: CMDB's rows are wider than terminals."""
+    table = Table("field", *("value" for _ in rows), title=title, title_justify="left", show_header=False)
+    for field in rows[0] if rows else ():
+        table.add_row(field, *(str(row[field]) for row in rows))
     return table

@@ -47,11 +47,11 @@ def _running(stack: Stack) -> Iterator[Addresses]:
     _on_signals(stack.stopping.set)
     try:
         with stack:
-            _console.print(f"Starting in {stack.directory} …")
+            _console.print(f"Starting in {stack.directory} ...")
             yield stack.start()
             # A second Ctrl-C does not leave half of it running.
             _on_signals(lambda: None)
-            _console.print("Stopping …")
+            _console.print("Stopping ...")
     except Stopped:
         sys.exit("bksi: stopped before it was done")
     except (ProcessFailed, DirectoryInUse, DemoFailed) as failed:
