@@ -39,6 +39,19 @@ class Keys:
         """String with a short TTL: PostgreSQL was asked and does not know this id either."""
         return f"{self.prefix}unknown:{request_id}"
 
+    def unacked(self, consumer: str) -> str:
+        """Hash: the messages that a consumer of the guarded transport has taken and not acknowledged."""
+        return f"{self.prefix}unacked:{consumer}"
+
+    def inbox(self, consumer: str) -> str:
+        """List: the message Redis moved to a waiting consumer of the guarded transport."""
+        return f"{self.prefix}inbox:{consumer}"
+
+    @property
+    def consumers(self) -> str:
+        """Sorted set: consumers of the guarded transport, by when they count as dead (ms, Redis' clock)."""
+        return f"{self.prefix}consumers"
+
     @property
     def pending(self) -> str:
         """Sorted set: unfinished request ids, scored by the time of their last push (ms, Redis' clock)."""

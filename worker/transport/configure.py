@@ -1,0 +1,45 @@
+"""Which transport a worker's Celery app consumes with."""
+
+import ssl
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import urlsplit
+
+from celery import Celery
+
+from contract.settings import Settings
+
+TRANSPORT: Final = "worker.transport.redis:Transport"
+
+
+def guard_broker(app: Celery, settings: Settings, task_names: Collection[str]) -> None:
+    """Have `app` consume with the guarded transport, unless ``settings.transport`` is ``stock`` or the broker no Redis.
+
+    The transport options that `app` has stay; ours come on top.
+
+    Args:
+        app: the worker's app. Senders need nothing of this.
+        settings: says the broker, the transport, the prefix of the keys and how soon a consumer counts as dead.
+        task_names: the tasks this worker runs. What names another one becomes a dead letter, unless it is a newer
+            version (``….v2``) of one of these: that is handed back for a newer worker.
+    """
+    scheme = urlsplit(settings.broker).scheme
+    if settings.transport == "stock" or scheme not in {"redis", "rediss"}:
+        return
+    app.conf.broker_transport = TRANSPORT
+    # A Redis that refuses to declare the queues (read-only, out of memory) is asked again instead of ending the worker.
+    app.conf.broker_channel_error_retry = True
+    if scheme == "rediss" and not app.conf.broker_use_ssl:
+        # kombu looks at the name of the transport for this, which is ours now, and would not check the certificate.
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    app.conf.broker_transport_options = {
+        # Redis may vanish without a word; every answer is due within the time-out, and BLMOVE's within a second.
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        **app.conf.broker_transport_options,
+        "key_prefix": settings.key_prefix,
+        "owner_ttl_ms": settings.owner_ttl_ms,
+        "task_names": sorted(task_names),
+    }

@@ -1,0 +1,274 @@
+"""Which messages may reach Celery: pure checks of the raw bytes, and the dead letter of what fails them.
+
+Celery trusts its queue. A message without ``id`` freezes it, one whose body is no triple ends the worker, one with
+embedded callbacks has it send any task, one with ``compression`` has it inflate a bomb. Whoever can write the queue
+could do that, by accident too.
+"""
+
+import base64
+import binascii
+import re
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from celery.app.task import Context
+from celery.utils.time import maybe_iso8601
+from kombu.utils.json import loads
+
+LARGEST_MESSAGE: Final = 2 * 1024 * 1024
+"""Bytes of a raw message on the wire."""
+KEPT_OF_DEAD: Final = 256 * 1024
+"""Bytes of a raw message that its dead letter keeps; a full batch sent without a ledger entry fits."""
+
+_PARSE_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_LONGEST_NAME: Final = 255
+_EMBEDDED: Final = frozenset({"callbacks", "errbacks", "chain", "chord"})
+_VERSION: Final = re.compile(r"(?P<stem>.+)\.v(?P<version>\d{1,6})")
+
+
+class Unfit(Exception):  # noqa: N818 - an error name says the fact
+    """The message may not reach Celery. The text says why, and never holds a value of the message."""
+
+
+class NewerVersion(Exception):  # noqa: N818 - an error name says the fact
+    """The message is for a newer version of a task that is known here: some other worker's, soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A message that may reach Celery.
+
+    Attributes:
+        payload: the wire message, as kombu's virtual transports expect it.
+        content: the decoded body, ``[args, kwargs, embed]``.
+    """
+
+    payload: dict[str, Any]
+    content: list[Any]
+
+
+class Guard:
+    """Decides about raw messages.
+
+    Args:
+        task_names: the tasks that run here; ``None`` leaves unknown names to Celery, which drops the message.
+        largest: bytes of a raw message.
+    """
+
+    def __init__(self, task_names: Collection[str] | None = None, largest: int = LARGEST_MESSAGE) -> None:
+        self.largest = largest
+        self._names = None if task_names is None else frozenset(task_names)
+        self._newest: dict[str, int] = {}
+        for match in filter(None, map(_VERSION.fullmatch, self._names or ())):
+            stem, version = match["stem"], int(match["version"])
+            self._newest[stem] = max(version, self._newest.get(stem, version))
+
+    def check(self, raw: bytes, size: int | None = None) -> Fit:
+        """Look at one raw message; `size` is its length where `raw` is only its beginning.
+
+        Raises:
+            Unfit: it may not reach Celery.
+            NewerVersion: its task is newer than this worker.
+        """
+        if (size or len(raw)) > self.largest:
+            raise Unfit(f"larger than {self.largest} bytes")
+        payload = _object(_parse(raw, "the message"), "the message")
+        if payload.get("content-type") != "application/json":
+            raise Unfit("content-type is not application/json")
+        encoding = payload.get("content-encoding")
+        if not isinstance(encoding, str) or encoding.lower() != "utf-8":
+            raise Unfit("content-encoding is not utf-8")
+        headers = _object(payload.get("headers"), "headers")
+        _check_headers(headers)
+        self._check_task(headers["task"])
+        _check_properties(_object(payload.get("properties"), "properties"))
+        return Fit(payload, _content(payload.get("body")))
+
+    def _check_task(self, name: str) -> None:
+        if self._names is None or name in self._names:
+            return
+        match = _VERSION.fullmatch(name)
+        if match and int(match["version"]) > self._newest.get(match["stem"], int(match["version"])):
+            raise NewerVersion
+        raise Unfit("headers.task is unknown here")
+
+
+def dead_letter(raw: bytes, *, queue: str, reason: str, at_ms: int, size: int | None = None) -> bytes:
+    """The JSON that is kept of a message that was set aside.
+
+    Its keys: ``id`` (of the letter), ``kind`` = ``"message"``, ``at`` (ms since 1970), ``queue`` (the list it came
+    from), ``reason``, ``task_id`` (str or null), ``size`` (bytes), ``raw`` (base64), ``truncated`` (whether ``raw``
+    is only the beginning, so that it cannot be sent again).
+    """
+    size = size or len(raw)
+    return orjson.dumps(
+        {
+            "id": uuid.uuid4().hex,
+            "kind": "message",
+            "at": at_ms,
+            "queue": queue,
+            "reason": reason,
+            "task_id": _task_id(raw),
+            "size": size,
+            "raw": base64.b64encode(raw[:KEPT_OF_DEAD]).decode(),
+            "truncated": size > KEPT_OF_DEAD,
+        }
+    )
+
+
+def _task_id(raw: bytes) -> str | None:
+    if len(raw) > LARGEST_MESSAGE:
+        return None
+    try:
+        task_id = orjson.loads(raw)["headers"]["id"]
+    except _PARSE_ERRORS:
+        return None
+    return task_id if _is_name(task_id) else None
+
+
+def _parse(text: bytes, what: str) -> Any:
+    try:
+        # kombu writes datetimes, uuids and the like as {"__type__", "__value__"}; only its own reader knows them.
+        return loads(text) if b"__type__" in text else orjson.loads(text)
+    except _PARSE_ERRORS:
+        raise Unfit(f"{what} is not JSON") from None
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Unfit(f"{what} is not an object")
+    return value
+
+
+def _check_headers(headers: dict[str, Any]) -> None:
+    for name in ("id", "task"):
+        if not _is_name(headers.get(name)):
+            raise Unfit(f"headers.{name} is missing or no name")
+    for name, value in headers.items():
+        allowed = _HEADERS.get(name)
+        if allowed is None:
+            # Celery makes attributes of its request from headers: any other one of its own names would be overridden.
+            if name in _TAKEN:
+                raise Unfit("headers hold a name that is Celery's own")
+        elif value is not None and not allowed(value):
+            raise Unfit(f"headers.{name} is malformed")
+
+
+def _check_properties(properties: dict[str, Any]) -> None:
+    if properties.get("body_encoding") != "base64":
+        raise Unfit("properties.body_encoding is not base64")
+    delivery = _object(properties.get("delivery_info"), "properties.delivery_info")
+    for name in ("exchange", "routing_key"):
+        if not isinstance(delivery.get(name), str):
+            raise Unfit(f"properties.delivery_info.{name} is not a text")
+    for name, allowed in _PROPERTIES.items():
+        value = properties.get(name)
+        if value is not None and not allowed(value):
+            raise Unfit(f"properties.{name} is malformed")
+
+
+def _content(body: Any) -> list[Any]:
+    if not isinstance(body, str):
+        raise Unfit("the body is not a text")
+    try:
+        # Strictly: kombu's reader skips what is not base64, and must not see another text than this one.
+        decoded = base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raise Unfit("the body is not base64") from None
+    try:
+        content = loads(decoded)
+    except _PARSE_ERRORS:
+        raise Unfit("the body is not JSON") from None
+    if not isinstance(content, list) or len(content) != 3:
+        raise Unfit("the body is not [args, kwargs, embed]")
+    args, kwargs, embed = content
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise Unfit("the body's args or kwargs have the wrong type")
+    if embed is not None and (not isinstance(embed, dict) or not embed.keys() <= _EMBEDDED):
+        raise Unfit("the body's embed is malformed")
+    if any((embed or {}).values()):
+        raise Unfit("the body embeds callbacks")
+    return content
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
+
+
+def _is_count(value: Any) -> bool:
+    return _is_int(value) and value >= 0
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_time(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        maybe_iso8601(value)
+    except _PARSE_ERRORS:
+        return False
+    return True
+
+
+def _are_limits(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(limit is None or _is_count(limit) or (isinstance(limit, float) and limit >= 0) for limit in value)
+    )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+# Everything that Celery 5.7 reads from a message of protocol 2; each may also be null.
+_HEADERS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "id": _is_name,
+    "task": _is_name,
+    "lang": _is_text,
+    "shadow": _is_text,
+    "eta": _is_time,
+    "expires": _is_time,
+    "group": _is_text,
+    "group_index": _is_int,
+    "retries": _is_count,
+    "timelimit": _are_limits,
+    "root_id": _is_text,
+    "parent_id": _is_text,
+    "argsrepr": _is_text,
+    "kwargsrepr": _is_text,
+    "origin": _is_text,
+    "ignore_result": _is_bool,
+    "replaced_task_nesting": _is_count,
+    "stamped_headers": _are_texts,
+    "stamps": _is_object,
+    "redelivered": _is_bool,
+    # Never: what inflates to gigabytes fits any limit of size.
+    "compression": lambda _: False,
+}
+_PROPERTIES: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "correlation_id": _is_text,
+    "reply_to": _is_text,
+    "priority": _is_int,
+    "delivery_mode": _is_int,
+}
+_TAKEN: Final = frozenset(dir(Context)) - _HEADERS.keys()
