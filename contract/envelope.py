@@ -109,6 +109,8 @@ class Report(Problem):
     finished_at: AwareDatetime | None = None
     expires_at: AwareDatetime | None = None
     attempts: int = 0
+    preview: tuple[dict[str, Any], ...] | None = None
+    """Of a dry run: the rows of each instance that could be written. Nothing was, so `data` is null."""
 
     @classmethod
     def pending(cls, count: int, *, running: bool = False, **about: Unpack[About]) -> Self:
@@ -131,6 +133,12 @@ class Report(Problem):
         if any(item.outcome.is_success for item in ordered):
             return cls._ended(Status.PART_FAILED, Problem(code=Code.PARTLY_FAILED), failed, ordered, **about)
         return cls._ended(Status.FAILED, failed[0] if failed else Problem(code=Code.UNKNOWN), failed, ordered, **about)
+
+    @classmethod
+    def previewed(cls, items: Iterable[Item], preview: Iterable[dict[str, Any]], **about: Unpack[About]) -> Self:
+        """A dry run: what would become of each instance, and its rows. Only instances that exist have an id."""
+        report = cls.settled(items, **about)
+        return report.model_copy(update={"data": None, "preview": tuple(preview)})
 
     @classmethod
     def refused(cls, refused: Mapping[int, Refused], hosts: Sequence[int], **about: Unpack[About]) -> Self:
@@ -239,6 +247,8 @@ class Report(Problem):
             "errors": [problem.document(language) for problem in self.errors],
             **self.model_dump(mode="json", include={"created_at", "finished_at", "expires_at", "attempts"}),
         }
+        if self.preview is not None:
+            document["preview"] = list(self.preview)
         if self.status is Status.PART_FAILED:
             created = [item for item in self.items if item.outcome.is_success]
             others = [item for item in self.items if not item.outcome.is_success]

@@ -30,6 +30,7 @@ from contract.parse import BatchRefused, parse
 from contract.result_store import Entry
 from worker.ending import end, publish
 from worker.expand.expand import expand
+from worker.expand.preview import preview
 from worker.leases import Lease
 from worker.store import ledger
 from worker.store.draft import WriteRequest
@@ -198,7 +199,7 @@ class Walk:
             async with asyncio.timeout(self._runtime.settings.attempt_timeout_s):
                 report = await self._work(attempt)
         except Refused as refused:
-            return await end(self._store, self._engine, attempt.refusal(refused, await self._store.now()))
+            report = await self._end(attempt, attempt.refusal(refused, await self._store.now()))
         await publish(self._store, report)
         return report
 
@@ -221,26 +222,33 @@ class Walk:
         hosts = [instance.bk_host_id for instance in batch.instances]
         catalogue = await self._runtime.catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts)
         plan = expand(catalogue, batch, attempt.lease.request_id)
+        about = attempt.about(now, plan.warnings)
         if plan.refused and batch.mode == "atomic":
-            report = Report.refused(plan.refused, hosts, **attempt.about(now, plan.warnings))
-            return await end(self._store, self._engine, report)
-        written = await self._runtime.writer.write(
-            WriteRequest(
-                request_id=attempt.lease.request_id,
-                plan=plan,
-                caller=attempt.payload.caller,
-                build_report=lambda items: Report.settled(
-                    [*items, *(Item.failed(index, hosts[index], why) for index, why in plan.refused.items())],
-                    **attempt.about(now, plan.warnings),
-                ),
-                attempt=attempt.lease.attempts,
-                on_existing=batch.on_existing,
-                mode=batch.mode,
-                hosts=catalogue.hosts,
-            )
+            return await self._end(attempt, Report.refused(plan.refused, hosts, **about))
+        refused = [Item.failed(index, hosts[index], why) for index, why in plan.refused.items()]
+        request = WriteRequest(
+            request_id=attempt.lease.request_id,
+            plan=plan,
+            caller=attempt.payload.caller,
+            build_report=lambda items: Report.settled([*items, *refused], **about),
+            attempt=attempt.lease.attempts,
+            on_existing=batch.on_existing,
+            mode=batch.mode,
+            hosts=catalogue.hosts,
         )
+        if attempt.payload.kind == "validate":
+            items = await self._runtime.writer.preview(request)
+            return Report.previewed([*items, *refused], preview(plan), **about)
+        written = await self._runtime.writer.write(request)
         # None: it ended so long ago that its report is gone. There is nothing to publish but that it is over.
         return written.report or attempt.refusal(Refused(Code.RESULT_EXPIRED), now)
+
+    async def _end(self, attempt: Attempt, report: Report) -> Report:
+        """End a request that writes no rows; a dry run leaves nothing in PostgreSQL, not even that it was refused."""
+        if attempt.payload.kind == "validate":
+            return report
+        entry = await ledger.finish(self._engine, report)
+        return entry.report or report
 
     async def _hand_back(self, lease: Lease, error: Exception, *, count_attempt: bool) -> str:
         """Put the request back into the queue. Should that fail too, its lease runs out and the reaper does it."""

@@ -133,3 +133,51 @@ def test_poll_of_an_unknown_id_is_not_found(stack: Any) -> None:
     response = httpx2.get(f"{stack.http}/v1/batches/{'0' * 32}", timeout=60)
 
     assert (response.status_code, response.json()["code"]) == (404, 1190002)
+
+
+def test_dry_run_shows_the_rows_and_writes_none(stack: Any) -> None:
+    existing = run(stack.http, bound(21))["data"][0]
+    before = count_rows(stack.postgres)
+    body = bound(21)
+    body["instances"] += bound(22)["instances"]
+
+    response = httpx2.post(f"{stack.http}/v1/batches:validate", json=body, timeout=60)
+
+    report = response.json()
+    assert (response.status_code, report["result"], report["data"]) == (200, True, None)
+    assert [(item["outcome"], item["service_instance_id"]) for item in report["items"]] == [
+        ("existing", existing),
+        ("created", None),
+    ]
+    [process] = report["preview"][1]["processes"]
+    assert (report["preview"][1]["name"], process["bk_process_name"]) == ("10.0.0.22_job_java_80", "job_java")
+    assert process["bind_info"] == [
+        {"template_row_id": 1, "ip": "10.0.0.22", "port": "80", "protocol": "1", "enable": True}
+    ]
+    assert count_rows(stack.postgres) == before
+    refused = httpx2.post(f"{stack.http}/v1/batches:validate", json=bound(21, module=999), timeout=60).json()
+    assert (refused["result"], refused["code"]) == (False, 1101034)
+    assert rows(stack.postgres, "SELECT 1 FROM request_ledger WHERE request_id = $1", refused["request_id"]) == []
+
+
+def test_partial_mode_lets_each_instance_stand_alone(stack: Any) -> None:
+    body = unbound(23, mode="partial")
+    body["instances"] += unbound(24, port="0")["instances"] + unbound(987654)["instances"]
+
+    report = run(stack.http, body)
+
+    assert (report["status"], report["result"], report["code"], report["data"]) == ("PART_FAILED", False, 1190011, None)
+    assert [(item["outcome"], item["code"]) for item in report["items"]] == [
+        ("created", 0),
+        ("failed", 1199011),
+        ("failed", 1110056),
+    ]
+    assert report["success_created"] == {"0": report["items"][0]["service_instance_id"]}
+    assert sorted(report["error_msg"]) == ["1", "2"]
+    assert report["statistics"] == {
+        "total_count": 3,
+        "success_count": 1,
+        "failed_count": 2,
+        "pending_count": 0,
+        "running_count": 0,
+    }

@@ -8,12 +8,15 @@ Locks, ledger rows and instances are taken in sorted order and in this sequence,
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.envelope import Report
+from contract.outcome import Item, Outcome
 from worker.expand.reconcile import ExistingInstance
+from worker.store.alike import NewRows
 from worker.store.draft import Draft, WriteRequest, draft
 from worker.store.engine import driver_connection, transaction
 from worker.store.errors import DatabaseUnavailable, StoreError, TransactionConflict
@@ -64,6 +67,16 @@ class Writer:
             raise result
         return result
 
+    async def preview(self, request: WriteRequest) -> list[Item]:
+        """What `write` would make of each of the plan's instances; reads only. What does not exist has no id.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        async with driver_connection(self._engine) as driver:
+            known = await read_existing(driver, request.natural_keys())
+        return [_without_new_ids(item) for item in draft(request, known, count(), count(), NewRows()).items]
+
     async def write_group(self, requests: Sequence[WriteRequest]) -> list[Written | StoreError]:
         """Write several requests in as few transactions as they allow, usually one.
 
@@ -105,31 +118,44 @@ class Writer:
         self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
     ) -> dict[str, Written] | None:
         """Write in one transaction; None when something has changed since it was looked at."""
-        drafts = await self._draft(driver, requests, known)
+        rows, drafts = await self._draft(driver, requests, known)
         healed = {id_: key for draft in drafts for id_, key in draft.healed.items()}
         if not healed:
-            return await _insert(driver, drafts)
+            return await _insert(driver, rows, drafts)
         async with transaction(driver):
             await lock_instances(driver, healed)
             rest = {key: existing for key, existing in known.items() if key not in healed.values()}
             known = rest | await read_existing(driver, healed.values())
-            return await _insert(driver, await self._draft(driver, requests, known))
+            rows, drafts = await self._draft(driver, requests, known)
+            return await _insert(driver, rows, drafts)
 
     async def _draft(
         self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
-    ) -> list[Draft]:
+    ) -> tuple[NewRows, list[Draft]]:
         instances = await self._instance_ids.take(driver, sum(len(request.plan.instances) for request in requests))
         processes = await self._process_ids.take(driver, sum(request.process_count() for request in requests))
         instance_ids, process_ids = iter(instances), iter(processes)
-        drafts = [draft(request, known, instance_ids, process_ids) for request in requests]
+        rows = NewRows()
+        drafts = [draft(request, known, instance_ids, process_ids, rows) for request in requests]
         self._instance_ids.give_back(instance_ids)
         self._process_ids.give_back(process_ids)
-        return drafts
+        return rows, drafts
 
 
-async def _insert(driver: Any, drafts: Sequence[Draft]) -> dict[str, Written] | None:
+def _without_new_ids(item: Item) -> Item:
+    processes = tuple(
+        process.model_copy(update={"bk_process_id": None}) if process.outcome is Outcome.CREATED else process
+        for process in item.processes
+    )
+    is_new = item.outcome is Outcome.CREATED
+    return item.model_copy(
+        update={"service_instance_id": None if is_new else item.service_instance_id, "processes": processes}
+    )
+
+
+async def _insert(driver: Any, rows: NewRows, drafts: Sequence[Draft]) -> dict[str, Written] | None:
     reports = [draft.request.build_report(draft.items) for draft in drafts]
-    if not await insert(driver, drafts, reports):
+    if not await insert(driver, rows, drafts, reports):
         return None
     return {
         draft.request.request_id: Written(draft.request.request_id, report, is_first=True, rows=draft.row_count)
