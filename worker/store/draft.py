@@ -12,10 +12,10 @@ from contract.outcome import Item, Outcome, ProcessItem, Warning_
 from worker.expand.catalogue import Host
 from worker.expand.plan import Plan, PlannedBind, PlannedInstance, PlannedProcess
 from worker.expand.reconcile import ExistingInstance, reconcile, refuse_existing
+from worker.store.alike import NewRows
 from worker.store.existing import Key
 from worker.store.tables import PROCESS_PROPERTIES
 
-Row = tuple[Any, ...]
 _property_values: Final = itemgetter(*PROCESS_PROPERTIES)
 
 
@@ -52,25 +52,16 @@ class WriteRequest:
 
 @dataclass(slots=True)
 class Draft:
-    """What one request would write, as rows in the column order of `worker.store.insert`."""
+    """What becomes of one request: an item per instance, and what is to be inserted for it."""
 
     request: WriteRequest
     items: list[Item] = field(default_factory=list)
-    instances: list[Row] = field(default_factory=list)
-    processes: list[Row] = field(default_factory=list)
-    bind_rows: list[Row] = field(default_factory=list)
+    created_ids: list[int] = field(default_factory=list)
+    """Ids of the service instances to insert."""
     healed: dict[int, Key] = field(default_factory=dict)
-    """Existing instances under which rows are to be inserted: their id and key."""
-
-    @property
-    def created_ids(self) -> list[int]:
-        """Ids of the service instances to insert."""
-        return [row[0] for row in self.instances]
-
-    @property
-    def row_count(self) -> int:
-        """Instances, processes and bind rows to insert."""
-        return len(self.instances) + len(self.processes) + len(self.bind_rows)
+    """Existing service instances under which rows are to be inserted: their id and key."""
+    row_count: int = 0
+    """Instances, processes and bind rows to insert."""
 
 
 def draft(
@@ -78,6 +69,7 @@ def draft(
     known: Mapping[Key, ExistingInstance],
     instance_ids: Iterator[int],
     process_ids: Iterator[int],
+    rows: NewRows,
 ) -> Draft:
     """Decide what becomes of each instance of the plan.
 
@@ -86,10 +78,11 @@ def draft(
         known: what is stored under the plan's keys, as far as anybody has looked.
         instance_ids: enough ids for all instances of the plan.
         process_ids: enough for all processes.
+        rows: where the rows to insert are added.
     """
     taken = [planned for planned in request.plan.instances if request.key(planned) in known]
     refused = refuse_existing(taken, request.hosts) if taken and request.on_existing == "fail" else {}
-    drafting = _Drafting(request, instance_ids, process_ids)
+    drafting = _Drafting(request, instance_ids, process_ids, rows)
     for planned in request.plan.instances:
         if planned.index in refused:
             item = Item.failed(planned.index, planned.bk_host_id, refused[planned.index])
@@ -110,40 +103,51 @@ def draft(
 class _Drafting:
     """Collects the rows of one request."""
 
-    def __init__(self, request: WriteRequest, instance_ids: Iterator[int], process_ids: Iterator[int]) -> None:
+    def __init__(
+        self, request: WriteRequest, instance_ids: Iterator[int], process_ids: Iterator[int], rows: NewRows
+    ) -> None:
+        plan, caller = request.plan, request.caller
         self.result = Draft(request)
         self.items: dict[int, Item] = {}
         self._request = request
         self._instance_ids = instance_ids
         self._process_ids = process_ids
-        plan, caller = request.plan, request.caller
-        self._head = (plan.bk_biz_id, plan.bk_module_id)
-        self._tail = (caller.bk_username, caller.bk_supplier_account)
+        self._who = caller.bk_username, caller.bk_supplier_account
+        self._instances = rows.instances.lists(
+            (plan.bk_biz_id, plan.bk_module_id, plan.service_template_id, *self._who, request.request_id)
+        )
+        self._processes = rows.processes
+        self._bind_rows = rows.bind_rows
+        # The rules share what is alike between instances; the same object need not be compared value by value again.
+        self._process_lists: dict[tuple[int, int], tuple[list[Any], ...]] = {}
+        self._bind_lists: dict[int, tuple[list[Any], ...]] = {}
 
     def create(self, planned: PlannedInstance) -> Item:
-        """Write all of a new instance."""
+        """Insert all of a new instance."""
         id_ = next(self._instance_ids)
-        template = self._request.plan.service_template_id
-        names = (planned.bk_host_id, planned.instance_key, template, planned.name)
-        self.result.instances.append((id_, *self._head, *names, *self._tail, self._request.request_id))
-        processes = tuple(
-            _item(process, self._insert(id_, planned.bk_host_id, process), Outcome.CREATED)
-            for process in planned.processes
-        )
+        ids, hosts, keys, names = self._instances
+        ids.append(id_)
+        hosts.append(planned.bk_host_id)
+        keys.append(planned.instance_key)
+        names.append(planned.name)
+        self.result.created_ids.append(id_)
+        self.result.row_count += 1
         return Item(
             index=planned.index,
             bk_host_id=planned.bk_host_id,
             outcome=Outcome.CREATED,
             service_instance_id=id_,
-            processes=processes,
+            processes=tuple(self._insert(id_, planned.bk_host_id, process) for process in planned.processes),
         )
 
     def complete(self, planned: PlannedInstance, existing: ExistingInstance) -> Item:
-        """Write what is missing under an existing instance, and say where it differs."""
+        """Insert what is missing under an existing instance, and say where it differs."""
         id_ = existing.service_instance_id
         missing = reconcile(planned, existing)
-        self._bind(planned.bk_host_id, missing.bind_rows)
-        healed = {bk_process_id for bk_process_id, _ in missing.bind_rows}
+        healed = set()
+        for bk_process_id, row in missing.bind_rows:
+            self._bind(planned.bk_host_id, bk_process_id, row)
+            healed.add(bk_process_id)
         items = {}
         for process, bk_process_id in missing.kept:
             outcome = Outcome.HEALED if bk_process_id in healed else Outcome.EXISTING
@@ -151,7 +155,7 @@ class _Drafting:
         for process in missing.blocked:
             items[id(process)] = _item(process, None, Outcome.SKIPPED)
         for process in missing.processes:
-            items[id(process)] = _item(process, self._insert(id_, planned.bk_host_id, process), Outcome.CREATED)
+            items[id(process)] = self._insert(id_, planned.bk_host_id, process)
         if not missing.is_empty:
             self.result.healed[id_] = self._request.key(planned)
         return Item(
@@ -163,27 +167,33 @@ class _Drafting:
             warnings=tuple(Warning_(path=path, reason=Reason.DIFFERS) for path in missing.differences),
         )
 
-    def _insert(self, service_instance_id: int, bk_host_id: int, process: PlannedProcess) -> int:
+    def _insert(self, service_instance_id: int, bk_host_id: int, process: PlannedProcess) -> ProcessItem:
         bk_process_id = next(self._process_ids)
-        self.result.processes.append(
-            (
-                bk_process_id,
-                service_instance_id,
-                self._head[0],
-                bk_host_id,
-                process.process_template_id,
-                *_property_values(process.values),
-                *self._tail,
-            )
-        )
-        self._bind(bk_host_id, [(bk_process_id, row) for row in process.bind_info])
-        return bk_process_id
+        identity = process.process_template_id, id(process.values)
+        lists = self._process_lists.get(identity)
+        if lists is None:
+            values = _property_values(process.values)
+            biz = self._request.plan.bk_biz_id
+            lists = self._processes.lists((biz, *self._who, process.process_template_id, *values))
+            self._process_lists[identity] = lists
+        ids, instances, hosts = lists
+        ids.append(bk_process_id)
+        instances.append(service_instance_id)
+        hosts.append(bk_host_id)
+        self.result.row_count += 1
+        for row in process.bind_info:
+            self._bind(bk_host_id, bk_process_id, row)
+        return _item(process, bk_process_id, Outcome.CREATED)
 
-    def _bind(self, bk_host_id: int, rows: Sequence[tuple[int, PlannedBind]]) -> None:
-        self.result.bind_rows.extend(
-            (bk_host_id, bk_process_id, row.template_row_id, row.ip, row.port, row.protocol, row.enable)
-            for bk_process_id, row in rows
-        )
+    def _bind(self, bk_host_id: int, bk_process_id: int, row: PlannedBind) -> None:
+        lists = self._bind_lists.get(id(row))
+        if lists is None:
+            lists = self._bind_rows.lists((row.template_row_id, row.ip, row.port, row.protocol, row.enable))
+            self._bind_lists[id(row)] = lists
+        hosts, processes = lists
+        hosts.append(bk_host_id)
+        processes.append(bk_process_id)
+        self.result.row_count += 1
 
 
 def _item(process: PlannedProcess, bk_process_id: int | None, outcome: Outcome) -> ProcessItem:

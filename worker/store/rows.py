@@ -1,7 +1,8 @@
 """Read rows back as stored, as plain dicts in CMDB's names: what ``bksi show`` prints."""
 
-from collections.abc import Collection
-from typing import Any
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -10,6 +11,13 @@ from worker.store.errors import typed_errors
 from worker.store.tables import audit_log, process, process_bind_info, request_ledger, service_instance
 
 Plain = dict[str, Any]
+
+BIND_COLUMNS: Final = ("template_row_id", "ip", "port", "protocol", "enable")
+RELATION_COLUMNS: Final = (
+    *("bk_biz_id", "bk_process_id", "service_instance_id", "process_template_id"),
+    *("bk_host_id", "bk_supplier_account"),
+)
+"""Those of the view `process_instance_relation`."""
 
 
 async def read_instance(engine: AsyncEngine, service_instance_id: int) -> Plain | None:
@@ -51,38 +59,33 @@ async def read_request(engine: AsyncEngine, request_id: str) -> Plain | None:
 
 
 async def _one(connection: AsyncConnection, table: Table, request_id: str) -> Plain | None:
-    row = (await connection.execute(select(table).where(table.c.request_id == request_id))).one_or_none()
-    return None if row is None else dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public way to a row's columns
+    found = await connection.execute(select(table).where(table.c.request_id == request_id))
+    row = found.mappings().one_or_none()
+    return None if row is None else dict(row)
 
 
 async def _instances(connection: AsyncConnection, ids: Collection[int]) -> list[Plain]:
-    instances = await _rows(connection, service_instance, "id", ids)
-    processes = await _rows(connection, process, "service_instance_id", ids)
-    binds = await _rows(connection, process_bind_info, "bk_process_id", [row["bk_process_id"] for row in processes])
+    instances = await _rows(connection, service_instance, {"id": ids})
+    processes = await _rows(connection, process, {"service_instance_id": ids})
+    bind_rows = await _rows(
+        connection,
+        process_bind_info,
+        {name: {row[name] for row in processes} for name in ("bk_host_id", "bk_process_id")},
+    )
+    under = defaultdict(list)
+    for row in bind_rows:
+        under[row["bk_process_id"]].append({name: row[name] for name in BIND_COLUMNS})
+    pairs = defaultdict(list)
     for row in processes:
-        row["bind_info"] = [
-            {name: bind[name] for name in ("template_row_id", "ip", "port", "protocol", "enable")}
-            for bind in binds
-            if bind["bk_process_id"] == row["bk_process_id"]
-        ]
+        relation = {name: row[name] for name in RELATION_COLUMNS}
+        row["bind_info"] = under[row["bk_process_id"]]
+        pairs[row["service_instance_id"]].append({"process": row, "relation": relation})
     for instance in instances:
-        instance["process_instances"] = [
-            {"process": row, "relation": _relation(row)}
-            for row in processes
-            if row["service_instance_id"] == instance["id"]
-        ]
+        instance["process_instances"] = pairs[instance["id"]]
     return instances
 
 
-async def _rows(connection: AsyncConnection, table: Table, column: str, ids: Collection[int]) -> list[Plain]:
-    statement = select(table).where(table.c[column].in_(ids)).order_by(*table.primary_key)
-    return [dict(row._mapping) for row in await connection.execute(statement)]  # noqa: SLF001 - as above
-
-
-def _relation(row: Plain) -> Plain:
-    """The row of the view `process_instance_relation`."""
-    names = (
-        *("bk_biz_id", "bk_process_id", "service_instance_id", "process_template_id"),
-        *("bk_host_id", "bk_supplier_account"),
-    )
-    return {name: row[name] for name in names}
+async def _rows(connection: AsyncConnection, table: Table, wanted: Mapping[str, Collection[int]]) -> list[Plain]:
+    conditions = [table.c[name].in_(values) for name, values in wanted.items()]
+    statement = select(table).where(*conditions).order_by(*table.primary_key)
+    return [dict(row) for row in (await connection.execute(statement)).mappings()]
