@@ -135,7 +135,7 @@ def _warn_of_locked(
 
 def _refusal(where: Where, template: TemplateRow, position: int, sent: Set[str], fault: _Fault) -> Refused:
     column, code = fault
-    if column == "ip" and code is Code.PARAM_INVALID and "ip" not in sent:
+    if column == "ip" and "ip" not in sent and "protocol" in sent:
         column = "protocol"  # the address is the template's: the protocol does not fit it
     if column in sent:
         return Refused.field(code, where.path(f"bind_info[{position}].{column}"))

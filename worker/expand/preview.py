@@ -1,6 +1,5 @@
 """The expanded rows of a plan as plain JSON, for a dry run."""
 
-from dataclasses import asdict
 from typing import Any
 
 from worker.expand.plan import Plan, PlannedInstance
@@ -27,7 +26,7 @@ def _instance(plan: Plan, planned: PlannedInstance) -> dict[str, Any]:
             {
                 "process_template_id": process.process_template_id,
                 **process.values,
-                "bind_info": [asdict(row) for row in process.bind_info],
+                "bind_info": [row._asdict() for row in process.bind_info],
             }
             for process in planned.processes
         ],

@@ -1,6 +1,6 @@
 """What must differ between the processes of one service instance (CMDB 4.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contract.codes import Code, Refused
@@ -8,9 +8,9 @@ from worker.expand.plan import PlannedProcess
 from worker.expand.where import Where
 
 
-def func_key(values: Any) -> tuple[str, str] | None:
+def func_key(values: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return what must be unique beside the name; None when the start regex is null, which never collides."""
-    regex = values["bk_start_param_regex"]
+    regex = values.get("bk_start_param_regex")
     return None if regex is None else (values["bk_func_name"], regex)
 
 
