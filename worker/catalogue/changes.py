@@ -50,15 +50,17 @@ def plan_changes(incoming: Incoming, stored: Rows, scope: Scope) -> Changes:
     """
     changes = Changes()
     removed = _removed(incoming, stored, scope, changes.notes)
-    _check_modules(incoming, stored)
-    _check_relations(incoming, stored)
-    _check_process_templates(incoming, stored, removed[Kind.PROCESS_TEMPLATE])
+    left = {kind: {key: row for key, row in stored[kind].items() if key not in removed[kind]} for kind in Kind}
+    _check_modules(incoming, left)
+    _check_relations(incoming, left)
+    _check_process_templates(incoming, left)
     for kind in Kind:
         for key, row in incoming.rows[kind].items():
             _compare(changes, kind, key, row, stored[kind].get(key))
         changes.removed[kind] = tuple(sorted(removed[kind]))
     changes.refused = incoming.refused
-    changes.notes += _dangling(incoming, stored, removed)
+    changes.notes += _gaps(incoming, stored)
+    changes.notes += _dangling(incoming, left)
     return changes
 
 
@@ -131,12 +133,12 @@ def _check_relations(incoming: Incoming, stored: Rows) -> None:
             incoming.rows[Kind.MODULE_HOST_RELATION][key] = {**row, "bk_biz_id": biz}
 
 
-def _check_process_templates(incoming: Incoming, stored: Rows, removed: Iterable[Key]) -> None:
+def _check_process_templates(incoming: Incoming, stored: Rows) -> None:
     """Business and uniqueness inside each service template (CMDB CP/process_template.go:55-155)."""
-    kind, gone = Kind.PROCESS_TEMPLATE, frozenset(removed)
+    kind = Kind.PROCESS_TEMPLATE
     siblings: dict[int, list[ProcessTemplate]] = defaultdict(list)
     for key, row in stored[kind].items():
-        if key not in incoming.rows[kind] and key not in gone:
+        if key not in incoming.rows[kind]:
             siblings[row["service_template_id"]] += _parsed(key, row)
     for key in sorted(incoming.rows[kind]):
         row = incoming.rows[kind][key]
@@ -165,11 +167,18 @@ def _parsed(key: Key, row: Row) -> Iterator[ProcessTemplate]:
         return
 
 
-def _dangling(incoming: Incoming, stored: Rows, removed: Mapping[Kind, set[Key]]) -> Iterator[str]:
+def _gaps(incoming: Incoming, stored: Rows) -> Iterator[str]:
+    """A service template without one of its process templates makes instances without one of their processes."""
+    gaps = [key[0] for kind, key in incoming.kept if kind is Kind.PROCESS_TEMPLATE and key not in stored[kind]]
+    if gaps:
+        yield f"until it is mended and imported, new service instances lack the process of template {_listed(gaps)}"
+
+
+def _dangling(incoming: Incoming, stored: Rows) -> Iterator[str]:
     """Name references into nothing: pages may come in any order, so they are no reason to refuse."""
 
     def missing(kind: Kind, ids: Iterable[int]) -> list[int]:
-        known = incoming.rows[kind].keys() | (stored[kind].keys() - removed[kind])
+        known = incoming.rows[kind].keys() | stored[kind].keys()
         return sorted({id_ for id_ in ids if id_ and (id_,) not in known})
 
     relations = incoming.rows[Kind.MODULE_HOST_RELATION]
@@ -182,5 +191,10 @@ def _dangling(incoming: Incoming, stored: Rows, removed: Mapping[Kind, set[Key]]
         (missing(Kind.HOST, (key[1] for key in relations)), "hosts", "host relations"),
     ):
         if ids:
-            shown = ", ".join(map(str, ids[:5])) + (", …" if len(ids) > 5 else "")
-            yield f"{who} name {len(ids)} {what} that the catalogue does not have: {shown}"
+            yield f"{who} name {len(ids)} {what} that the catalogue does not have: {_listed(ids)}"
+
+
+def _listed(ids: Iterable[int]) -> str:
+    """The first few, ascending."""
+    first = sorted(ids)[:6]
+    return ", ".join(map(str, first[:5])) + (", …" if len(first) > 5 else "")

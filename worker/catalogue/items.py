@@ -123,7 +123,8 @@ def _first_problem(problem: ValidationError) -> tuple[str, str]:
     path = ""
     for part in error["loc"]:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return path.removeprefix("."), error["msg"][:1].lower() + error["msg"][1:]
+    reason = error["msg"].removeprefix("Value error, ")
+    return path.removeprefix("."), reason[:1].lower() + reason[1:]
 
 
 def _storable(text: str) -> str:
