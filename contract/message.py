@@ -47,6 +47,22 @@ class Payload(BaseModel):
     kind: Literal["create", "validate"] = "create"
 
 
+class TaskArguments(BaseModel):
+    """The kwargs of both tasks. `batch` and `caller` come only from a service that sends without our submitter.
+
+    Args:
+        request_id: 32 lowercase hex digits, made by the sender from a random uuid4; also the ``task_id``.
+        batch: the body of ``POST /v1/batches``, without credentials.
+        caller: who asks; only this ``bk_app_code`` may poll the request.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    request_id: str = Field(pattern=REQUEST_ID_PATTERN)
+    batch: dict[str, Any] | None = None
+    caller: Caller = Caller()
+
+
 def new_request_id() -> str:
     """A fresh random uuid4 as 32 lowercase hex characters: 122 random bits, not to be guessed."""
     return uuid.uuid4().hex

@@ -18,13 +18,13 @@ import orjson
 import stamina
 import structlog
 from celery import Celery
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from contract.batch import MAX_INT64, ServiceInstanceBatch
 from contract.codes import Code, Refused
 from contract.envelope import About, Report, Status
-from contract.message import PUBLISH_TASK_NAME, REQUEST_ID_PATTERN, TASK_NAME, Caller, Payload, build_message, summary
+from contract.message import PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, build_message, summary
 from contract.outcome import Item, Warning_
 from contract.parse import BatchRefused, parse
 from contract.result_store import Entry
@@ -45,16 +45,6 @@ _RETRY_FOR_S: Final = 20.0
 
 class BatchFailed(Exception):  # noqa: N818 - the fact, as Flower shows it
     """A request ended with ``result`` false. The text is the envelope's code and message; no values."""
-
-
-class Arguments(BaseModel):
-    """The task's kwargs. `batch` and `caller` come only from a service that sends without our submitter."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    request_id: str = Field(pattern=REQUEST_ID_PATTERN)
-    batch: dict[str, Any] | None = None
-    caller: Caller = Caller()
 
 
 def register(celery: Celery, runtime: "Runtime") -> None:
@@ -110,7 +100,7 @@ class Walk:
             BatchFailed: the request ended with ``result`` false, and its report says so.
         """
         try:
-            arguments = Arguments.model_validate(kwargs)
+            arguments = TaskArguments.model_validate(kwargs)
         except ValidationError:
             raise BatchFailed("the message's arguments are not those of this task") from None
         lease = await self._store.lease(arguments.request_id, token := uuid.uuid4().hex)
@@ -133,7 +123,7 @@ class Walk:
         finally:
             del self._runtime.leases[lease.request_id]
 
-    async def _unknown(self, arguments: Arguments) -> Report | None:
+    async def _unknown(self, arguments: TaskArguments) -> Report | None:
         """A request without a ledger entry in Redis: it ended long ago, or its sender has nothing of ours."""
         entry = await ledger.load(self._engine, arguments.request_id)
         if entry is not None:
@@ -145,7 +135,7 @@ class Walk:
             return None
         return await self._adopt(arguments, arguments.batch)
 
-    async def _adopt(self, arguments: Arguments, body: dict[str, Any]) -> Report | None:
+    async def _adopt(self, arguments: TaskArguments, body: dict[str, Any]) -> Report | None:
         """Write the ledger entry that a submitter would have written, or refuse the batch as it would have."""
         request_id, caller = arguments.request_id, arguments.caller
         try:
@@ -270,7 +260,7 @@ class Walk:
 async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
     """Put the report of an ended request back into Redis, or a short-lived note that nobody knows the request."""
     try:
-        request_id = Arguments.model_validate(kwargs).request_id
+        request_id = TaskArguments.model_validate(kwargs).request_id
     except ValidationError:
         raise BatchFailed("the message's arguments are not those of this task") from None
     entry = await ledger.load(runtime.engine, request_id)
