@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     state_dir: Path = Path("~/.local/state/bksi")
     """Where unfinished work of a command is kept, so that it goes on instead of starting again."""
 
+    failpoints: str = ""
+    """Where this process shall die, fail or wait, for fault tests only; see `contract.failpoints`."""
+    failpoints_dir: Path | None = None
+    """Where passages of failpoints are counted, so that a process that is started again does not die for ever."""
+
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "json"
 

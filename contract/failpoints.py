@@ -1,0 +1,203 @@
+"""Named places where a test makes a process die, fail or wait. Nothing happens unless ``BKSI_FAILPOINTS`` asks for it.
+
+::
+
+    BKSI_FAILPOINTS="after_lease=kill:1;before_save=sleep:0.5;before_write@0f3a…=abort"
+
+Entries are separated by ``;``. Each is ``name[@subject]=action[:argument][:times]``. `subject` limits it to one
+request_id. `times` limits it to so many passages, and where ``BKSI_FAILPOINTS_DIR`` is set those are counted there: a
+process that is started again does not die for ever. Each passage of an armed place also leaves an empty file
+``<name>.<number>`` in that directory, which tells a test that somebody has come by.
+
+======== ============ ==================================================================================================
+action   argument     what it does
+======== ============ ==================================================================================================
+kill                  SIGKILL to this process, as the kernel does when memory is short
+abort                 SIGABRT, as a failed assertion in C does
+stop                  SIGSTOP: the process is frozen until somebody continues it
+hang                  never comes back and lets nothing else run in this thread, as an endless loop does
+raise                 raises `FailpointReached`
+memory                raises `MemoryError`
+sleep    seconds      lets that much time pass
+hold                  waits until a file ``<name>.go`` appears in ``BKSI_FAILPOINTS_DIR``
+======== ============ ==================================================================================================
+"""
+
+import asyncio
+import itertools
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+import structlog
+
+_log = structlog.get_logger(__name__)
+_POLL_S: Final = 0.01
+
+POINTS: Final[Mapping[str, str]] = {
+    "before_submit": "shim: the request is checked, nothing is stored",
+    "after_submit": "shim: the request is stored and queued, its caller has no answer",
+    "after_wake": "guarded transport: Redis has moved a message to this consumer's inbox",
+    "after_turn": "guarded transport: messages are taken and recorded, none is delivered",
+    "after_take": "the task has its message, and no lease",
+    "after_adopt": "a direct message's request is in the ledger, and has no lease",
+    "after_lease": "the request is leased, nothing is done",
+    "before_write": "the rows are known, nothing is sent to PostgreSQL",
+    "before_commit": "rows are sent in an open transaction (only where an existing instance is completed)",
+    "after_write": "PostgreSQL has committed",
+    "before_save": "the report is in PostgreSQL, not in Redis",
+    "after_save": "the report is in Redis and the request's entry is gone",
+    "before_ack": "the task is over, its message is not acknowledged",
+    "before_hand_back": "an attempt gave up, its request is not back in the queue",
+    "before_resend": "the reaper has found a request without an owner",
+    "after_resend": "the reaper has sent it again",
+}
+"""Every failpoint, and how things stand when a process passes it."""
+
+
+class FailpointReached(Exception):  # noqa: N818 - the fact
+    """Raised by the action ``raise``."""
+
+
+@dataclass(slots=True)
+class _Trap:
+    name: str
+    subject: str
+    action: str
+    seconds: float
+    times: int | None
+    directory: Path | None
+    passed: int = 0
+
+    def spring(self, subject: str) -> bool:
+        """Count a passage; whether this one is to be acted on."""
+        if self.subject and self.subject != subject:
+            return False
+        self.passed = self._count()
+        if self.times is not None and self.passed > self.times:
+            return False
+        _log.warning("failpoint", point=self.name, action=self.action, passage=self.passed)
+        return True
+
+    def is_held(self) -> bool:
+        return self.directory is not None and not (self.directory / f"{self.name}.go").exists()
+
+    def _count(self) -> int:
+        if self.directory is None:
+            return self.passed + 1
+        for number in itertools.count(self.passed + 1):
+            try:
+                (self.directory / f"{self.name}.{number}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            return number
+        raise AssertionError  # count() never ends
+
+
+_armed: dict[str, list[_Trap]] = {}
+
+
+def arm(specification: str, directory: Path | None = None) -> None:
+    """Set this process's failpoints, in place of those that were set before. An empty text disarms all.
+
+    Args:
+        specification: see the module's docstring.
+        directory: where passages are counted across processes; made when missing.
+
+    Raises:
+        ValueError: no such failpoint, no such action, or a malformed entry.
+    """
+    traps = [_trap(entry.strip(), directory) for entry in specification.split(";") if entry.strip()]
+    _armed.clear()
+    for trap in traps:
+        _armed.setdefault(trap.name, []).append(trap)
+    if traps and directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+
+
+def failpoint(name: str, subject: str = "") -> None:
+    """A place in code that blocks its thread when it waits."""
+    for trap in _armed.get(name, ()):
+        if not trap.spring(subject):
+            continue
+        if trap.action == "sleep":
+            time.sleep(trap.seconds)
+        elif trap.action == "hold":
+            while trap.is_held():
+                time.sleep(_POLL_S)
+        else:
+            _ACTIONS[trap.action]()
+
+
+async def async_failpoint(name: str, subject: str = "") -> None:
+    """A place in a coroutine. ``sleep`` and ``hold`` let the other coroutines run; ``hang`` does not."""
+    for trap in _armed.get(name, ()):
+        if not trap.spring(subject):
+            continue
+        if trap.action == "sleep":
+            await asyncio.sleep(trap.seconds)
+        elif trap.action == "hold":
+            while trap.is_held():  # noqa: ASYNC110 - another process makes the file
+                await asyncio.sleep(_POLL_S)
+        else:
+            _ACTIONS[trap.action]()
+
+
+_ENTRY: Final = re.compile(
+    r"(?P<name>\w+)(@(?P<subject>\w+))?=(?P<action>[a-z]+)(:(?P<first>\d+(\.\d+)?))?(:(?P<second>\d+))?"
+)
+
+
+def _trap(entry: str, directory: Path | None) -> _Trap:
+    match = _ENTRY.fullmatch(entry)
+    if match is None:
+        raise ValueError(f"malformed failpoint: {entry!r}")
+    name, action, first, second = match["name"], match["action"], match["first"], match["second"]
+    if name not in POINTS:
+        raise ValueError(f"no such failpoint: {name!r}")
+    if action not in _ACTIONS and action not in ("sleep", "hold"):
+        raise ValueError(f"no such failpoint action: {action!r}")
+    seconds, times = (first, second) if action == "sleep" else (None, first)
+    if (action == "sleep") != (seconds is not None) or (action != "sleep" and second is not None):
+        raise ValueError(f"malformed failpoint: {entry!r}")
+    if action == "hold" and directory is None:
+        raise ValueError("a failpoint that holds needs BKSI_FAILPOINTS_DIR")
+    return _Trap(
+        name, match["subject"] or "", action, float(seconds or 0), None if times is None else int(times), directory
+    )
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _hang() -> NoReturn:
+    while True:
+        time.sleep(3600)
+
+
+def _raise() -> NoReturn:
+    raise FailpointReached
+
+
+def _memory() -> NoReturn:
+    raise MemoryError
+
+
+_ACTIONS: Final[Mapping[str, Callable[[], None]]] = {
+    "kill": _kill,
+    "abort": os.abort,
+    "stop": _stop,
+    "hang": _hang,
+    "raise": _raise,
+    "memory": _memory,
+}
