@@ -2,7 +2,7 @@
 
 Run as a file (``python -I -S guard.py GRACE_S``): it needs nothing but the standard library, and starts in
 milliseconds. It reads lines ``+GROUP SIGNAL`` and ``-GROUP`` from its standard input. When the input ends, however the
-parent died, every group still listed gets its signal, and SIGKILL when it has not gone after ``GRACE_S`` seconds.
+parent died, every group still listed gets its signal, and SIGKILL when it has not gone ``GRACE_S`` seconds later.
 """
 
 import contextlib
@@ -24,11 +24,12 @@ def main() -> None:
         else:
             groups.pop(int(group), None)
 
-    for group, number in groups.items():
-        _signal(group, number)
     deadline = time.monotonic() + float(sys.argv[1])
-    while time.monotonic() < deadline and any(_signal(group, 0) for group in groups):
-        time.sleep(0.05)
+    # Newest first, one after another: who uses a server ends before the server does.
+    for group, number in reversed(groups.items()):
+        _signal(group, number)
+        while time.monotonic() < deadline and _signal(group, 0):
+            time.sleep(0.02)
     for group in groups:
         _signal(group, signal.SIGKILL)
 

@@ -23,10 +23,10 @@ class Guard:
 
     Args:
         keep: file descriptors that stay open until the guard has done so; a lock, for example.
-        grace_s: how long the groups may take to stop, in seconds, before SIGKILL.
+        grace_s: how long the groups may take to stop, in seconds and in all, before SIGKILL.
     """
 
-    def __init__(self, *keep: int, grace_s: float = 5.0) -> None:
+    def __init__(self, *keep: int, grace_s: float = 10.0) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", guard.__file__, str(grace_s)],
             stdin=subprocess.PIPE,

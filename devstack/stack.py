@@ -236,7 +236,7 @@ def _alive_workers(flower: str) -> int:
 def _lock(path: Path) -> int:
     """An open file descriptor that holds the lock on `path`, which also names its owner's pid."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    for _ in range(200):
+    for _ in range(300):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
