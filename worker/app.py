@@ -9,6 +9,7 @@ from typing import Any
 
 from celery import Celery, signals
 
+from contract import failpoints
 from contract.logs import configure_logging
 from contract.message import make_celery
 from contract.settings import Settings, load_settings
@@ -43,6 +44,7 @@ def make_worker_app(settings: Settings) -> Celery:
 
 
 settings = load_settings()
+failpoints.arm(settings.failpoints, settings.failpoints_dir)
 app = make_worker_app(settings)
 runtime = Runtime(settings, app)
 register(app, runtime)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.codes import Code, Refused
 from contract.envelope import Report
+from contract.failpoints import async_failpoint
 from worker.leases import Leases
 from worker.store import ledger
 from worker.store.errors import StoreError
@@ -25,9 +26,11 @@ async def publish(store: Leases, report: Report) -> None:
     Raises:
         redis.exceptions.RedisError: it stayed away. The ledger has the report, so the next delivery publishes it.
     """
+    await async_failpoint("before_save", report.request_id)
     async for attempt in stamina.retry_context(on=(RedisError, OSError), attempts=None, timeout=_SAVE_FOR_S):
         with attempt:
             await store.save(report)
+    await async_failpoint("after_save", report.request_id)
 
 
 async def end(store: Leases, engine: AsyncEngine, report: Report) -> Report:

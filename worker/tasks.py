@@ -18,12 +18,14 @@ import orjson
 import stamina
 import structlog
 from celery import Celery
+from celery.exceptions import Reject
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from contract.batch import MAX_INT64, ServiceInstanceBatch
 from contract.codes import Code, Refused
 from contract.envelope import About, Report, Status
+from contract.failpoints import async_failpoint
 from contract.message import PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, build_message, summary
 from contract.outcome import Item, Warning_
 from contract.parse import BatchRefused, parse
@@ -98,30 +100,49 @@ class Walk:
 
         Raises:
             BatchFailed: the request ended with ``result`` false, and its report says so.
+            Reject: Redis or the database is away; the message goes back, for a direct one is all there is of a request.
         """
         try:
             arguments = TaskArguments.model_validate(kwargs)
         except ValidationError:
             raise BatchFailed("the message's arguments are not those of this task") from None
+        await async_failpoint("after_take", arguments.request_id)
+        try:
+            lease = await self._take(arguments)
+        except (StoreError, RedisError, OSError) as error:
+            raise Reject(type(error).__name__, requeue=True) from None
+        try:
+            if isinstance(lease, Report):
+                return _line(lease)
+            return await self._use(lease)
+        finally:
+            await async_failpoint("before_ack", arguments.request_id)
+
+    async def _take(self, arguments: TaskArguments) -> Lease | Report:
+        """The lease, or the report of a request that ended long ago or ends here and now."""
         lease = await self._store.lease(arguments.request_id, token := uuid.uuid4().hex)
-        if lease.state == "unknown":
-            report = await self._unknown(arguments)
-            if report is not None:
-                return _line(report)
-            lease = await self._store.lease(arguments.request_id, token)
+        if lease.state != "unknown":
+            return lease
+        return await self._unknown(arguments) or await self._store.lease(arguments.request_id, token)
+
+    async def _use(self, lease: Lease) -> str:
+        """Work under a lease and give it back, whatever happens."""
         if lease.state in ("held", "done", "unknown"):
             return lease.state
-        self._runtime.leases[lease.request_id] = lease
+        self._runtime.leases[lease.token] = lease
         try:
             return _line(await self._finish(lease))
-        except (StoreError, RedisError, TimeoutError) as error:
-            return await self._hand_back(lease, error, count_attempt=isinstance(error, TimeoutError))
         except BatchFailed:
             raise
+        except asyncio.CancelledError as cancelled:
+            # The process shuts down. The work is somebody else's now, and this task has to end in order.
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+            return await self._hand_back(lease, cancelled, count_attempt=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request must not stay without an owner
-            return await self._hand_back(lease, error, count_attempt=True)
+            return await self._hand_back(lease, error, count_attempt=not _is_nobodys_fault(error))
         finally:
-            del self._runtime.leases[lease.request_id]
+            del self._runtime.leases[lease.token]
 
     async def _unknown(self, arguments: TaskArguments) -> Report | None:
         """A request without a ledger entry in Redis: it ended long ago, or its sender has nothing of ours."""
@@ -170,18 +191,20 @@ class Walk:
             ),
             message=None,
         )
+        await async_failpoint("after_adopt", request_id)
         return None
 
     async def _finish(self, lease: Lease) -> Report:
         """Everything between lease and report."""
+        await async_failpoint("after_lease", lease.request_id)
         if lease.state == "cancelled":
             return await end(self._store, self._engine, Report.load(lease.payload))
         payload = Payload.model_validate_json(lease.payload)
         batch = ServiceInstanceBatch.model_validate(payload.batch)
         attempt = Attempt(lease, payload, batch)
         if lease.state == "exhausted":
-            report = attempt.refusal(Refused(Code.DEAD_LETTER), await self._store.now())
-            standing = await end(self._store, self._engine, report)
+            standing = await self._end(attempt, attempt.refusal(Refused(Code.DEAD_LETTER), await self._store.now()))
+            await publish(self._store, standing)
             if standing.code == Code.DEAD_LETTER:
                 await self._store.bury(standing)
             return standing
@@ -229,7 +252,9 @@ class Walk:
         if attempt.payload.kind == "validate":
             items = await self._runtime.writer.preview(request)
             return Report.previewed([*items, *refused], preview(plan), **about)
+        await async_failpoint("before_write", request.request_id)
         written = await self._runtime.writer.write(request)
+        await async_failpoint("after_write", request.request_id)
         # None: it ended so long ago that its report is gone. There is nothing to publish but that it is over.
         return written.report or attempt.refusal(Refused(Code.RESULT_EXPIRED), now)
 
@@ -240,8 +265,11 @@ class Walk:
         entry = await ledger.finish(self._engine, report)
         return entry.report or report
 
-    async def _hand_back(self, lease: Lease, error: Exception, *, count_attempt: bool) -> str:
+    async def _hand_back(self, lease: Lease, error: BaseException, *, count_attempt: bool) -> str:
         """Put the request back into the queue. Should that fail too, its lease runs out and the reaper does it."""
+        await async_failpoint("before_hand_back", lease.request_id)
+        if lease.state == "cancelled":  # it was cancelled before any start: nobody holds it, and the reaper sends it
+            return "handed back"
         _log.warning(
             "handed back",
             request_id=lease.request_id,
@@ -273,6 +301,11 @@ async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
 
 def _is_retryable(error: Exception) -> bool:
     return isinstance(error, StoreError) and error.is_retryable
+
+
+def _is_nobodys_fault(error: Exception) -> bool:
+    """Whether a server was away. Anything else may be the request's own doing and must not be tried for ever."""
+    return isinstance(error, RedisError) or _is_retryable(error)
 
 
 def _id(value: object) -> int:

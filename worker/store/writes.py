@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.envelope import Report
+from contract.failpoints import async_failpoint
 from contract.outcome import Item, Outcome
 from worker.expand.reconcile import ExistingInstance
 from worker.store.alike import NewRows
@@ -127,7 +128,9 @@ class Writer:
             rest = {key: existing for key, existing in known.items() if key not in healed.values()}
             known = rest | await read_existing(driver, healed.values())
             rows, drafts = await self._draft(driver, requests, known)
-            return await _insert(driver, rows, drafts)
+            written = await _insert(driver, rows, drafts)
+            await async_failpoint("before_commit")
+            return written
 
     async def _draft(
         self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
