@@ -51,7 +51,7 @@ class Settings(BaseSettings):
 
     transport: Literal["guarded", "stock"] = "guarded"
     """`worker.transport` (batch take, shape guard, liveness recovery) or kombu's own Redis transport."""
-    worker_threads: int = Field(default=16, ge=1)
+    worker_concurrency: int = Field(default=16, ge=1)
     database_connections: int = Field(default=4, ge=1)
     owner_ttl_ms: int = Field(default=10_000, ge=500)
     """A worker process that has not refreshed its owner key for this long counts as dead; its leases are void."""

@@ -1,7 +1,7 @@
 """The Celery app of the worker, and what each of its processes starts and stops.
 
 Start it with ``bksi worker``, or with plain Celery:
-``celery -A worker.app worker -P threads -c 16 --without-gossip --without-mingle -E``.
+``celery -A worker.app worker --without-gossip --without-mingle -E``.
 """
 
 import logging
@@ -11,10 +11,11 @@ from celery import Celery, signals
 
 from contract import failpoints
 from contract.logs import configure_logging
-from contract.message import make_celery
+from contract.message import PUBLISH_TASK_NAME, TASK_NAME, make_celery
 from contract.settings import Settings, load_settings
 from worker.runtime import Runtime
 from worker.tasks import register
+from worker.transport.configure import guard_broker
 
 
 def make_worker_app(settings: Settings) -> Celery:
@@ -28,8 +29,8 @@ def make_worker_app(settings: Settings) -> Celery:
         task_acks_on_failure=True,
         task_acks_on_timeout=True,
         worker_prefetch_multiplier=1,
-        worker_pool="threads",
-        worker_concurrency=settings.worker_threads,
+        worker_pool="worker.pool:AsyncioPool",
+        worker_concurrency=settings.worker_concurrency,
         # A finished transaction's message can be acknowledged after a reconnect: do not kill it and run it again.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
@@ -40,6 +41,7 @@ def make_worker_app(settings: Settings) -> Celery:
         task_time_limit=None,
         task_track_started=False,
     )
+    guard_broker(app, settings, (TASK_NAME, PUBLISH_TASK_NAME))
     return app
 
 

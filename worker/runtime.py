@@ -73,7 +73,7 @@ class Runtime:
         self.engine = make_engine(settings)
         self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms)
         self.writer = Writer(self.engine)
-        self.redis = connect(settings, connections=settings.worker_threads + 4)
+        self.redis = connect(settings, connections=settings.worker_concurrency + 4)
         self.store = Leases(self.redis, settings)
         self.reaper = Reaper(self.store, self.engine, self.celery, settings)
         self._background = [

@@ -20,8 +20,7 @@ def worker(
         [
             "worker",
             f"--hostname={name or f'worker-{os.getpid()}'}@{socket.gethostname()}",
-            "--pool=threads",
-            f"--concurrency={settings.worker_threads}",
+            f"--concurrency={settings.worker_concurrency}",
             f"--loglevel={settings.log_level}",
             # Workers need not know of each other: the ledger does the coordinating.
             "--without-gossip",

@@ -9,7 +9,7 @@ import contextlib
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +34,7 @@ from worker.ending import end, publish
 from worker.expand.expand import expand
 from worker.expand.preview import preview
 from worker.leases import Lease
+from worker.pool import CoroutineTask
 from worker.store import ledger
 from worker.store.draft import WriteRequest
 from worker.store.errors import StoreError
@@ -52,13 +53,13 @@ class BatchFailed(Exception):  # noqa: N818 - the fact, as Flower shows it
 def register(celery: Celery, runtime: "Runtime") -> None:
     """Give `celery` the two tasks of a worker, which run in `runtime`."""
 
-    @celery.task(name=TASK_NAME, throws=(BatchFailed,), typing=False)  # type: ignore[untyped-decorator]
-    def create_batch(**kwargs: Any) -> str:
-        return runtime.run(Walk(runtime).run(kwargs))
+    def add(name: str, start: Callable[..., Coroutine[Any, Any, str]]) -> None:
+        attributes = {"name": name, "throws": (BatchFailed,), "typing": False, "start": staticmethod(start)}
+        task = type(name, (CoroutineTask,), {**attributes, "event_loop": staticmethod(lambda: runtime.loop)})
+        celery.register_task(task())
 
-    @celery.task(name=PUBLISH_TASK_NAME, throws=(BatchFailed,), typing=False)  # type: ignore[untyped-decorator]
-    def publish_report(**kwargs: Any) -> str:
-        return runtime.run(publish_again(runtime, kwargs))
+    add(TASK_NAME, lambda **kwargs: Walk(runtime).run(kwargs))
+    add(PUBLISH_TASK_NAME, lambda **kwargs: publish_again(runtime, kwargs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,199 @@
+"""A Celery pool that runs coroutines in the worker's event loop.
+
+Celery awaits nothing, and its threads pool spends more on handing over than these tasks spend on working. Here the
+consumer's thread only decodes a message and gives the coroutine to the loop; what has finished comes back in groups,
+one wake-up for all of them, and is acknowledged and announced in the consumer's thread, as Celery expects it.
+
+What Celery gives a task elsewhere is here too: the events that Flower shows, late acknowledgement, time limits, retry,
+ignore and reject, and the signals that tracing libraries listen to. A task that is no coroutine runs in a thread.
+"""
+
+import asyncio
+import os
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, NamedTuple
+
+import structlog
+from billiard.einfo import ExceptionInfo
+from celery import Task, signals
+from celery.concurrency.base import BasePool
+from celery.exceptions import Ignore, Reject, Retry
+from celery.utils.serialization import get_pickleable_exception
+from kombu.serialization import loads
+from kombu.utils.encoding import safe_repr
+
+_log = structlog.get_logger(__name__)
+_ACCEPT: Final = frozenset({"application/json"})
+_STOP_WITHIN_S: Final = 25.0
+_SUCCEEDED, _FAILED = 0, 1
+
+
+class CoroutineTask(Task[Any, str]):
+    """A task whose work is a coroutine. In any other pool it blocks its thread or process until that has ended."""
+
+    abstract = True
+    start: Callable[..., Coroutine[Any, Any, str]]
+    """Makes the coroutine of the message's kwargs."""
+    event_loop: Callable[[], asyncio.AbstractEventLoop]
+    """The running loop to run it in."""
+
+    def run(self, **kwargs: Any) -> str:
+        """Run to the end, for a pool that knows no coroutines."""
+        return asyncio.run_coroutine_threadsafe(self.start(**kwargs), self.event_loop()).result()
+
+
+class _Job(NamedTuple):
+    task: "Task[Any, Any]"
+    task_id: str
+    work: Callable[[], Coroutine[Any, Any, Any]]
+    timeout_s: float | None
+    on_end: Callable[[tuple[int, Any, float]], None]
+    on_timeout: Callable[[bool, float], None]
+
+
+class AsyncioPool(BasePool):
+    """``worker_pool = "worker.pool:AsyncioPool"``; `limit` coroutines run at a time, as the prefetch count has it."""
+
+    signal_safe = False
+    body_can_be_buffer = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._hub: Any = None
+        self._loops: dict[asyncio.AbstractEventLoop, deque[_Job]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._ended: deque[Callable[[], None]] = deque()
+        self._has_ended = threading.Event()
+        self._count = 0
+
+    def register_with_event_loop(self, loop: Any) -> None:
+        """Remember the hub of the consumer's thread, where endings are handled."""
+        self._hub = loop
+
+    def on_apply(  # noqa: D102, PLR0917 - BasePool's
+        self,
+        target: Callable[..., tuple[int, Any, float]],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        callback: Callable[..., None],
+        accept_callback: Callable[[int, float], None] | None = None,
+        timeout_callback: Callable[[bool, float], None] | None = None,
+        timeout: float | None = None,
+        **_: object,
+    ) -> None:
+        name, task_id, _request, body, content_type, content_encoding = args
+        task = self.app.tasks[name]
+        if accept_callback:
+            accept_callback(os.getpid(), time.monotonic())
+        if isinstance(task, CoroutineTask):
+
+            def work() -> Coroutine[Any, Any, Any]:
+                _, arguments, _ = loads(body, content_type, content_encoding, accept=_ACCEPT)
+                return task.start(**arguments)
+        else:
+
+            def work() -> Coroutine[Any, Any, Any]:
+                return asyncio.to_thread(target, *args, **kwargs)
+
+        self._count += 1
+        job = _Job(task, task_id, work, timeout, callback, timeout_callback or _ignore)
+        self._hand_over(job, task.event_loop() if isinstance(task, CoroutineTask) else self._any_loop())
+
+    def on_stop(self) -> None:
+        """Wait for what runs, acknowledging it as it ends; what takes too long is left to its lease."""
+        give_up_at = time.monotonic() + _STOP_WITHIN_S
+        while self._count and time.monotonic() < give_up_at:
+            self._has_ended.wait(0.1)
+            self._handle_endings()
+
+    def _any_loop(self) -> asyncio.AbstractEventLoop:
+        tasks = self.app.tasks.values()
+        return next(task.event_loop() for task in tasks if isinstance(task, CoroutineTask))
+
+    def _hand_over(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
+        waiting = self._loops.setdefault(loop, deque())
+        waiting.append(job)
+        # One wake-up is enough for all that has gathered before the loop comes round.
+        if len(waiting) == 1:
+            loop.call_soon_threadsafe(self._start_waiting, loop, waiting)
+
+    def _start_waiting(self, loop: asyncio.AbstractEventLoop, waiting: deque[_Job]) -> None:
+        for _ in range(len(waiting)):
+            running = loop.create_task(self._run(waiting[0]))
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+            waiting.popleft()
+        if waiting:
+            loop.call_soon(self._start_waiting, loop, waiting)
+
+    async def _run(self, job: _Job) -> None:
+        started = time.monotonic()
+        signals.task_prerun.send(sender=job.task, task_id=job.task_id, task=job.task, args=(), kwargs={})
+        state, result = _FAILED, None
+        try:
+            async with asyncio.timeout(job.timeout_s):
+                result = await job.work()
+        except TimeoutError as error:
+            if job.timeout_s is None or time.monotonic() - started < job.timeout_s:
+                result = _failure(job, error)
+            else:
+                limit = job.timeout_s
+                self._end(lambda: job.on_timeout(False, limit))  # noqa: FBT003 - Celery's own signature
+                return
+        except Exception as error:  # noqa: BLE001 - whatever a task raises becomes its result
+            result = _failure(job, error)
+        else:
+            if isinstance(job.task, CoroutineTask):
+                state = _SUCCEEDED
+                signals.task_success.send(sender=job.task, result=result)
+                result = safe_repr(result)
+            else:
+                self._end(lambda: job.on_end(result))
+                return
+        finally:
+            signals.task_postrun.send(sender=job.task, task_id=job.task_id, task=job.task, args=(), kwargs={})
+        runtime = time.monotonic() - started
+        self._end(lambda: job.on_end((state, result, runtime)))
+
+    def _end(self, ending: Callable[[], None]) -> None:
+        self._ended.append(ending)
+        self._has_ended.set()
+        if len(self._ended) == 1 and self._hub is not None:
+            self._hub.call_soon(self._handle_endings)
+
+    def _handle_endings(self) -> None:
+        self._has_ended.clear()
+        failed: Exception | None = None
+        while self._ended:
+            try:
+                self._ended[0]()
+            except Exception as error:  # noqa: BLE001 - the others must still be acknowledged
+                failed = error
+            self._count -= 1
+            self._ended.popleft()
+        if failed is not None:
+            raise failed
+
+    def _get_info(self) -> dict[str, Any]:
+        return {**super()._get_info(), "running": self._count}  # type: ignore[misc]
+
+
+def _failure(job: _Job, error: Exception) -> ExceptionInfo:
+    if not isinstance(error, (Ignore, Reject, Retry, *job.task.throws)):
+        # Where, but not what: an exception's text may hold a caller's values.
+        frames = traceback.format_tb(error.__traceback__)[-5:]
+        _log.error("task failed", task_id=job.task_id, error=type(error).__name__, frames=frames)
+    info = ExceptionInfo((type(error), error, error.__traceback__))
+    info.exception = get_pickleable_exception(error)
+    signals.task_failure.send(
+        sender=job.task, task_id=job.task_id, exception=error, args=(), kwargs={}, traceback=None, einfo=info
+    )
+    return info
+
+
+def _ignore(*_: object) -> None:
+    """No callback was given."""
