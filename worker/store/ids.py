@@ -13,8 +13,8 @@ _RESERVE: Final = "SELECT nextval($1::text::regclass) FROM generate_series(1, $2
 class IdBlock:
     """Ids of one kind that this process may give away.
 
-    Ids ascend within a process. Those that a failed statement or an ended process leaves behind are never used: gaps
-    are normal, as they are in CMDB (4.2).
+    Ids ascend within a process. Those that a lost connection or an ended process leaves behind are never used: gaps are
+    normal, as they are in CMDB (4.2).
     """
 
     def __init__(self, sequence: Sequence) -> None:
@@ -30,5 +30,5 @@ class IdBlock:
         return taken
 
     def give_back(self, ids: Iterable[int]) -> None:
-        """Take back ids that no statement has seen."""
+        """Take back ids under which certainly nothing was written."""
         self._free = sorted((*ids, *self._free))

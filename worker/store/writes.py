@@ -46,6 +46,16 @@ class Written:
     rows: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What one transaction would write, and the ids that are spent on it."""
+
+    drafts: Sequence[Draft]
+    rows: NewRows
+    instance_ids: Sequence[int]
+    process_ids: Sequence[int]
+
+
 class Writer:
     """Writes requests. One per process, for it holds the process's ids; used from one event loop."""
 
@@ -119,22 +129,22 @@ class Writer:
         self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
     ) -> dict[str, Written] | None:
         """Write in one transaction; None when something has changed since it was looked at."""
-        rows, drafts = await self._draft(driver, requests, known)
-        healed = {id_: key for draft in drafts for id_, key in draft.healed.items()}
+        attempt = await self._draft(driver, requests, known)
+        healed = {id_: key for draft in attempt.drafts for id_, key in draft.healed.items()}
         if not healed:
-            return await _insert(driver, rows, drafts)
+            return await self._insert(driver, attempt)
+        self._give_back(attempt)
         async with transaction(driver):
             await lock_instances(driver, healed)
             rest = {key: existing for key, existing in known.items() if key not in healed.values()}
             known = rest | await read_existing(driver, healed.values())
-            rows, drafts = await self._draft(driver, requests, known)
-            written = await _insert(driver, rows, drafts)
-            await async_failpoint("before_commit")
+            written = await self._insert(driver, await self._draft(driver, requests, known))
+            await async_failpoint("before_commit", requests[0].request_id)
             return written
 
     async def _draft(
         self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
-    ) -> tuple[NewRows, list[Draft]]:
+    ) -> _Attempt:
         instances = await self._instance_ids.take(driver, sum(len(request.plan.instances) for request in requests))
         processes = await self._process_ids.take(driver, sum(request.process_count() for request in requests))
         instance_ids, process_ids = iter(instances), iter(processes)
@@ -142,7 +152,22 @@ class Writer:
         drafts = [draft(request, known, instance_ids, process_ids, rows) for request in requests]
         self._instance_ids.give_back(instance_ids)
         self._process_ids.give_back(process_ids)
-        return rows, drafts
+        return _Attempt(drafts, rows, instances[: len(rows.instances)], processes[: len(rows.processes)])
+
+    async def _insert(self, driver: Any, attempt: _Attempt) -> dict[str, Written] | None:
+        reports = [draft.request.build_report(draft.items) for draft in attempt.drafts]
+        if not await insert(driver, attempt.rows, attempt.drafts, reports):
+            self._give_back(attempt)
+            return None
+        return {
+            draft.request.request_id: Written(draft.request.request_id, report, is_first=True, rows=draft.row_count)
+            for draft, report in zip(attempt.drafts, reports, strict=True)
+        }
+
+    def _give_back(self, attempt: _Attempt) -> None:
+        """Nothing of it was written, so its ids are free again."""
+        self._instance_ids.give_back(attempt.instance_ids)
+        self._process_ids.give_back(attempt.process_ids)
 
 
 def _without_new_ids(item: Item) -> Item:
@@ -154,16 +179,6 @@ def _without_new_ids(item: Item) -> Item:
     return item.model_copy(
         update={"service_instance_id": None if is_new else item.service_instance_id, "processes": processes}
     )
-
-
-async def _insert(driver: Any, rows: NewRows, drafts: Sequence[Draft]) -> dict[str, Written] | None:
-    reports = [draft.request.build_report(draft.items) for draft in drafts]
-    if not await insert(driver, rows, drafts, reports):
-        return None
-    return {
-        draft.request.request_id: Written(draft.request.request_id, report, is_first=True, rows=draft.row_count)
-        for draft, report in zip(drafts, reports, strict=True)
-    }
 
 
 def _disjoint(waiting: Mapping[int, WriteRequest]) -> dict[int, WriteRequest]:

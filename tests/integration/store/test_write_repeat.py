@@ -2,11 +2,11 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.integration.store.plans import CALLER, MODULE, bind, counts, fetch, outcomes, plan, process, request, stored
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.codes import Code
 from contract.envelope import Status
+from tests.integration.store.plans import CALLER, MODULE, bind, counts, fetch, outcomes, plan, process, request, stored
 from worker.store import ledger
 from worker.store.writes import Writer
 
@@ -52,8 +52,8 @@ async def test_fresh_rows_hold_what_was_planned(writer: Writer, engine: AsyncEng
     ) == [("admin", "admin", "0", asked.request_id, None)]
     assert await fetch(
         engine,
-        "SELECT bk_process_name, bk_func_name, bk_start_param_regex, priority, start_cmd, timeout, proc_num, auto_start,"
-        " auto_time_gap, bk_func_id, bk_created_by FROM process",
+        "SELECT bk_process_name, bk_func_name, bk_start_param_regex, priority, start_cmd, timeout, proc_num,"
+        " auto_start, auto_time_gap, bk_func_id, bk_created_by FROM process",
     ) == [("job_1", "java_1", "", -100, "./run 'x' ; \"y\"", 30, None, False, None, "", "admin")]
     assert rows["process_bind_info"] == [(2, 1, 4, "127.0.0.1", "80-90", "1", True)]
     assert await fetch(engine, "SELECT * FROM process_instance_relation") == [(1, 1, 1, 1, 2, "0")]
@@ -131,9 +131,13 @@ async def test_twenty_concurrent_repeats_create_one_set_of_rows(engine: AsyncEng
     # Each with a writer of its own, as if each were another worker process with its own ids.
     written = await asyncio.gather(*(Writer(engine).write(one) for one in asked))
 
-    ids = {frozenset((item.bk_host_id, item.service_instance_id) for item in one.report.items) for one in written if one.report}
+    ids = {
+        frozenset((item.bk_host_id, item.service_instance_id) for item in one.report.items)
+        for one in written
+        if one.report
+    }
     assert len(ids) == 1
-    assert sorted(set(sum((outcomes(one.report) for one in written), []))) == ["created", "existing"]
+    assert {outcome for one in written for outcome in outcomes(one.report)} == {"created", "existing"}
     assert sum(one.rows for one in written) == 10 * 7
     assert await counts(engine) == {
         "service_instance": 10,

@@ -1,0 +1,112 @@
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contract.codes import Code, Refused
+from contract.envelope import Report, Status
+from tests.integration.store.plans import BIZ, MODULE, NOW, counts, fetch, plan, request
+from worker.store import ledger
+from worker.store.writes import Writer
+
+pytestmark = pytest.mark.anyio
+
+
+def refusal(request_id: str, code: Code = Code.MODULE_NOT_FOUND) -> Report:
+    return Report.failed(
+        Refused(code, "bk_module_id", path="bk_module_id"),
+        [2],
+        request_id=request_id,
+        bk_app_code="esb_test",
+        bk_biz_id=BIZ,
+        bk_module_id=MODULE,
+        created_at=NOW,
+        attempts=3,
+    )
+
+
+async def test_request_that_never_ended_is_unknown(engine: AsyncEngine) -> None:
+    assert await ledger.load(engine, "0" * 32) is None
+
+
+async def test_refusal_is_kept_and_loaded(engine: AsyncEngine) -> None:
+    entry = await ledger.finish(engine, refusal("a" * 32))
+
+    assert entry == await ledger.load(engine, "a" * 32)
+    assert entry.report == refusal("a" * 32)
+    assert (entry.status, entry.code, entry.attempt, entry.bk_app_code) == (
+        Status.FAILED,
+        Code.MODULE_NOT_FOUND,
+        3,
+        "esb_test",
+    )
+    assert entry.created_at == NOW
+
+
+async def test_second_ending_gets_the_first_ones_report(engine: AsyncEngine) -> None:
+    await ledger.finish(engine, refusal("a" * 32))
+
+    entry = await ledger.finish(engine, refusal("a" * 32, Code.CANCELLED))
+
+    assert entry.code == Code.MODULE_NOT_FOUND
+    assert entry.report == refusal("a" * 32)
+
+
+async def test_ending_after_success_gets_the_rows(writer: Writer, engine: AsyncEngine) -> None:
+    asked = request(plan([2]))
+    written = await writer.write(asked)
+
+    entry = await ledger.finish(engine, refusal(asked.request_id, Code.DEADLINE_EXCEEDED))
+
+    assert entry.report == written.report
+    assert entry.status is Status.SUCCESS
+
+
+async def test_purge_leaves_a_skeleton_of_what_is_too_old(writer: Writer, engine: AsyncEngine) -> None:
+    old, young = request(plan([1])), request(plan([2]))
+    for asked in (old, young):
+        await writer.write(asked)
+    await fetch(
+        engine,
+        "UPDATE request_ledger SET finished_at = now() - $1::interval WHERE request_id = $2",
+        timedelta(days=31),
+        old.request_id,
+    )
+
+    assert await ledger.purge(engine, ledger_days=30) == 1
+    assert await ledger.purge(engine, ledger_days=30) == 0
+
+    skeleton = await ledger.load(engine, old.request_id)
+    assert skeleton is not None
+    assert skeleton.report is None
+    assert skeleton.status is Status.SUCCESS
+    kept = await ledger.load(engine, young.request_id)
+    assert kept is not None
+    assert kept.report is not None
+
+
+async def test_message_that_turns_up_after_the_purge_is_not_run_again(writer: Writer, engine: AsyncEngine) -> None:
+    asked = request(plan([1]))
+    await writer.write(asked)
+    await ledger.purge(engine, ledger_days=0)
+
+    written = await writer.write(asked)
+
+    assert not written.is_first
+    assert written.report is None
+    assert (await counts(engine))["service_instance"] == 1
+
+
+async def test_purge_of_many_works_in_batches(engine: AsyncEngine) -> None:
+    await fetch(
+        engine,
+        "INSERT INTO request_ledger (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt,"
+        " created_at, finished_at) SELECT n::text, '', 1, 1, 'FAILED', 1, '{}', 1, now(), now() - interval '40 days'"
+        " FROM generate_series(1, 2500) AS n",
+    )
+
+    assert await ledger.purge(engine, ledger_days=30) == 2500
+    assert await fetch(engine, "SELECT count(*), count(report) FROM request_ledger") == [(2500, 0)]
+
+    await ledger.purge(engine, ledger_days=30, skeleton_days=35)
+    assert await fetch(engine, "SELECT count(*) FROM request_ledger") == [(0,)]
