@@ -29,7 +29,7 @@ _VERSION: Final = "SELECT version FROM catalogue_version"
 _READ: Final = """
 SELECT v.version,
        m.bk_module_id, m.bk_biz_id, m.bk_module_name, m.service_template_id, m."default",
-       t.bk_biz_id AS template_biz_id,
+       (SELECT t.bk_biz_id FROM service_template t WHERE t.id = m.service_template_id) AS template_biz_id,
        CASE WHEN $4 THEN (
            SELECT json_agg(json_build_array(p.id, p.property) ORDER BY p.id)::text
            FROM process_template p
@@ -39,13 +39,15 @@ SELECT v.version,
            SELECT json_agg(json_build_array(
                h.bk_host_id, h.bk_host_innerip, h.bk_host_outerip, h.bk_host_innerip_v6, h.bk_host_outerip_v6))::text
            FROM unnest($3::bigint[]) AS wanted (bk_host_id)
-           JOIN module_host_relation r
-               ON r.bk_module_id = $2 AND r.bk_host_id = wanted.bk_host_id AND r.bk_biz_id = $1
-           JOIN host h ON h.bk_host_id = r.bk_host_id
+           CROSS JOIN LATERAL (
+               -- one by one: a plan made while the tables were small must not scan all hosts of a large module
+               SELECT host.* FROM module_host_relation r JOIN host USING (bk_host_id)
+               WHERE r.bk_module_id = $2 AND r.bk_host_id = wanted.bk_host_id AND r.bk_biz_id = $1
+               OFFSET 0
+           ) AS h
        ) AS hosts
 FROM catalogue_version v
 LEFT JOIN module m ON m.bk_module_id = $2
-LEFT JOIN service_template t ON t.id = m.service_template_id
 """
 
 

@@ -19,19 +19,26 @@ class Key(NamedTuple):
 
 _PROPERTIES: Final = ", ".join(f'p."{name}"' for name in PROCESS_PROPERTIES)
 # One statement, hence one snapshot: an instance is seen with all that a committed transaction put under it, or without.
+# ``OFFSET 0`` keeps each look an index scan, whatever size the tables had when the connection planned it.
 _READ: Final = f"""
 SELECT s.id, s.bk_module_id, s.bk_host_id, s.instance_key, s.name, p.bk_process_id, p.process_template_id,
        b.rows, b.ips, b.ports, b.protocols, b.enables, {_PROPERTIES}
 FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS wanted (bk_module_id, bk_host_id, instance_key)
-JOIN service_instance s USING (bk_module_id, bk_host_id, instance_key)
-LEFT JOIN process p ON p.service_instance_id = s.id
+CROSS JOIN LATERAL (
+    SELECT * FROM service_instance AS i
+    WHERE i.bk_module_id = wanted.bk_module_id
+        AND i.bk_host_id = wanted.bk_host_id
+        AND i.instance_key = wanted.instance_key
+    OFFSET 0
+) AS s
+LEFT JOIN LATERAL (SELECT * FROM process WHERE service_instance_id = s.id OFFSET 0) AS p ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(template_row_id) AS rows, array_agg(ip) AS ips, array_agg(port) AS ports,
            array_agg(protocol) AS protocols, array_agg(enable) AS enables
     FROM (
         SELECT * FROM process_bind_info
         WHERE bk_host_id = p.bk_host_id AND bk_process_id = p.bk_process_id
-        ORDER BY template_row_id
+        ORDER BY template_row_id OFFSET 0
     ) AS ordered
 ) AS b ON true
 ORDER BY s.id, p.bk_process_id

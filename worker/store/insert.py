@@ -4,6 +4,9 @@ Ids are known beforehand, so that the rows of all tables, and the report that na
 request that finds nothing in its way is one round trip and commits by itself. The statement writes nothing when it sees
 that a request has ended already or that an instance exists; should another transaction get there first in the same
 moment, a unique constraint refuses it as a whole. Either way the caller looks again.
+
+Plans are kept for the life of a connection, which may begin while the tables are empty. Then a join looks best as a
+full scan, and stays one when they are full: ``OFFSET 0`` keeps the look at natural keys one by one, in the index.
 """
 
 from collections.abc import Iterable, Sequence
@@ -51,7 +54,13 @@ WITH request AS MATERIALIZED (
 ), guard AS MATERIALIZED (
     SELECT EXISTS (SELECT FROM request_ledger WHERE request_id = ANY ($1)) AS is_decided,
            EXISTS (
-               SELECT FROM new_instance JOIN service_instance USING (bk_module_id, bk_host_id, instance_key)
+               SELECT FROM new_instance AS new CROSS JOIN LATERAL (
+                   SELECT FROM service_instance AS old
+                   WHERE old.bk_module_id = new.bk_module_id
+                       AND old.bk_host_id = new.bk_host_id
+                       AND old.instance_key = new.instance_key
+                   OFFSET 0
+               ) AS one_by_one
            ) AS is_taken
 ), ledger AS (
     INSERT INTO request_ledger
