@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,18 +24,11 @@ err: Final = Console(stderr=True, soft_wrap=True)
 
 @contextmanager
 def plain_errors(*expected: type[Exception]) -> Iterator[None]:
-    """End the command with exit code 1 and one line when the database or something `expected` says no."""
+    """End the command with exit code 1 and one line when one of `expected` is raised."""
     try:
-        with typed_errors():
-            yield
-    except StoreError as error:
-        hint = "; run `bksi migrate` first" if error.sqlstate == UNDEFINED_TABLE else ""
-        err.print(f"database: {error}{hint}", style="red", markup=False, highlight=False)
+        yield
     except expected as error:
-        err.print(str(error), style="red", markup=False, highlight=False)
-    else:
-        return
-    raise SystemExit(1)
+        _fail(str(error))
 
 
 def in_database(run: Callable[[AsyncEngine], Awaitable[Result]], *, statement_timeout_ms: int = 30_000) -> Result:
@@ -57,5 +50,14 @@ def in_database(run: Callable[[AsyncEngine], Awaitable[Result]], *, statement_ti
         finally:
             await engine.dispose()
 
-    with plain_errors():
-        return asyncio.run(call())
+    try:
+        with typed_errors():
+            return asyncio.run(call())
+    except StoreError as error:
+        hint = "; run `bksi migrate` first" if error.sqlstate == UNDEFINED_TABLE else ""
+        _fail(f"database: {error}{hint}")
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(message, style="red", markup=False, highlight=False)
+    raise SystemExit(1)

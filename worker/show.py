@@ -1,5 +1,6 @@
 """`bksi show`: what is stored of a service instance, or of all that a request created or healed."""
 
+import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -28,4 +29,5 @@ def show(
         return show_instance(service_instance_id, json=json)
     if request_id is not None and service_instance_id is None:
         return show_request(request_id, json=json)
-    raise SystemExit("bksi show: give either a service instance's id or --request REQUEST_ID")
+    sys.stderr.write("bksi show: give either a service instance's id or --request REQUEST_ID\n")
+    return 2

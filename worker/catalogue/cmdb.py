@@ -110,10 +110,7 @@ class Cmdb:
         if answer.get("result") is True and response.is_success:
             return answer
         if code is None:
-            content_type = response.headers.get("content-type", "no content type")
-            raise CmdbRefused(
-                f"{api}: HTTP {response.status_code}, and no answer of CMDB's ({content_type}); check the URL"
-            )
+            raise CmdbRefused(f"{api}: HTTP {response.status_code} without an answer of CMDB's; check the URL")
         message = self._plain(str(answer.get("message", answer.get("bk_error_msg", ""))))
         raise CmdbRefused(f"{api}: CMDB answered {code}: {message}")
 

@@ -45,6 +45,7 @@ def pull(cmdb: Cmdb, bk_biz_id: int, pages: Pages, progress: Progress) -> list[A
     taken over, but what it does not say is not taken for gone.
 
     Raises:
+        AnswerRefused: CMDB answers something that lists nothing.
         CmdbRefused: CMDB says no, or has no such business.
         CmdbUnavailable: CMDB cannot be reached.
     """
@@ -190,12 +191,14 @@ def _page(cmdb: Cmdb, listing: _Listing, pages: Pages, number: int, *, read: int
         sort = {"sort": listing.sort} if listing.sort else {}
         request["page"] = {"start": max(read - 1, 0), "limit": listing.limit, **sort}
     name = f"{listing.name}.{number:06}"
-    document = pages.load(name)
-    if document is None or document.get("request") != request:
-        answer = cmdb.call(listing.api, listing.path, request)
-        document = {**answer, "kind": listing.kind.value, "request": request}
-        pages.save(name, document)
-    return answer_of(document, f"{listing.api} from row {read}", listing.kind)
+    source = f"{listing.api} from row {read}"
+    kept = pages.load(name)
+    if kept is not None and kept.get("request") == request:
+        return answer_of(kept, source, listing.kind)
+    document = {**cmdb.call(listing.api, listing.path, request), "kind": listing.kind.value, "request": request}
+    answer = answer_of(document, source, listing.kind)
+    pages.save(name, document)
+    return answer
 
 
 def _key(listing: _Listing, item: Any) -> Any:
