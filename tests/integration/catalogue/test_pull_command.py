@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -54,8 +55,9 @@ async def test_business_is_pulled_and_its_pages_are_gone_afterwards(
     assert SECRET not in pulled.stdout + pulled.stderr
 
 
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 async def test_killed_pull_goes_on_where_it_was(
-    bksi: RunBksi, cmdb: CmdbServer, env: dict[str, str], database: str, tmp_path: Path
+    bksi: RunBksi, cmdb: CmdbServer, env: dict[str, str], database: str, tmp_path: Path, *, end: signal.Signals
 ) -> None:
     cmdb.fill(templates=2, modules=3, hosts=1203, hosts_per_module=2)
     reached, release = threading.Event(), threading.Event()
@@ -71,11 +73,13 @@ async def test_killed_pull_goes_on_where_it_was(
         *(str(BKSI), "catalogue", "pull", "--url", cmdb.url, "--biz", "1"),
         env=os.environ | env,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     assert await asyncio.to_thread(reached.wait, 60)
-    killed.kill()
-    await killed.wait()
+    killed.send_signal(end)
+    _, said = await killed.communicate()
+    assert killed.returncode != 0
+    assert b"Traceback" not in said
     release.set()
     before = kept(tmp_path)
     assert [name for name in before if name.startswith("page-hosts.")] == [
