@@ -107,6 +107,8 @@ def typed_errors() -> Iterator[None]:
         typed = store_error(error)
         if typed is None:
             raise
-    else:
-        return
-    raise typed
+        try:
+            raise typed from None
+        except StoreError:
+            typed.__context__ = None  # `from None` only hides it
+            raise
