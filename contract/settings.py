@@ -62,7 +62,8 @@ class Settings(BaseSettings):
     """The longest that one start of a request may take; then it is handed back and the start counts."""
     request_deadline_s: float = Field(default=900.0, gt=0)
     """A request that nobody finished this long after it was accepted ends with 1190009."""
-    statement_timeout_ms: int = Field(default=30_000, ge=1)
+    statement_timeout_ms: int = Field(default=15_000, ge=1)
+    """PostgreSQL ends a longer statement. A worker gives up a second later on a server it cannot hear any more."""
     catalogue_check_ms: int = Field(default=500, ge=0)
     """How often a worker compares its cached catalogue with the version in PostgreSQL."""
 
