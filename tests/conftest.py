@@ -15,12 +15,18 @@ from typing import Any, Protocol
 import asyncpg
 import pytest
 import redis as redis_client
+from hypothesis import settings
 
 from contract.settings import load_settings
 from devstack import sample
 from devstack.process import Guard
 from devstack.running import BKSI
 from devstack.servers import Postgres, Valkey
+
+# No deadline: a slow machine is no bug. `--hypothesis-profile=ci` looks ten times as long.
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, max_examples=1000)
+settings.load_profile("local")
 
 _numbers = itertools.count(1)
 
