@@ -46,7 +46,8 @@ class Model:
     def apply(self, plan: Plan, *, on_existing: str = "reuse", mode: str = "atomic") -> list[str]:
         """Write a plan and return the outcome of every instance of the request, in input order.
 
-        Outcomes are created, existing, healed, failed, and skipped for those that fall with another one.
+        Outcomes are created, existing (also what an earlier instance of the request has written), healed, failed, and
+        skipped for those that fall with another one.
         """
         failed = set(plan.refused)
         if on_existing == "fail":
@@ -59,7 +60,7 @@ class Model:
             if planned.index in failed:
                 continue
             if planned.duplicate_of is not None:
-                outcomes[planned.index] = outcomes[planned.duplicate_of]
+                outcomes[planned.index] = "existing"
             else:
                 outcomes[planned.index] = self._write(plan, planned)
         return [outcomes[index] for index in indexes]

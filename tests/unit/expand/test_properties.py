@@ -169,7 +169,7 @@ class Store:
             if planned.index in outcomes:
                 continue
             if planned.duplicate_of is not None:
-                outcomes[planned.index] = outcomes[planned.duplicate_of]
+                outcomes[planned.index] = "existing"
                 continue
             outcomes[planned.index] = self._write(keys[planned.index], planned, plan.service_template_id)
         return [outcomes[index] for index in sorted(outcomes)]
