@@ -74,6 +74,7 @@ def test_twenty_at_once_make_one_instance(stack: Any, body: dict[str, Any]) -> N
     assert added == {"service_instance": 1, "process": 1, "process_bind_info": 1, "audit_log": 1}
 
 
+@pytest.mark.rule("A31", "ids are answered in the order of the input")
 def test_a_hundred_instances_are_answered_in_input_order(stack: Any) -> None:
     hosts = [*range(101, 151), *range(51, 101)]
     body = {"bk_biz_id": 1, "bk_module_id": 62, "instances": [{"bk_host_id": host} for host in hosts]}
@@ -95,6 +96,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.rule("5.2", "on failure result is false, data is null, and nothing is stored")
 @pytest.mark.parametrize(("body", "code"), REFUSED.values(), ids=REFUSED)
 def test_failing_batch_leaves_no_row_and_answers_the_code(stack: Any, body: dict[str, Any], code: int) -> None:
     before = count_rows(stack.postgres)
@@ -107,6 +109,7 @@ def test_failing_batch_leaves_no_row_and_answers_the_code(stack: Any, body: dict
     assert count_rows(stack.postgres) == before
 
 
+@pytest.mark.rule("A32", "no partial success: one transaction for the whole request", ours="so unless mode is partial")
 def test_one_bad_instance_fails_all_of_an_atomic_batch(stack: Any) -> None:
     before = count_rows(stack.postgres)
     body = unbound(18)

@@ -34,6 +34,14 @@ def seed_id(stack: Any) -> int:
     return int(service_instance_id)
 
 
+@pytest.mark.rule("A2", "data is an array of ids")
+@pytest.mark.rule(
+    "A25", "code and message on ESB, bk_error_code and bk_error_msg on the native path", ours="native: both"
+)
+@pytest.mark.rule(
+    "A26", "request_id on ESB is a fresh text of 32 hex digits", ours="on every path; it is what is polled"
+)
+@pytest.mark.rule("A27", "permission is null unless a permission is missing")
 @pytest.mark.parametrize("path", COMPAT_PATHS)
 def test_seed_request_on_each_compat_path_answers_the_same_id(stack: Any, seed_id: int, path: str) -> None:
     before = count_rows(stack.postgres)
@@ -49,6 +57,7 @@ def test_seed_request_on_each_compat_path_answers_the_same_id(stack: Any, seed_i
     assert count_rows(stack.postgres) == before
 
 
+@pytest.mark.rule("3.7", "the documented example request, expanded with a template of one row")
 def test_seed_request_leaves_the_rows_the_rules_demand(stack: Any, seed_id: int) -> None:
     stored = instance_rows(stack.postgres, seed_id)
 

@@ -79,6 +79,7 @@ async def test_error_of_the_database_shows_no_values(writer: Writer) -> None:
     assert str(caught.value) == "A row breaks a constraint of the schema (SQLSTATE 23514 ck_process_timeout)"
 
 
+@pytest.mark.rule("4.2", "ids ascend and are never reused; gaps are normal")
 async def test_ids_ascend_and_are_never_given_twice(engine: AsyncEngine) -> None:
     writers = [Writer(engine), Writer(engine)]
     seen: list[int] = []

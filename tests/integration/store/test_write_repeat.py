@@ -13,6 +13,7 @@ from worker.store.writes import Writer
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.rule("A32", "no partial success: one transaction for the whole request", ours="so unless mode is partial")
 async def test_fresh_request_creates_every_row_in_one_transaction(writer: Writer, engine: AsyncEngine) -> None:
     asked = request(plan([2, 3]))
 
@@ -59,6 +60,11 @@ async def test_fresh_rows_hold_what_was_planned(writer: Writer, engine: AsyncEng
     assert await fetch(engine, "SELECT * FROM process_instance_relation") == [(1, 1, 1, 1, 2, "0")]
 
 
+@pytest.mark.rule(
+    "4.6",
+    "one audit record for each service instance, in the same transaction",
+    ours="one for each request, naming them",
+)
 async def test_audit_names_who_wrote_what(writer: Writer, engine: AsyncEngine) -> None:
     asked = request(plan([2, 3]))
     await writer.write(asked)
@@ -84,6 +90,9 @@ async def test_ledger_keeps_the_report_that_was_answered(writer: Writer, engine:
     assert entry.bk_app_code == CALLER.bk_app_code
 
 
+@pytest.mark.rule(
+    "A30", "the same request again is 1113016 or a second set of rows", ours="completed, same ids, no new rows"
+)
 async def test_same_rows_under_another_request_id_give_the_same_ids(writer: Writer, engine: AsyncEngine) -> None:
     first = await writer.write(request(plan([2, 3])))
     before = await stored(engine)
@@ -103,6 +112,9 @@ async def test_same_rows_under_another_request_id_give_the_same_ids(writer: Writ
     assert (await counts(engine))["request_ledger"] == 2
 
 
+@pytest.mark.rule(
+    "A30", "the same request again is 1113016 or a second set of rows", ours="completed, same ids, no new rows"
+)
 async def test_same_message_again_answers_from_the_ledger(writer: Writer, engine: AsyncEngine) -> None:
     asked = request(plan([2]))
     first = await writer.write(asked)
@@ -125,6 +137,11 @@ async def test_half_new_request_creates_only_the_new_half(writer: Writer, engine
     assert (await counts(engine))["service_instance"] == 3
 
 
+@pytest.mark.rule(
+    "2.3",
+    "two parallel requests can both create the instance of one module and host",
+    ours="unique constraints: one set of rows, and both answer its ids",
+)
 async def test_twenty_concurrent_repeats_create_one_set_of_rows(engine: AsyncEngine) -> None:
     hosts = list(range(1, 11))
     asked = [request(plan(hosts if number % 2 else hosts[::-1])) for number in range(20)]
@@ -171,6 +188,7 @@ async def test_one_host_twice_in_one_request_gives_one_id_twice(writer: Writer, 
     assert (await counts(engine))["service_instance"] == 1
 
 
+@pytest.mark.rule("A29", "unbound: one host may have several instances", ours="by name; unnamed ones are named by 4.3")
 async def test_unbound_module_keeps_instances_of_one_host_apart_by_key(writer: Writer, engine: AsyncEngine) -> None:
     processes = [process(1, [bind(1)], bound=False), process(2, bound=False)]
 
@@ -187,6 +205,9 @@ async def test_unbound_module_keeps_instances_of_one_host_apart_by_key(writer: W
     assert await fetch(engine, "SELECT DISTINCT process_template_id FROM process") == [(0,)]
 
 
+@pytest.mark.rule(
+    "A29", "a second instance on one host exists in unbound modules only", ours="asked for by on_existing=clone"
+)
 async def test_clones_are_new_each_time_but_not_on_redelivery(writer: Writer, engine: AsyncEngine) -> None:
     processes = [process(1, [bind(1)], bound=False)]
     clone = request(plan([2], processes, keys=["a" * 32 + "/0"]), "a" * 32, on_existing="clone")
@@ -198,6 +219,11 @@ async def test_clones_are_new_each_time_but_not_on_redelivery(writer: Writer, en
     assert (await counts(engine))["service_instance"] == 2
 
 
+@pytest.mark.rule(
+    "V17",
+    "bound, and the host has a service instance of the module already: 1113016 with the host's inner IP",
+    ours="only under on_existing=fail; by default the existing instance is the answer",
+)
 @pytest.mark.parametrize("mode", ["atomic", "partial"])
 async def test_on_existing_fail_refuses_what_exists(writer: Writer, engine: AsyncEngine, mode: str) -> None:
     await writer.write(request(plan([2])))
