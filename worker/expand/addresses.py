@@ -1,5 +1,6 @@
 """Bind addresses: literals in an instance, an enum in a template (CMDB M/process.go:895-1064)."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
@@ -13,7 +14,7 @@ TEMPLATE_IP_FAMILY: Final = {"1": 4, "2": 4, "3": 4, "4": 4, "5": 6, "6": 6, "7"
 """The IP version behind each address a template can name."""
 
 _LITERALS: Final = {"1": "127.0.0.1", "2": "0.0.0.0", "5": "::1", "6": "::"}  # noqa: S104 - CMDB's "any address", stored as data
-_HOST_FIELDS: Final = {
+_HOST_FIELDS: Final[Mapping[str | None, str]] = {
     "3": "bk_host_innerip",
     "4": "bk_host_outerip",
     "7": "bk_host_innerip_v6",
@@ -43,6 +44,11 @@ def _spell(address: IPv4Address | IPv6Address) -> str:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return f"::ffff:{address.ipv4_mapped}"
     return str(address)
+
+
+def depends_on_host(value: str | None) -> bool:
+    """Whether a template's ip column means another address on another host."""
+    return value in _HOST_FIELDS
 
 
 def resolve_template_ip(value: str | None, host: Host) -> str:

@@ -1,25 +1,29 @@
 """Bind rows of one process: a caller's own (CMDB 3.2), and a template's merged with a caller's (CMDB 3.5, 3.6)."""
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
 from contract.batch import MAX_INT64, BindRow
 from contract.codes import Code, Reason, Refused
-from worker.expand.addresses import PROTOCOL_FAMILY, canonical_ip, resolve_template_ip
+from worker.expand.addresses import PROTOCOL_FAMILY, canonical_ip, depends_on_host, resolve_template_ip
 from worker.expand.catalogue import BindTemplate, Host
 from worker.expand.plan import PlannedBind
 from worker.expand.ports import port_range
 from worker.expand.where import Warnings, Where
 
 _COLUMNS: Final = ("ip", "port", "protocol", "enable")
-_NOTHING: Final[Set[str]] = frozenset()
+_NONE: Final[Set[str]] = frozenset()
+_NO_HOST: Final = Host(0)
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateRow:
-    """A bind row of a process template made ready for merging; `ip` is CMDB's enum, to be resolved for each host."""
+    """A bind row of a process template made ready for merging; `ip` is CMDB's enum, to be resolved for each host.
+
+    `fixed` is the row of every instance for which no caller sent one, when it is the same on all hosts.
+    """
 
     row_id: int
     ip: str | None
@@ -27,18 +31,18 @@ class TemplateRow:
     protocol: str
     enable: bool
     locked: frozenset[str]
+    fixed: PlannedBind | None
 
     @classmethod
     def of(cls, template: BindTemplate) -> Self:
         """Prepare `template`; `enable` null is false."""
-        return cls(
-            template.row_id,
-            template.ip.value,
-            template.port.value or "",
-            template.protocol.value or "",
-            bool(template.enable.value),
-            frozenset(name for name in _COLUMNS if getattr(template, name).locked),
-        )
+        ip, port, protocol = template.ip.value, template.port.value or "", template.protocol.value or ""
+        locked = frozenset(name for name in _COLUMNS if getattr(template, name).locked)
+        row = cls(template.row_id, ip, port, protocol, bool(template.enable.value), locked, None)
+        address = _storable_ip(resolve_template_ip(ip, _NO_HOST), port, protocol)
+        if depends_on_host(ip) or isinstance(address, _Fault):
+            return row
+        return replace(row, fixed=PlannedBind(row.row_id, address, port, protocol, row.enable))
 
 
 class _Fault(NamedTuple):
@@ -56,8 +60,7 @@ def unbound_rows(where: Where, rows: Sequence[BindRow]) -> tuple[PlannedBind, ..
         Refused: 1199014 for an id that is given twice, 1199010 for a missing port or protocol, 1199006 for an unknown
             protocol or one of another IP version than the address, 1199011 for anything malformed.
     """
-    _check_ids_differ(where, rows)
-    last = max(row.template_row_id or 0 for row in rows)
+    last = max(_positions(where, rows), default=0)
     planned = []
     for position, row in enumerate(rows):
         row_id = row.template_row_id
@@ -85,14 +88,19 @@ def bound_rows(
         Refused: as `unbound_rows` for what the caller sent; for what came from the template 1199006 when it has no port
             or no protocol (CMDB V19) and 1108008 when it cannot be a row of an instance, as a list of ports (CMDB V20).
     """
-    if not rows:
-        return tuple([_bound_row(where, template, host, None, warnings) for template in templates])
-    _check_ids_differ(where, rows)
-    sent = {row.template_row_id: (position, row) for position, row in enumerate(rows)}
-    planned = [_bound_row(where, template, host, sent.pop(template.row_id, None), warnings) for template in templates]
-    if sent:
+    positions = _positions(where, rows) if rows else {}
+    planned, matched = [], 0
+    for template in templates:
+        position = positions.get(template.row_id)
+        if position is not None:
+            matched += 1
+            planned.append(_bound_row(where, template, host, (position, rows[position]), warnings))
+        else:
+            planned.append(template.fixed or _bound_row(where, template, host, None, warnings))
+    if matched < len(rows):
+        known = {template.row_id for template in templates}
         for position, row in enumerate(rows):
-            if row.template_row_id in sent:
+            if row.template_row_id not in known:
                 warnings.add(where, f"bind_info[{position}]", Reason.ROW_UNMATCHED)
     return tuple(planned)
 
@@ -102,11 +110,12 @@ def _bound_row(
 ) -> PlannedBind:
     ip = resolve_template_ip(template.ip, host)
     port, protocol, enable = template.port, template.protocol, template.enable
-    position, sent = 0, _NOTHING
+    position, sent = 0, _NONE
     if caller is not None:
         position, row = caller
-        sent = row.model_fields_set - template.locked
-        if template.locked:
+        sent = row.model_fields_set
+        if not template.locked.isdisjoint(sent):
+            sent = sent - template.locked
             _warn_of_locked(where, template, ip, caller, warnings)
         if "ip" in sent:
             ip = row.ip or ""
@@ -150,13 +159,17 @@ def _is_other(column: str, wanted: Any, stored: Any) -> bool:
     return bool(wanted != stored and (wanted or stored))
 
 
-def _check_ids_differ(where: Where, rows: Sequence[BindRow]) -> None:
-    first: dict[int, int] = {}
+def _positions(where: Where, rows: Sequence[BindRow]) -> dict[int, int]:
+    """Return where the row of each given (positive) id stands; raises `Refused` (1199014) for one that comes twice."""
+    found: dict[int, int] = {}
     for position, row in enumerate(rows):
-        row_id = row.template_row_id or 0
-        if row_id > 0 and first.setdefault(row_id, position) != position:
-            paths = [where.path(f"bind_info[{index}].template_row_id") for index in (first[row_id], position)]
-            raise Refused(Code.DUPLICATE, ", ".join(paths), path=paths[1])
+        row_id = row.template_row_id
+        if row_id is not None and row_id > 0:
+            if row_id in found:
+                paths = [where.path(f"bind_info[{index}].template_row_id") for index in (found[row_id], position)]
+                raise Refused(Code.DUPLICATE, ", ".join(paths), path=paths[1])
+            found[row_id] = position
+    return found
 
 
 @lru_cache(maxsize=8192)

@@ -31,11 +31,12 @@ class Expansion:
 
     def generate_name(self, host: Host) -> str:
         """Name an instance of which this is the first process, by the template's own values (CMDB 4.3)."""
-        ports = (row.port for row in self.bind_info)
-        return generate_name(host, self.values["bk_process_name"], ports)
+        return generate_name(host, self.values["bk_process_name"], [row.port for row in self.bind_info])
 
     def merge(self, where: Where, info: ProcessInfo, warnings: Warnings) -> Mapping[str, Any]:
         """Return the scalar properties: the caller's where unlocked and present, null included, else the template's."""
+        if not info.model_fields_set and not self._unfit:
+            return self.values
         key = content(info)
         found = self._merged.get(key)
         if found is None:
