@@ -24,7 +24,6 @@ from worker.expand.catalogue import Host, ProcessTemplate
 from worker.expand.expand import expand
 
 PATH = "instances[0].processes[0].process_info"
-INFO = "[0].process_info"
 
 # 3.5 ----------------------------------------------------------------------------------------------------------------
 
