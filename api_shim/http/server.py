@@ -88,7 +88,7 @@ async def serve(settings: Settings) -> None:
     def stop() -> None:
         _log.info("stopping", open_waits=app.state.door.waits.count)
         app.state.door.waits.drain()
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call] # granian is typed, this one method is not
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
