@@ -53,9 +53,7 @@ def make_app(broker: str, transport: str, prefetch: int) -> Celery:
 
 
 if "BENCH_BROKER" in os.environ:
-    app = make_app(
-        os.environ["BENCH_BROKER"], os.environ["BENCH_TRANSPORT"], int(os.environ["BENCH_PREFETCH"])
-    )
+    app = make_app(os.environ["BENCH_BROKER"], os.environ["BENCH_TRANSPORT"], int(os.environ["BENCH_PREFETCH"]))
 
 
 def main() -> None:
@@ -68,7 +66,11 @@ def main() -> None:
     parser.add_argument("--no-fsync", action="store_true")
     options = parser.parse_args()
     results: dict[str, list[tuple[float, ...]]] = {"stock": [], "guarded": []}
-    with tempfile.TemporaryDirectory() as directory, Guard() as guard, Valkey(Path(directory) / "redis", guard) as server:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Guard() as guard,
+        Valkey(Path(directory) / "redis", guard) as server,
+    ):
         client = redis.Redis.from_url(server.url)
         if options.no_fsync:
             client.config_set("appendfsync", "no")
@@ -86,7 +88,7 @@ def main() -> None:
     print(f"guarded is {rates[0] / rates[1]:.2f} times as fast")
 
 
-def measure(
+def measure(  # noqa: PLR0917 - called once, below its caller
     server: Valkey, client: "redis.Redis", transport: str, options: argparse.Namespace, directory: Path, guard: Guard
 ) -> tuple[float, ...]:
     environment = os.environ | {
@@ -98,7 +100,13 @@ def measure(
     command = [sys.executable, "-m", "celery", "-A", "benchmarks.transport", "worker", "-P", "threads"]
     command += ["-c", str(options.threads), "--without-gossip", "--without-mingle", "--without-heartbeat"]
     workers = [
-        Process(f"w{i}", [*command, "-n", f"w{i}@bench"], log=directory / f"{transport}{i}.log", guard=guard, env=environment)
+        Process(
+            f"w{i}",
+            [*command, "-n", f"w{i}@bench"],
+            log=directory / f"{transport}{i}.log",
+            guard=guard,
+            env=environment,
+        )
         for i in range(options.processes)
     ]
     try:

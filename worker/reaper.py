@@ -9,12 +9,12 @@ been taken by somebody. Only such an id, whose lease has run out, is pushed agai
 """
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import orjson
 import structlog
 from celery import Celery
 from redis.exceptions import RedisError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.codes import Code
 from contract.message import build_message
@@ -22,13 +22,16 @@ from contract.settings import Settings
 from worker.ending import end_unfinished
 from worker.leases import Leases, Pending
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
 _log = structlog.get_logger(__name__)
 
 
 class Reaper:
     """The sweep of one worker process."""
 
-    def __init__(self, store: Leases, engine: AsyncEngine, celery: Celery, settings: Settings) -> None:
+    def __init__(self, store: Leases, engine: "AsyncEngine", celery: Celery, settings: Settings) -> None:
         self._store = store
         self._engine = engine
         self._celery = celery

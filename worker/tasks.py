@@ -294,7 +294,7 @@ async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
         raise BatchFailed("the message's arguments are not those of this task") from None
     entry = await ledger.load(runtime.engine, request_id)
     if entry is None or entry.report is None:
-        await runtime.store.note_missing(request_id, bk_app_code=entry and entry.bk_app_code)
+        await runtime.store.note_missing(request_id, bk_app_code=None if entry is None else entry.bk_app_code)
         return "unknown" if entry is None else "expired"
     await publish(runtime.store, entry.report)
     return _line(entry.report)

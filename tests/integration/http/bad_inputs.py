@@ -159,7 +159,10 @@ CASES = (
     Case(31, "instances absent", b'{"bk_biz_id":1,"bk_module_id":60}', 400, 1199010, ("instances",)),
     Case(31, "instances null", _set("instances", None), 400, 1199010, ("instances",)),
     Case(32, "101 instances", _set("instances", [{"bk_host_id": n + 1} for n in range(101)]), 400, 1199035),
-    *(Case(34, f"instances {value!r}", _set("instances", value), 400, 1199006, ("instances",)) for value in ({}, "x", 5)),
+    *(
+        Case(34, f"instances {value!r}", _set("instances", value), 400, 1199006, ("instances",))
+        for value in ({}, "x", 5)
+    ),
     _at(34, "instance is text", "instances.0", "x", 1199006),
     _at(34, "processes an object", "instances.0.processes", {}, 1199006),
     _at(34, "process info a list", INFO, [], 1199006),

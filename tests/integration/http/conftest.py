@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import redis as redis_client
-from tests.integration.http.door_client import Client
 
 from contract.settings import Settings
 from devstack import sample
+from tests.integration.http.door_client import Client
 
 
 @pytest.fixture

@@ -1,0 +1,69 @@
+"""The Python client that other services import, against a running system."""
+
+import asyncio
+import subprocess
+import sys
+import uuid
+from typing import Any
+
+import pytest
+
+from api_shim.client import AsyncClient, BatchFailed, Client, RequestRefused, StillRunning
+from tests.acceptance.calls import SEED, SIX_KEYS, bound
+
+
+def test_submit_then_result_gives_the_ids(stack: Any) -> None:
+    with Client(stack.http) as client:
+        operation = client.submit(bound(40))
+        report = operation.result(timeout=30)
+
+        assert operation.done()
+        assert client.poll(operation.request_id)["data"] == report["data"]
+        assert client.submit(bound(40), operation.idempotency_key).request_id == operation.request_id
+
+
+def test_async_client_mirrors_the_blocking_one(stack: Any) -> None:
+    async def main() -> None:
+        async with AsyncClient(stack.http) as client:
+            operation = await client.submit(bound(41))
+            report = await operation.result(timeout=30)
+            assert await operation.done()
+            assert len(report["data"]) == 1
+            assert (await client.validate(bound(41)))["items"][0]["outcome"] == "existing"
+            assert (await client.create_service_instance(bound(41)))["data"] == report["data"]
+
+    asyncio.run(main())
+
+
+def test_failures_are_three_errors(stack: Any) -> None:
+    with Client(stack.http) as client:
+        with pytest.raises(BatchFailed) as failed:
+            client.submit(bound(2, module=999)).result(timeout=30)
+        with pytest.raises(RequestRefused) as refused:
+            client.submit(bound(0))
+        key = uuid.uuid4().hex
+        client.submit(bound(42), key)
+        with pytest.raises(RequestRefused) as conflict:
+            client.submit(bound(43), key)
+
+    assert failed.value.report["code"] == 1101034
+    assert (refused.value.status_code, refused.value.envelope["code"]) == (400, 1199006)
+    assert (conflict.value.status_code, conflict.value.idempotency_key) == (422, key)
+    assert issubclass(StillRunning, TimeoutError)
+
+
+def test_drop_in_call_answers_the_old_envelope(stack: Any) -> None:
+    with Client(stack.http) as client:
+        envelope = client.create_service_instance(SEED)
+
+    assert list(envelope) == SIX_KEYS
+    assert envelope["result"] is True
+
+
+def test_client_loads_no_server_library() -> None:
+    servers = ("celery", "kombu", "redis", "sqlalchemy", "fastapi", "asyncpg", "structlog")
+    code = f"import sys, api_shim.client; print([name for name in {servers} if name in sys.modules])"
+
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert loaded.strip() == "[]"
