@@ -82,11 +82,6 @@ def _typed(content_type: str | None, name: str, *, accepted_on_compat: bool = Fa
     return Case(20, name, GOOD, 415, 1190014, None, headers, accepted_on_compat=accepted_on_compat)
 
 
-def _same_host_twice(**second: Any) -> bytes:
-    instances = [{"bk_host_id": 2}, {"bk_host_id": 2, **second}]
-    return json.dumps({"bk_biz_id": 1, "bk_module_id": 60, "instances": instances}).encode()
-
-
 CASES = (
     Case(1, "empty body", b"", 400, 1199005),
     Case(1, "only white space", b" \r\n\t", 400, 1199005),
@@ -167,7 +162,6 @@ CASES = (
     _at(34, "processes an object", "instances.0.processes", {}, 1199006),
     _at(34, "process info a list", INFO, [], 1199006),
     _at(34, "bind info a text", f"{INFO}.bind_info", "80", 1199006),
-    Case(36, "one host, two contents", _same_host_twice(processes=[{"process_template_id": 1}]), 400, 1199014),
     _at(56, "port as a number", f"{BIND}.port", 80, 1199007),
     Case(64, "unknown field, strict", GOOD[:-1] + b',"x":1}', 400, 1199006, ("x",), query="?strict=1"),
     Case(64, "strict is neither", GOOD, 400, 1199006, ("query.strict",), query="?strict=maybe"),

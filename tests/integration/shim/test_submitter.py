@@ -185,3 +185,13 @@ def test_drain_rate_turns_the_backlog_into_seconds() -> None:
     assert rate.seconds_for(1000) == 20
     assert rate.seconds_for(0) == 1
     assert rate.seconds_for(10**9) == 300
+
+
+@pytest.mark.parametrize("steps", range(40))
+def test_submitter_closes_however_soon_after_it_was_opened(redis_url: str, steps: int) -> None:
+    async def main() -> None:
+        async with Submitter.open(Settings(redis_url=redis_url)):
+            for _ in range(steps):
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
