@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from typing_extensions import override
 
+from contract.failpoints import failpoint
 from contract.keys import Keys
 from worker.transport.consumer import Consumer, Taken
 from worker.transport.guard import Guard, NewerVersion, Unfit
@@ -149,6 +150,8 @@ class Channel(stock.Channel):
 
     def turn(self) -> int:
         """Acknowledge what has gathered, take what the credit allows, deliver it; returns how many were taken."""
+        if self._broken:
+            raise RedisConnectionError("the connection that waits for messages broke")
         if time.monotonic() < self._ask_again_at:
             return 0
         want = self._want()
@@ -157,6 +160,7 @@ class Channel(stock.Channel):
         lists = self._lists(self._queue_cycle.consume(len(self.active_queues))) if want else ()
         taken = self._ask(lambda: self.consumer.turn(want, lists, self._waited_list if want else "")) or []
         if taken:
+            failpoint("after_turn")
             self._deliver(taken)
         return len(taken)
 
@@ -336,11 +340,11 @@ class Channel(stock.Channel):
         connection.send_command("BLMOVE", self._waited_list, self.consumer.inbox, "RIGHT", "LEFT", wait or 0)
 
     def _brpop_read(self, **options: Any) -> bool:
-        """The wait is over. Whatever came is in the inbox; the next turn takes it from there."""
+        """The wait is over: deliver what came. It is in the inbox until the next turn files it."""
         if not self._waits:
             return bool(super()._brpop_read(**options))  # type: ignore[misc]  # as above
         try:
-            reply = self._in_poll.read_response()
+            raw = self._in_poll.read_response()
         except ResponseError as error:
             self._refused(error)
             raise Empty from error
@@ -351,13 +355,22 @@ class Channel(stock.Channel):
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()  # type: ignore[attr-defined]  # as above
-        if reply is None:
+        if raw is None:
             raise Empty
+        failpoint("after_wake")
+        self._deliver([self.consumer.arrived(raw)])
         return True
+
+    def _on_connection_disconnect(self, connection: Any) -> None:
+        # Redis may still move something for a BLMOVE whose reply nobody reads: this consumer must not send another.
+        self._broken = self._broken or (self._waits and connection is self._in_poll)
+        super()._on_connection_disconnect(connection)  # type: ignore[misc]  # as above
 
     def _stop_waiting(self) -> None:
         if not self._waits or self._waiting_id is None:
             return
         self._client().client_unblock(self._waiting_id[1])
-        with suppress(Empty):
-            self._brpop_read()
+        # What comes now stays in the inbox, which is handed back.
+        with suppress(ResponseError):
+            self._in_poll.read_response()
+        self._in_poll = None

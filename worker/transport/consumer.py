@@ -66,6 +66,9 @@ class Consumer:
         self.inbox = keys.inbox(self.name)
         self.known = False
         """Whether Redis may hold anything under this name."""
+        self._number = 0
+        self._arrived = ""
+        self._inbox_list = ""
         self._client = client
         self._keys = keys
         self._acks: deque[str] = deque()
@@ -76,7 +79,8 @@ class Consumer:
     @property
     def has_news(self) -> bool:
         """Whether a turn has something to tell Redis even if it takes nothing."""
-        return bool(self._acks or _late_acks or (self._postponed and self._postponed[0][0] <= time.monotonic()))
+        due = self._postponed and self._postponed[0][0] <= time.monotonic()
+        return bool(self._acks or self._arrived or _late_acks or due)
 
     @property
     def room(self) -> int:
@@ -94,28 +98,39 @@ class Consumer:
         """Keep a message recorded for a moment, then put it behind what waits: nobody here can run it now."""
         self._postponed.append((time.monotonic() + _HAND_BACK_AFTER_S, tag))
 
-    def turn(self, want: int, sources: Sequence[str] = (), inbox_source: str = "") -> list[Taken]:
+    def arrived(self, raw: bytes) -> Taken:
+        """What BLMOVE has just moved to the inbox. The next turn files it, and must come before the next BLMOVE."""
+        self._number += 1
+        self._arrived = f"{self._number} {self._inbox_list}"
+        return Taken(self._arrived, self._inbox_list, raw, len(raw))
+
+    def turn(self, want: int, sources: Sequence[str] = (), inbox_list: str = "") -> list[Taken]:
         """One round trip: acknowledge what has gathered, and take up to `want` messages.
 
         Args:
             want: how many to take at most.
             sources: the lists to take from, in this order.
-            inbox_source: the list that BLMOVE is about to read; empty while a BLMOVE is under way.
+            inbox_list: the list that BLMOVE may read from now on; empty leaves the inbox alone, as a BLMOVE that is
+                under way demands.
         """
         self._hand_back_postponed()
         self._send_late_acks()
         acks = [self._acks.popleft() for _ in range(min(len(self._acks), _MOST_ACKS))]
+        limits = [LARGEST_MESSAGE, KEPT_OF_DEAD, _BUDGET]
+        number, self._number = self._number, self._number + want
         self.known = True
         try:
             reply = self._run(
                 scripts.TURN,
                 [self.consumers, self.unacked, self.inbox, *sources],
-                [self.name, self.ttl_ms, want, LARGEST_MESSAGE, KEPT_OF_DEAD, _BUDGET, inbox_source, *acks],
+                [self.name, self.ttl_ms, want, number, *limits, inbox_list, self._arrived, *acks],
             )
         except BaseException:
             # Acknowledging twice is harmless; forgetting one is a redelivery.
             self._acks.extendleft(reversed(acks))
             raise
+        self._arrived = ""
+        self._inbox_list = inbox_list or self._inbox_list
         return [_taken(*reply[i : i + 3]) for i in range(0, len(reply), 3)]
 
     def heartbeat(self) -> int:
@@ -126,11 +141,13 @@ class Consumer:
 
     def drain(self) -> int:
         """Take no more and hand back what no turn has taken; what is in hand may still be finished."""
+        if self._arrived:
+            self.turn(0)
         return int(self._run(scripts.DRAIN, [self.consumers, self.unacked, self.inbox], [self.name, _DRAIN_MS]))
 
     def leave(self) -> int:
         """Acknowledge what has gathered, hand everything else back, and be forgotten. No BLMOVE may be under way."""
-        while self._acks:
+        while self._acks or self._arrived:
             self.turn(0)
         self._abandoned = True
         return int(self._run(scripts.LEAVE, [self.consumers, self.unacked, self.inbox], [self.name]))
@@ -147,6 +164,8 @@ class Consumer:
 
     def bury(self, taken: Taken, reason: str) -> bool:
         """Move a message to the dead letters, with the reason; returns whether it was still held."""
+        if taken.tag == self._arrived:
+            self.turn(0)
         letter = dead_letter(
             taken.raw, queue=taken.source, reason=reason, at_ms=time.time_ns() // 1_000_000, size=taken.size
         )

@@ -46,7 +46,6 @@ class Poller(stock.MultiChannelPoller):
             self._beats_at = time.monotonic() + min((c.owner_ttl_ms for c in self._channels), default=1000) / 4000
         if not self.turn():
             super().get(callback, timeout)
-            self.turn()
 
 
 class Transport(stock.Transport):

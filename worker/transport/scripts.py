@@ -36,21 +36,28 @@ end
 """
 
 # KEYS consumers unacked inbox, then the lists to take from, in order
-# ARGV consumer ttl_ms want largest kept budget inbox-list ('' leaves the inbox alone), then the fields to acknowledge
+# ARGV consumer ttl_ms want number largest kept budget inbox-list ('' leaves the inbox alone) arrived, then the
+# fields to acknowledge
 # -> field, message, size, field … of each message taken; a message over `largest` bytes is cut to `kept`
 TURN: Final = (
     _BEGIN
     + """
 local consumers, unacked, inbox = KEYS[1], KEYS[2], KEYS[3]
-local ttl, want = tonumber(ARGV[2]), tonumber(ARGV[3])
-local largest, kept, budget = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local ttl, want, number = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local largest, kept, budget = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
 -- Nothing may be recorded under a consumer that rescuers do not know of.
 local now = clock()
 local deadline = redis.call('ZSCORE', consumers, ARGV[1])
 if not deadline or tonumber(deadline) < now + ttl / 2 then redis.call('ZADD', consumers, now + ttl, ARGV[1]) end
 
-for first = 8, #ARGV, 1000 do
+-- What BLMOVE moved, and the consumer has by its reply, is filed under the field it was delivered with.
+if ARGV[9] ~= '' then
+  local message = redis.call('LINDEX', inbox, -1)
+  if message and redis.call('HSETNX', unacked, ARGV[9], message) == 1 then redis.call('LTRIM', inbox, 0, -2) end
+end
+
+for first = 10, #ARGV, 1000 do
   redis.call('HDEL', unacked, unpack(ARGV, first, math.min(first + 999, #ARGV)))
 end
 
@@ -59,8 +66,12 @@ local function take(list, source)
   while count < want and budget > 0 do
     local message = redis.call('LINDEX', list, -1)
     if not message then return end
-    local field = redis.call('HINCRBY', unacked, 'seq', 1) .. ' ' .. source
-    redis.call('HSET', unacked, field, message)
+    local field
+    -- A number is used already when this very call is made twice: nothing may be overwritten.
+    repeat
+      number = number + 1
+      field = string.format('%.0f %s', number, source)
+    until redis.call('HSETNX', unacked, field, message) == 1
     redis.call('LTRIM', list, 0, -2)
     count, budget = count + 1, budget - #message
     taken[#taken + 1] = field
@@ -69,12 +80,12 @@ local function take(list, source)
   end
 end
 
-if ARGV[7] ~= '' then
+if ARGV[8] ~= '' then
   local source = redis.call('HGET', unacked, 'inbox')
   if source then take(inbox, source) end
-  if source ~= ARGV[7] then
+  if source ~= ARGV[8] then
     return_inbox(unacked, inbox)
-    redis.call('HSET', unacked, 'inbox', ARGV[7])
+    redis.call('HSET', unacked, 'inbox', ARGV[8])
   end
 end
 for i = 4, #KEYS do take(KEYS[i], KEYS[i]) end
