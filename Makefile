@@ -28,8 +28,8 @@ check: $(VENV)/ready ## Lint, types and import rules.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/ready ## Measure on this machine, side by side with plain peers.
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/ready ## Measure the guarded transport beside kombu's own on this machine.
+	@$(BIN)/python -m benchmarks.transport $(ARGS)
 
 # The environment holds exactly what the lock names, each file checked against its hash.
 $(VENV)/ready: requirements/dev.lock pyproject.toml
