@@ -52,6 +52,20 @@ class TooLate(Refused):
         super().__init__(Code.CANCELLED)
 
 
+class NotRetryable(Refused):
+    """Only a request that has ended without success can be tried again."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.PARAM_INVALID, "status", path="status")
+
+
+class PayloadGone(Refused):
+    """The payload of the request is not kept any more: send it again instead."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.RESULT_EXPIRED)
+
+
 @dataclass(frozen=True, slots=True)
 class Submitted:
     """`replayed`: an earlier request under the same idempotency key answers for this one."""
@@ -197,6 +211,43 @@ class Submitter:
         if answer == 0:
             raise TooLate
         return ended if answer == 1 else None
+
+    async def retry(self, request_id: str, caller: Caller, headers: dict[str, str] | None = None) -> Submitted | None:
+        """Submit a request that did not succeed again, as a new one; None when unknown.
+
+        Asked twice while the new one is unfinished, both get the same request_id.
+
+        Raises:
+            NotRetryable: it is unfinished, or has succeeded.
+            PayloadGone: what it asked for is not kept any more.
+        """
+        report = await self.poll(request_id, caller.bk_app_code)
+        if report is None:
+            return None
+        if not report.status.is_final or report.status is Status.SUCCESS:
+            raise NotRetryable
+        payload = await _reaching_redis(self.store.load_kept(request_id))
+        if payload is None:
+            raise PayloadGone
+        return await self.submit(
+            ServiceInstanceBatch.model_validate(payload.batch),
+            caller,
+            warnings=payload.warnings,
+            # A blank: no caller can send such a key.
+            idempotency_key=f"retry {request_id}",
+            while_unfinished=True,
+            kind=payload.kind,
+            headers=headers,
+        )
+
+    async def recent(self, bk_app_code: str, after: str | None, limit: int) -> list[tuple[str, Report | None]]:
+        """An application's requests, newest first, at most `limit`, going on after a request_id.
+
+        None in place of a report that Redis holds no more.
+        """
+        ids = await _reaching_redis(self.store.recent_ids(bk_app_code, after, limit))
+        reports = await _reaching_redis(self.store.load_many(ids)) if ids else []
+        return list(zip(ids, reports, strict=True))
 
     async def backlog(self) -> Backlog:
         """What is unfinished, and how long a poller should wait before it asks again."""

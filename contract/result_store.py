@@ -70,6 +70,25 @@ def moment(ms: float | str | bytes) -> datetime:
     return datetime.fromtimestamp(float(ms) / 1000, tz=UTC)
 
 
+_PENDING_FIELDS = ["app", "biz", "module", "count", "created", "attempts", "owner", "lease"]
+
+
+def _unfinished(request_id: str, fields: list[bytes | None], now_s: int) -> Report | None:
+    if fields[0] is None:
+        return None
+    app, biz, module, count, created, attempts, owner, lease = [value or b"" for value in fields]
+    return Report.pending(
+        int(count),
+        running=bool(owner) and int(lease) > now_s * 1000,
+        request_id=request_id,
+        bk_app_code=app.decode(),
+        bk_biz_id=int(biz),
+        bk_module_id=int(module),
+        created_at=moment(float(created)),
+        attempts=int(attempts),
+    )
+
+
 class ResultStore:
     """All reads and writes of our Redis keys. Every method is one round trip and may be repeated."""
 
@@ -133,29 +152,32 @@ class ResultStore:
 
     async def load(self, request_id: str) -> Report | None:
         """The report of a request: stored when it is finished, else made from the ledger entry; None when unknown."""
+        return (await self.load_many([request_id]))[0]
+
+    async def load_many(self, request_ids: Sequence[str]) -> list[Report | None]:
+        """`load` for each of `request_ids`, in one round trip and in their order."""
         async with self.client.pipeline(transaction=True) as pipe:
-            pipe.get(self.keys.result(request_id))
-            pipe.hmget(
-                self.keys.request(request_id),
-                ["app", "biz", "module", "count", "created", "attempts", "owner", "lease"],
-            )
             pipe.time()
-            stored, fields, now = await pipe.execute()
-        if stored is not None:
-            return Report.load(stored)
-        if fields[0] is None:
-            return None
-        app, biz, module, count, created, attempts, owner, lease = fields
-        return Report.pending(
-            int(count),
-            running=bool(owner) and int(lease) > now[0] * 1000,
-            request_id=request_id,
-            bk_app_code=app.decode(),
-            bk_biz_id=int(biz),
-            bk_module_id=int(module),
-            created_at=moment(created),
-            attempts=int(attempts),
-        )
+            for request_id in request_ids:
+                pipe.get(self.keys.result(request_id))
+                pipe.hmget(self.keys.request(request_id), _PENDING_FIELDS)
+            now, *found = await pipe.execute()
+        seconds = now[0]
+        return [
+            Report.load(stored) if stored is not None else _unfinished(request_id, fields, seconds)
+            for request_id, stored, fields in zip(request_ids, found[::2], found[1::2], strict=True)
+        ]
+
+    async def recent_ids(self, bk_app_code: str, after: str | None, limit: int) -> list[str]:
+        """An application's request ids, newest first, at most `limit`; those that follow on `after`, or the newest."""
+        index, start = self.keys.of_app(bk_app_code), 0
+        if after is not None:
+            rank = await self.client.zrevrank(index, after)
+            if rank is None:
+                return []
+            start = cast("int", rank) + 1
+        rows = cast("list[bytes]", await self.client.zrevrange(index, start, start + limit - 1))
+        return [request_id.decode() for request_id in rows]
 
     async def load_finished(self, request_ids: Sequence[str]) -> dict[str, Report]:
         """The stored reports among `request_ids`, in one MGET."""

@@ -9,6 +9,7 @@ import orjson
 from starlette.responses import Response
 
 from api_shim.http.exchange import Exchange, Style
+from api_shim.submitter import NotRetryable
 from contract.codes import Code, Refused, text
 from contract.envelope import Envelope, Report
 
@@ -62,7 +63,7 @@ def refusal(
     if exchange.style is Style.V1:
         content["errors"] = [_error(exchange, error) for error in errors]
     if status is None:
-        status = _STATUS.get(first.code, 400)
+        status = 409 if isinstance(first, NotRetryable) else _STATUS.get(first.code, 400)
         if exchange.style.is_compat and status not in _STATUS_ON_COMPAT:
             status = 200
     return _json(exchange, content, status, {**_advice(first), **(headers or {})})
@@ -78,6 +79,14 @@ def finished(
         content = report.document(exchange.language)
     exchange.code = content["code"]
     return _json(exchange, content, status, headers)
+
+
+def listed(exchange: Exchange, name: str, values: list[Any], cursor: str | None) -> Response:
+    """A page: the six keys, then `values` under `name`, and `next_cursor`, null on the last page."""
+    envelope = Envelope(
+        result=True, code=Code.SUCCESS, message=text(Code.SUCCESS), request_id=exchange.request_id
+    ).model_dump()
+    return _json(exchange, envelope | {name: values, "next_cursor": cursor}, 200)
 
 
 def still_running(exchange: Exchange) -> Response:

@@ -8,8 +8,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_shim.http import batches, compat, operations
+from api_shim.http import actions, batches, compat, operations
 from api_shim.http.answers import refusal
+from api_shim.http.cursor import Cursors
 from api_shim.http.door import Door
 from api_shim.http.exchange import exchange_of
 from api_shim.http.frame import Frame
@@ -38,7 +39,9 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with Submitter.open(settings) as submitter:
-            app.state.door = Door(settings, submitter, doorkeeper, OpenWaits(submitter, settings), Metrics())
+            app.state.door = Door(
+                settings, submitter, doorkeeper, OpenWaits(submitter, settings), Metrics(), Cursors(settings)
+            )
             yield
 
     app = FastAPI(
@@ -48,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
         # A redirect makes old clients repeat a POST as a GET.
         redirect_slashes=False,
     )
-    for router in (compat.router, batches.router, operations.router):
+    for router in (compat.router, batches.router, actions.router, operations.router):
         app.include_router(router)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(BatchRefused, _batch_refused)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from starlette.requests import Request
 
+from api_shim.http.cursor import Cursors
 from api_shim.http.exchange import Exchange, exchange_of
 from api_shim.http.metrics import Metrics
 from api_shim.http.rates import Rates
@@ -27,6 +28,7 @@ class Door:
     doorkeeper: Doorkeeper
     waits: OpenWaits
     metrics: Metrics
+    cursors: Cursors
     rates: Rates = field(default_factory=Rates)
     _backlog: tuple[float, Backlog] = (0.0, Backlog(0, 1.0))
 
