@@ -11,11 +11,13 @@ is repeated after a lost answer is the same request; every error carries it.
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Self
 
 import httpx2
 import stamina
+
+from contract.batch import MAX_INSTANCES
 
 Json = dict[str, Any]
 FINAL_STATUSES: Final = frozenset({"SUCCESS", "FAILED", "PART_FAILED", "TERMINATED"})
@@ -92,6 +94,12 @@ def _outcome(report: Json) -> Json:
     return report
 
 
+def _parts(batch: Mapping[str, Any]) -> Iterator[Json]:
+    instances = list(batch.get("instances") or ())
+    for start in range(0, max(len(instances), 1), MAX_INSTANCES):
+        yield {**batch, "instances": instances[start : start + MAX_INSTANCES]}
+
+
 class Operation:
     """A submitted request."""
 
@@ -132,6 +140,18 @@ class Operation:
         """
         return _outcome(self.wait(timeout))
 
+    def progress(self) -> dict[str, int]:
+        """The counters: total_count, success_count, failed_count, pending_count, running_count."""
+        return dict((self.status())["statistics"])
+
+    def cancel(self) -> Json:
+        """End it before a worker starts it; raises `RequestRefused` (409) when that is too late."""
+        return self._client.act(self.request_id, "cancel")
+
+    def retry(self) -> "Operation":
+        """Submit it again after it has failed: a new operation."""
+        return Operation(self._client, (self._client.act(self.request_id, "retry"))["request_id"])
+
 
 class AsyncOperation:
     """A submitted request."""
@@ -163,6 +183,18 @@ class AsyncOperation:
     async def result(self, timeout: float | None = None) -> Json:  # noqa: ASYNC109 - the caller's own budget
         """Like `Operation.result`."""
         return _outcome(await self.wait(timeout))
+
+    async def progress(self) -> dict[str, int]:
+        """Like `Operation.progress`."""
+        return dict((await self.status())["statistics"])
+
+    async def cancel(self) -> Json:
+        """Like `Operation.cancel`."""
+        return await self._client.act(self.request_id, "cancel")
+
+    async def retry(self) -> "AsyncOperation":
+        """Like `Operation.retry`."""
+        return AsyncOperation(self._client, (await self._client.act(self.request_id, "retry"))["request_id"])
 
 
 class Client:
@@ -196,6 +228,15 @@ class Client:
             with attempt:
                 response = self._http.post(**self._requests.submission(batch, key))
         return Operation(self, self._requests.answer(response, key)["request_id"], key)
+
+    def submit_many(self, batch: Mapping[str, Any], idempotency_key: str | None = None) -> list[Operation]:
+        """Enqueue any number of instances, 100 to a request, in order; one key covers all of them."""
+        key = idempotency_key or uuid.uuid4().hex
+        return [self.submit(part, f"{key}.{number}") for number, part in enumerate(_parts(batch))]
+
+    def act(self, request_id: str, verb: str) -> Json:
+        """``cancel`` or ``retry`` a request of this application."""
+        return self._requests.answer(self._http.post(f"/v1/batches/{request_id}:{verb}"))
 
     def poll(self, request_id: str, wait_s: float = 0) -> Json:
         """The v1 report of any request of this application."""
@@ -239,6 +280,15 @@ class AsyncClient:
             with attempt:
                 response = await self._http.post(**self._requests.submission(batch, key))
         return AsyncOperation(self, self._requests.answer(response, key)["request_id"], key)
+
+    async def submit_many(self, batch: Mapping[str, Any], idempotency_key: str | None = None) -> list[AsyncOperation]:
+        """Like `Client.submit_many`."""
+        key = idempotency_key or uuid.uuid4().hex
+        return [await self.submit(part, f"{key}.{number}") for number, part in enumerate(_parts(batch))]
+
+    async def act(self, request_id: str, verb: str) -> Json:
+        """Like `Client.act`."""
+        return self._requests.answer(await self._http.post(f"/v1/batches/{request_id}:{verb}"))
 
     async def poll(self, request_id: str, wait_s: float = 0) -> Json:
         """Like `Client.poll`."""
