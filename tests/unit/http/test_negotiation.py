@@ -1,0 +1,61 @@
+"""Headers that say how the caller would like to be answered."""
+
+import pytest
+
+from api_shim.http.body import is_json
+from api_shim.http.language import negotiate
+from api_shim.http.preferences import preferred_wait
+
+
+@pytest.mark.parametrize(
+    ("headers", "language"),
+    [
+        ({}, "en"),
+        ({"blueking-language": "zh-cn"}, "zh"),
+        ({"blueking-language": "en", "accept-language": "zh"}, "en"),
+        ({"x-bkcmdb-language": "zh-hans"}, "zh"),
+        ({"accept-language": "zh-CN,zh;q=0.9,en;q=0.8"}, "zh"),
+        ({"accept-language": "en;q=0.8, zh;q=0.9"}, "zh"),
+        ({"accept-language": "fr, zh;q=0"}, "en"),
+        ({"accept-language": "zh;q=nan, en;q=0.1"}, "en"),
+        ({"accept-language": ";;,,q=,=" * 500}, "en"),
+    ],
+)
+def test_language_is_what_the_caller_prefers(headers: dict[str, str], language: str) -> None:
+    assert negotiate(headers) == language
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("wait=5", 5),
+        ("respond-async, WAIT = 5", 5),
+        ('wait="5"', 5),
+        ("wait=5; foo=bar", 5),
+        ("wait=999999", 20),
+        ("wait=0", 0),
+        ("wait=-1", None),
+        ("wait=1.5", None),
+        ("wait=٥", None),
+        ("wait", None),
+        ("wait=" + "9" * 5000, None),
+    ],
+)
+def test_wait_is_granted_up_to_the_maximum(header: str | None, seconds: int | None) -> None:
+    assert preferred_wait(header, 20.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("content_type", "taken"),
+    [
+        ("application/json", True),
+        ("Application/JSON; Charset=UTF-8", True),
+        ('application/json;charset="utf-8"', True),
+        ("application/json; charset=gbk", False),
+        ("application/problem+json", False),
+        ("", False),
+    ],
+)
+def test_media_type_is_json_in_utf8(content_type: str, taken: bool) -> None:
+    assert is_json(content_type) is taken
