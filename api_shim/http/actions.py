@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api_shim.http import openapi
 from api_shim.http.answers import finished, listed, whole_seconds
 from api_shim.http.body import read_optional_object
 from api_shim.http.door import Door, door_of, trace_headers
@@ -23,7 +24,7 @@ _LOOKED_AT: Final = 2_000
 """Requests that one call looks at, however few of them match."""
 
 
-@router.get("/batches")
+@router.get("/batches", responses=openapi.RESPONSES, openapi_extra=openapi.LIST)
 async def list_batches(request: Request) -> Response:
     """The caller's own requests, newest first; ``status``, ``bk_biz_id`` and ``bk_module_id`` narrow them down."""
     door, exchange = door_of(request), exchange_of(request)
@@ -49,7 +50,7 @@ async def list_batches(request: Request) -> Response:
     return listed(exchange, "batches", found, door.cursors.make(f"batches {app}", after) if more and after else None)
 
 
-@router.get("/batches/{request_id}/items")
+@router.get("/batches/{request_id}/items", responses=openapi.RESPONSES, openapi_extra=openapi.ITEMS)
 async def list_items(request: Request, request_id: str) -> Response:
     """What became of each instance, in the request's order; ``outcome`` narrows them down."""
     door, exchange = door_of(request), exchange_of(request)
@@ -65,7 +66,7 @@ async def list_items(request: Request, request_id: str) -> Response:
     return listed(exchange, "items", [item.document(exchange.language) for item in items[:limit]], cursor)
 
 
-@router.post("/batches/{request_id}:cancel")
+@router.post("/batches/{request_id}:cancel", responses=openapi.RESPONSES)
 async def cancel_batch(request: Request, request_id: str) -> Response:
     """End a request that no worker has started: TERMINATED, or 409 when it is too late."""
     door, exchange = door_of(request), exchange_of(request)
@@ -77,7 +78,7 @@ async def cancel_batch(request: Request, request_id: str) -> Response:
     return finished(exchange, report)
 
 
-@router.post("/batches/{request_id}:retry")
+@router.post("/batches/{request_id}:retry", responses=openapi.RESPONSES)
 async def retry_batch(request: Request, request_id: str) -> Response:
     """Submit a request that did not succeed again: 202 with the new request's ``Location``."""
     door, exchange = door_of(request), exchange_of(request)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -15,6 +16,7 @@ from api_shim.http.door import Door
 from api_shim.http.exchange import exchange_of
 from api_shim.http.frame import Frame
 from api_shim.http.metrics import Metrics
+from api_shim.http.openapi import SCHEMAS
 from api_shim.http.waits import OpenWaits
 from api_shim.identity import Doorkeeper
 from api_shim.identity_apps import Applications
@@ -51,6 +53,14 @@ def create_app(settings: Settings) -> FastAPI:
         # A redirect makes old clients repeat a POST as a GET.
         redirect_slashes=False,
     )
+    document = app.openapi
+
+    def with_schemas() -> dict[str, Any]:
+        described = document()
+        described.setdefault("components", {}).setdefault("schemas", {}).update(SCHEMAS)
+        return described
+
+    app.openapi = with_schemas  # type: ignore[method-assign] # FastAPI's documented way
     for router in (compat.router, batches.router, actions.router, operations.router):
         app.include_router(router)
     app.add_exception_handler(Refused, _refused)

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api_shim.http import openapi
 from api_shim.http.answers import finished, still_running
 from api_shim.http.door import door_of
 from api_shim.http.exchange import ESB_PATHS, NATIVE_PATH, exchange_of
@@ -31,4 +32,11 @@ async def create_service_instance(request: Request) -> Response:
 
 
 for _path in (*ESB_PATHS, NATIVE_PATH):
-    router.add_api_route(_path, create_service_instance, methods=["POST"], name="create_service_instance")
+    router.add_api_route(
+        _path,
+        create_service_instance,
+        methods=["POST"],
+        operation_id=f"create_service_instance_{len(router.routes)}",
+        responses=openapi.COMPAT_RESPONSES,
+        openapi_extra={"requestBody": openapi.SUBMIT["requestBody"]},
+    )

@@ -21,7 +21,7 @@ async def health(_: Request) -> Response:
     return Response(b'{"status":"ok"}', headers=_NO_STORE, media_type="application/json")
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"description": "Something named in `checks` is missing"}})
 async def readiness(request: Request) -> Response:
     """200 when a request that is sent now can end: Redis and the broker answer, a worker was seen lately; else 503."""
     checks = await door_of(request).submitter.ready()
