@@ -161,7 +161,7 @@ class Submitter:
         )
         message = build_message(self._celery, request_id, line, headers) if self._own_queue else None
         try:
-            holder = await _reaching_redis(
+            holder = await reaching_redis(
                 self.store.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
             )
         except QueueFull as full:
@@ -172,7 +172,7 @@ class Submitter:
 
     async def poll(self, request_id: str, bk_app_code: str) -> Report | None:
         """How the request stands; None when there is none of this application under that id."""
-        report = await _reaching_redis(self.store.load(request_id))
+        report = await reaching_redis(self.store.load(request_id))
         return report if report is not None and report.bk_app_code == bk_app_code else None
 
     async def wait(self, request_id: str, bk_app_code: str, timeout: float) -> Report | None:  # noqa: ASYNC109
@@ -180,7 +180,7 @@ class Submitter:
         report = await self.poll(request_id, bk_app_code)
         if report is None or report.status.is_final or timeout <= 0:
             return report
-        ended = await _reaching_redis(self.waiters.wait(request_id, timeout))
+        ended = await reaching_redis(self.waiters.wait(request_id, timeout))
         return ended or await self.poll(request_id, bk_app_code)
 
     async def cancel(self, request_id: str, bk_app_code: str) -> Report | None:
@@ -207,7 +207,7 @@ class Submitter:
             created_at=report.created_at,
             finished_at=datetime.now(tz=UTC),
         )
-        answer = await _reaching_redis(self.store.cancel(ended))
+        answer = await reaching_redis(self.store.cancel(ended))
         if answer == 0:
             raise TooLate
         return ended if answer == 1 else None
@@ -226,7 +226,7 @@ class Submitter:
             return None
         if not report.status.is_final or report.status is Status.SUCCESS:
             raise NotRetryable
-        payload = await _reaching_redis(self.store.load_kept(request_id))
+        payload = await reaching_redis(self.store.load_kept(request_id))
         if payload is None:
             raise PayloadGone
         return await self.submit(
@@ -245,13 +245,13 @@ class Submitter:
 
         None in place of a report that Redis holds no more.
         """
-        ids = await _reaching_redis(self.store.recent_ids(bk_app_code, after, limit))
-        reports = await _reaching_redis(self.store.load_many(ids)) if ids else []
+        ids = await reaching_redis(self.store.recent_ids(bk_app_code, after, limit))
+        reports = await reaching_redis(self.store.load_many(ids)) if ids else []
         return list(zip(ids, reports, strict=True))
 
     async def backlog(self) -> Backlog:
         """What is unfinished, and how long a poller should wait before it asks again."""
-        pending, finished = await _reaching_redis(self._counts())
+        pending, finished = await reaching_redis(self._counts())
         self._drain.observe(finished)
         return Backlog(pending, self._drain.seconds_for(pending))
 
@@ -328,7 +328,8 @@ class DrainRate:
         return min(max(pending / self._per_second, _MIN_RETRY_AFTER_S), _MAX_RETRY_AFTER_S)
 
 
-async def _reaching_redis(call: Awaitable[T]) -> T:
+async def reaching_redis(call: Awaitable[T]) -> T:
+    """The result of a call to Redis; raises `BrokerUnavailable` in place of what redis-py raises."""
     try:
         return await call
     except (RedisError, OSError):

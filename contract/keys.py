@@ -22,6 +22,10 @@ class Keys:
         """String with the report's TTL: the payload of a request that failed."""
         return f"{self.prefix}kept:{request_id}"
 
+    def job(self, job_id: str) -> str:
+        """String with the report's TTL: the batches of a job."""
+        return f"{self.prefix}job:{job_id}"
+
     def idempotency(self, bk_app_code: str, idempotency_key: str) -> str:
         """String ``request_id|digest`` with a TTL. Hashed: a caller's key never becomes part of a key's name."""
         name = hashlib.sha256(f"{bk_app_code}\0{idempotency_key}".encode()).hexdigest()

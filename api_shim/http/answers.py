@@ -83,10 +83,17 @@ def finished(
 
 def listed(exchange: Exchange, name: str, values: list[Any], cursor: str | None) -> Response:
     """A page: the six keys, then `values` under `name`, and `next_cursor`, null on the last page."""
+    return succeeded(exchange, {name: values, "next_cursor": cursor}, 200)
+
+
+def succeeded(
+    exchange: Exchange, more: dict[str, Any], status: int, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The six keys of a call that succeeded, and `more` after them."""
     envelope = Envelope(
         result=True, code=Code.SUCCESS, message=text(Code.SUCCESS), request_id=exchange.request_id
     ).model_dump()
-    return _json(exchange, envelope | {name: values, "next_cursor": cursor}, 200)
+    return _json(exchange, envelope | more, status, headers)
 
 
 def still_running(exchange: Exchange) -> Response:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_shim.http import actions, batches, compat, operations
+from api_shim.http import actions, batches, compat, jobs, operations
 from api_shim.http.answers import refusal
 from api_shim.http.cursor import Cursors
 from api_shim.http.door import Door
@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         return described
 
     app.openapi = with_schemas  # type: ignore[method-assign] # FastAPI's documented way
-    for router in (compat.router, batches.router, actions.router, operations.router):
+    for router in (compat.router, batches.router, actions.router, jobs.router, operations.router):
         app.include_router(router)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(BatchRefused, _batch_refused)

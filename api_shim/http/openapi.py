@@ -110,3 +110,4 @@ LIST: Final[dict[str, Any]] = {
 ITEMS: Final[dict[str, Any]] = {
     "parameters": [_query("outcome", {"enum": [outcome.value for outcome in Outcome]}), *_PAGE]
 }
+SUBMIT_JOB: Final[dict[str, Any]] = {**SUBMIT, "parameters": SUBMIT["parameters"][1:]}

@@ -52,7 +52,7 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
     door, exchange = door_of(request), exchange_of(request)
     body = await read_object(request, type_may_be_missing=exchange.style.is_compat)
     identity = door.admit(request, "submit", body)
-    parsed = parse(without_credentials(body), strict=_is_strict(request))
+    parsed = parse(without_credentials(body), strict=is_strict(request))
     identity.require_business(parsed.batch.bk_biz_id)
     key = idempotency_key(request, parsed.client_request_id)
     attach = key is None and exchange.style.is_compat
@@ -85,7 +85,8 @@ def idempotency_key(request: Request, client_request_id: str | None) -> str | No
         raise Refused.field(Code.PARAM_INVALID, "Idempotency-Key") from None
 
 
-def _is_strict(request: Request) -> bool:
+def is_strict(request: Request) -> bool:
+    """``?strict=1``: refuse what would only be ignored with a warning."""
     match request.query_params.get("strict", "0"):
         case "1" | "true":
             return True
