@@ -1,49 +1,38 @@
-"""The Python client against the whole system: a real worker makes the rows."""
+"""What only a real worker can end: retries, dry runs, jobs, through HTTP and the Python client."""
 
-import json
+import time
 from typing import Any
 
+import httpx2
 import pytest
 
-from api_shim.client import Client
-from api_shim.client_calls import BatchFailed
-from devstack import sample
-from devstack.running import RunningStack
+from api_shim.client import BatchFailed, Client
+from tests.acceptance.calls import SEED, bound
 
 
-@pytest.fixture
-def seed() -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(sample.REQUEST.read_bytes())
-    return body
-
-
-def test_client_waits_for_the_ids_and_the_old_call_gives_the_same(stack: RunningStack, seed: dict[str, Any]) -> None:
+def test_failed_request_can_be_tried_again_as_a_new_one(stack: Any) -> None:
     with Client(stack.http) as client:
-        report = client.submit(seed).result(timeout=60)
-        assert (report["status"], report["statistics"]["success_count"], len(report["data"])) == ("SUCCESS", 1, 1)
-
-        envelope = client.create_service_instance(seed)
-        assert list(envelope) == ["result", "code", "message", "permission", "request_id", "data"]
-        assert (envelope["result"], envelope["data"]) == (True, report["data"])
-
-
-def test_client_raises_what_failed_and_can_try_it_again(stack: RunningStack, seed: dict[str, Any]) -> None:
-    with Client(stack.http) as client:
-        operation = client.submit(seed | {"bk_module_id": 999_999})
-        with pytest.raises(BatchFailed) as failed:
-            operation.result(timeout=60)
-        assert (failed.value.code, failed.value.report["data"]) == (1101034, None)
+        operation = client.submit(bound(2, module=999))
         with pytest.raises(BatchFailed):
-            operation.retry().result(timeout=60)
+            operation.result(timeout=60)
+        again = operation.retry()
+        assert again.request_id != operation.request_id
+        with pytest.raises(BatchFailed) as failed:
+            again.result(timeout=60)
+    assert (failed.value.report["code"], failed.value.report["data"]) == (1101034, None)
 
 
-def test_dry_run_says_what_would_be_and_gives_no_ids(stack: RunningStack, seed: dict[str, Any]) -> None:
+def test_dry_run_says_what_would_be_and_gives_no_ids(stack: Any) -> None:
     with Client(stack.http) as client:
-        report = client.validate(seed)
+        report = client.validate(SEED)
     assert (report["status"], report["data"], len(report["preview"])) == ("SUCCESS", None, 1)
 
 
-def test_job_ends_with_every_batch(stack: RunningStack, seed: dict[str, Any]) -> None:
-    with Client(stack.http) as client:
-        [operation] = client.submit_many(seed)
-        assert operation.result(timeout=60)["result"] is True
+def test_job_adds_its_batches_up(stack: Any) -> None:
+    with httpx2.Client(base_url=stack.http, timeout=60) as http:
+        location = http.post("/v1/jobs", json=bound(44)).headers["Location"]
+        deadline = time.monotonic() + 60
+        while (job := http.get(location).json())["statistics"]["success_count"] == 0 and time.monotonic() < deadline:
+            http.get(f"/v1/batches/{job['batches'][0]['request_id']}", headers={"Prefer": "wait=5"})
+    assert job["statistics"]["total_count"] == job["statistics"]["success_count"] == 1
+    assert [batch["status"] for batch in job["batches"]] == ["SUCCESS"]
