@@ -1,0 +1,5 @@
+"""``python -m benchmarks`` is the main comparison."""
+
+from benchmarks.compare import main
+
+main()

@@ -1,0 +1,76 @@
+"""A small HTTP/1.1 client for load: connections that stay open, JSON in, bytes out.
+
+A general client costs more CPU for a request than the servers under test, and would be what is measured.
+"""
+
+import asyncio
+from typing import Self
+
+
+class HttpClient:
+    """As many connections as there are requests at once; each stays open for the next."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def __aenter__(self) -> Self:
+        """Connect later, when something is sent."""
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close what is open."""
+        for _, writer in self._free:
+            writer.close()
+
+    async def wait_until_up(self, timeout_s: float = 60.0) -> None:
+        """Until somebody listens on the port."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    self._free.append(await asyncio.open_connection(self._host, self._port))
+                except OSError:
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+
+    async def post(self, path: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        return await self.request("POST", path, body, headers)
+
+    async def request(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Send one request; status and body of the answer."""
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+        )
+        reader, writer = await self._connection()
+        try:
+            writer.write(head.encode() + body)
+            answer = await _read(reader)
+        except BaseException:
+            writer.close()
+            raise
+        self._free.append((reader, writer))
+        return answer
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(self._host, self._port, limit=2**20)
+
+
+async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+    status = int(head[0].split(" ")[1])
+    if headers.get("transfer-encoding") == "chunked":
+        raise ValueError("the server sent chunks, which no server here does")
+    return status, await reader.readexactly(int(headers.get("content-length", 0)))

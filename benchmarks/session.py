@@ -1,0 +1,129 @@
+"""The servers of one session: a PostgreSQL set up as in production, and two Valkeys.
+
+PostgreSQL flushes every commit to disk (fsync and synchronous_commit on). The "durable" Valkey is the project's own:
+append-only, every write on disk before it is answered. The "usual" one is what a peer's documentation starts: Redis'
+default configuration, which takes a snapshot now and then and may lose what came after it.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import redis
+
+from benchmarks.shapes import Shape, load_catalogue
+from devstack.process import Guard
+from devstack.servers import Postgres, Valkey
+from worker.store.migrate import upgrade
+
+ROOT: Final = Path(__file__).parents[1]
+POSTGRES_SETTINGS: Final = {
+    "shared_buffers": "1GB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "15min",
+    "effective_cache_size": "4GB",
+    "random_page_cost": "1.1",
+    "jit": "off",
+}
+USUAL_REDIS: Final = {"appendonly": "no", "save": "3600 1 300 100 60 10000"}
+DATA_TABLES: Final = ("service_instance", "process", "process_bind_info")
+_WRITTEN: Final = (*DATA_TABLES, "audit_log", "request_ledger")
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where the servers are, and who ends them and everything else should this process die."""
+
+    directory: Path
+    guard: Guard
+    postgres: Postgres
+    durable_redis: Valkey
+    usual_redis: Valkey
+    modules: int
+
+    def redis(self, kind: str) -> Valkey:
+        """The Valkey of that kind: ``durable`` or ``usual``."""
+        return self.durable_redis if kind == "durable" else self.usual_redis
+
+    def environment(self, kind: str) -> dict[str, str]:
+        """The caller's environment, and where the servers are: what workers and clients are started with."""
+        url, dsn = self.redis(kind).url, self.postgres.url
+        return os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "BKSI_REDIS_URL": url,
+            "BKSI_POSTGRES_DSN": dsn,
+            "BKSI_MAX_PENDING": os.environ.get("BKSI_MAX_PENDING", "2000000"),
+            "BKSI_LOG_LEVEL": os.environ.get("BKSI_LOG_LEVEL", "WARNING"),
+            "BENCH_REDIS_URL": url,
+            "BENCH_POSTGRES_DSN": dsn,
+        }
+
+    def empty(self) -> None:
+        """Remove everything that requests left in PostgreSQL; the catalogue stays."""
+        self.sql(f"TRUNCATE {', '.join(_WRITTEN)}")
+        # Every run begins with an empty write-ahead log, and none meets another's checkpoint.
+        self.sql("CHECKPOINT")
+
+    def flush(self, kind: str) -> None:
+        """Remove everything from a Valkey."""
+        with redis.Redis.from_url(self.redis(kind).url) as client:
+            client.flushall()
+
+    def count_rows(self) -> int:
+        """Service instances, processes and bind rows that are stored."""
+        counts = " + ".join(f"(SELECT count(*) FROM {table})" for table in DATA_TABLES)
+        return int(self.sql(f"SELECT {counts}")[0][0])
+
+    def sql(self, statement: str) -> Sequence[Any]:
+        """Run one statement as superuser; its rows."""
+        return asyncio.run(_fetch(self.postgres.url, statement))
+
+
+async def _fetch(dsn: str, *statements: str) -> Sequence[Any]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows: Sequence[Any] = []
+        for statement in statements:
+            rows = await connection.fetch(statement)
+        return rows
+    finally:
+        await connection.close()
+
+
+@contextmanager
+def open_session(shapes: Sequence[Shape], modules: int, *, autovacuum: bool = False) -> Iterator[Session]:
+    """Start the servers, migrate, and load the catalogue; afterwards nothing is left.
+
+    Args:
+        shapes: whose templates the catalogue needs.
+        modules: how many modules of 100 hosts each.
+        autovacuum: whether the tables that grow are vacuumed and analyzed. Off in short comparisons: an ANALYZE in the
+            middle of one system's run would be luck, and on nearly empty tables it spoils the plans of those peers
+            that do not turn sequential scans off.
+    """
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bksi-bench-", ignore_cleanup_errors=True)))
+        guard = stack.enter_context(Guard())
+        postgres = stack.enter_context(Postgres(directory / "postgres", guard))
+        settings = [f"ALTER SYSTEM SET {name} = '{value}'" for name, value in POSTGRES_SETTINGS.items()]
+        asyncio.run(_fetch(postgres.url, *settings))
+        postgres.stop()
+        postgres.start()
+        durable = stack.enter_context(Valkey(directory / "redis-durable", guard))
+        usual = stack.enter_context(Valkey(directory / "redis-usual", guard))
+        with redis.Redis.from_url(usual.url) as client:
+            for name, value in USUAL_REDIS.items():
+                client.config_set(name, value)
+        upgrade(postgres.url)
+        asyncio.run(load_catalogue(postgres.url, list(shapes), modules))
+        session = Session(directory, guard, postgres, durable, usual, modules)
+        if not autovacuum:
+            for table in _WRITTEN:
+                session.sql(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        yield session
