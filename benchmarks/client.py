@@ -41,7 +41,7 @@ class Client(Protocol):
         """Until its answer is stored where the caller can read it; raises `Failed` when it is not a success."""
 
 
-async def _one(client: Client, body: bytes, slots: asyncio.Semaphore) -> float:
+async def _one(client: Client, body: Any, slots: asyncio.Semaphore) -> float:
     async with slots:
         began = time.perf_counter()
         request_id = await client.submit(body)
@@ -49,12 +49,12 @@ async def _one(client: Client, body: bytes, slots: asyncio.Semaphore) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-async def _burst(client: Client, bodies: list[bytes], command: dict[str, Any]) -> list[float]:
+async def _burst(client: Client, bodies: list[Any], command: dict[str, Any]) -> list[float]:
     slots = asyncio.Semaphore(command["in_flight"])
     return list(await asyncio.gather(*(_one(client, body, slots) for body in bodies)))
 
 
-async def _pace(client: Client, bodies: list[bytes], command: dict[str, Any]) -> list[float]:
+async def _pace(client: Client, bodies: list[Any], command: dict[str, Any]) -> list[float]:
     slots, began = asyncio.Semaphore(len(bodies)), time.perf_counter()
     running = []
     for number, body in enumerate(bodies):
@@ -63,7 +63,7 @@ async def _pace(client: Client, bodies: list[bytes], command: dict[str, Any]) ->
     return list(await asyncio.gather(*running))
 
 
-_DO: Final[dict[str, Callable[[Client, list[bytes], dict[str, Any]], Awaitable[list[float]]]]] = {
+_DO: Final[dict[str, Callable[[Client, list[Any], dict[str, Any]], Awaitable[list[float]]]]] = {
     "burst": _burst,
     "pace": _pace,
 }
@@ -72,7 +72,7 @@ _DO: Final[dict[str, Callable[[Client, list[bytes], dict[str, Any]], Awaitable[l
 async def run(client: Client, command: dict[str, Any]) -> dict[str, Any]:
     """Carry out one command."""
     shape, first = Shape.parse(command["shape"]), command["first"]
-    bodies = [shape.body(first + number, command["modules"]) for number in range(command["count"])]
+    bodies: list[Any] = [shape.body(first + number, command["modules"]) for number in range(command["count"])]
     if prepare := getattr(client, "prepare", None):
         bodies = await prepare(bodies)
     cpu, began = time.process_time(), time.perf_counter()

@@ -34,7 +34,8 @@ class Running:
         self._session.empty()
         for number, argv in enumerate(self.peer.workers):
             log = self._session.directory / "logs" / f"{self.name}-{number}.log"
-            worker = Process(self.name, argv, log=log, guard=self._session.guard, env=self._environment)
+            command = [part.format(http_port=self._session.http_port) for part in argv]
+            worker = Process(self.name, command, log=log, guard=self._session.guard, env=self._environment)
             self.workers.append(worker)
         self._client = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.client", self.peer.module],

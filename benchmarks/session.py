@@ -18,6 +18,7 @@ import asyncpg
 import redis
 
 from benchmarks.shapes import Shape, load_catalogue
+from devstack.ports import free_port
 from devstack.process import Guard
 from devstack.servers import Postgres, Valkey
 from worker.store.migrate import upgrade
@@ -46,6 +47,7 @@ class Session:
     durable_redis: Valkey
     usual_redis: Valkey
     modules: int
+    http_port: int
 
     def redis(self, kind: str) -> Valkey:
         """The Valkey of that kind: ``durable`` or ``usual``."""
@@ -62,6 +64,7 @@ class Session:
             "BKSI_LOG_LEVEL": os.environ.get("BKSI_LOG_LEVEL", "WARNING"),
             "BENCH_REDIS_URL": url,
             "BENCH_POSTGRES_DSN": dsn,
+            "BENCH_HTTP_PORT": str(self.http_port),
         }
 
     def empty(self) -> None:
@@ -122,7 +125,7 @@ def open_session(shapes: Sequence[Shape], modules: int, *, autovacuum: bool = Fa
                 client.config_set(name, value)
         upgrade(postgres.url)
         asyncio.run(load_catalogue(postgres.url, list(shapes), modules))
-        session = Session(directory, guard, postgres, durable, usual, modules)
+        session = Session(directory, guard, postgres, durable, usual, modules, free_port())
         if not autovacuum:
             for table in _WRITTEN:
                 session.sql(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")

@@ -17,6 +17,12 @@ def _bin(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
+_TASKIQ: Final = (
+    *(_bin("taskiq"), "worker", "benchmarks.peers.taskiq:broker"),
+    *(f"--workers={PROCESSES}", "--log-level=WARNING"),
+)
+
+
 @dataclass(frozen=True)
 class Peer:
     """One system. `module` has its client; `workers` are the commands that serve it, none for a floor."""
@@ -36,5 +42,45 @@ PEERS: Final[Mapping[str, Peer]] = {
         "Submitter, bksi worker, report",
         workers=((_bin("bksi"), "worker"),) * PROCESSES,
         redis="durable",
+    ),
+    "celery": Peer(
+        "benchmarks.peers.plain_celery",
+        "plain Celery: prefork, ORM, result backend",
+        workers=(
+            (
+                *(_bin("celery"), "--app=benchmarks.peers.plain_celery", "worker"),
+                *("--pool=prefork", f"--concurrency={PROCESSES}", "--loglevel=WARNING"),
+            ),
+        ),
+        share=0.1,
+    ),
+    "taskiq": Peer(
+        "benchmarks.peers.taskiq", "taskiq, list broker (a crash loses what is in flight)", workers=(_TASKIQ,)
+    ),
+    "taskiq-stream": Peer(
+        "benchmarks.peers.taskiq",
+        "taskiq, stream broker (acknowledged)",
+        workers=(_TASKIQ,),
+        environment={"BENCH_BROKER": "stream"},
+    ),
+    "streaq": Peer(
+        "benchmarks.peers.streaq",
+        "streaq",
+        workers=((_bin("streaq"), "run", "benchmarks.peers.streaq:worker", f"--workers={PROCESSES}"),),
+    ),
+    "fastapi": Peer(
+        "benchmarks.peers.fastapi",
+        "FastAPI inserting in the handler, no queue",
+        workers=(
+            (
+                *(_bin("uvicorn"), "benchmarks.peers.fastapi:app", "--host=127.0.0.1", "--port={http_port}"),
+                *(f"--workers={PROCESSES}", "--loop=uvloop", "--http=httptools"),
+                *("--no-access-log", "--log-level=warning"),
+            ),
+        ),
+    ),
+    "copy": Peer("benchmarks.peers.floor", "floor: COPY of prepared rows", environment={"BENCH_FLOOR": "copy"}),
+    "insert": Peer(
+        "benchmarks.peers.floor", "floor: one statement of prepared rows", environment={"BENCH_FLOOR": "insert"}
     ),
 }

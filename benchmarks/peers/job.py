@@ -1,0 +1,96 @@
+"""What the worker of a peer does with a request: the project's own rules and the project's own insert.
+
+So a peer differs from the project in what is compared: how a request gets to a worker and its answer back.
+``BENCH_INSERT=lean`` has peers insert without ledger and audit record, which spares them a promise that ours keeps.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final, Self
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from benchmarks.peers.rows import Ids, insert
+from benchmarks.shapes import BK_APP_CODE
+from contract.batch import ServiceInstanceBatch
+from contract.envelope import Report
+from contract.message import Caller
+from worker.expand.expand import expand
+from worker.expand.plan import Plan
+from worker.store.catalogue_reads import Catalogue
+from worker.store.draft import WriteRequest
+from worker.store.engine import create_engine, driver_connection
+from worker.store.writes import Writer
+
+CONNECTIONS: Final = 4
+"""To PostgreSQL, for each worker process: what the project's worker has by default."""
+_CALLER: Final = Caller(bk_app_code=BK_APP_CODE, bk_username="benchmark")
+
+
+class Job:
+    """One per worker process."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._catalogue = Catalogue(engine, check_ms=500)
+        self._writer = Writer(engine)
+        self._is_lean = os.environ.get("BENCH_INSERT") == "lean"
+        # Of this process alone: a process id stays below 2**22.
+        self._ids = Ids(first=os.getpid() << 40 | int(time.time()) % 2**10 << 30)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls) -> AsyncIterator[Self]:
+        """Connect to what the environment names."""
+        engine = create_engine(
+            os.environ["BENCH_POSTGRES_DSN"], connections=CONNECTIONS, application_name="benchmark peer"
+        )
+        try:
+            yield cls(engine)
+        finally:
+            await engine.dispose()
+
+    async def plan(self, request_id: str, batch: ServiceInstanceBatch) -> Plan:
+        """The rows that a batch asks for."""
+        hosts = [instance.bk_host_id for instance in batch.instances]
+        return expand(await self._catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts), batch, request_id)
+
+    async def create(self, request_id: str, batch: ServiceInstanceBatch) -> bytes:
+        """Create what a batch asks for; the answer as JSON."""
+        plan = await self.plan(request_id, batch)
+        if self._is_lean:
+            rows = self._ids.rows(plan, request_id)
+            async with driver_connection(self._engine) as driver:
+                await insert(driver, rows.arguments())
+            return _envelope(request_id, [row[0] for row in rows.instances])
+        now = datetime.now(tz=UTC)
+        written = await self._writer.write(
+            WriteRequest(
+                request_id=request_id,
+                plan=plan,
+                caller=_CALLER,
+                build_report=lambda items: Report.settled(
+                    items,
+                    request_id=request_id,
+                    bk_app_code=BK_APP_CODE,
+                    bk_biz_id=batch.bk_biz_id,
+                    bk_module_id=batch.bk_module_id,
+                    created_at=now,
+                    finished_at=now,
+                ),
+            )
+        )
+        if written.report is None:
+            raise RuntimeError("the report of this request was purged")
+        return written.report.dump()
+
+
+def _envelope(request_id: str, ids: list[int]) -> bytes:
+    """The documented six keys."""
+    return orjson.dumps(
+        {"result": True, "code": 0, "message": "", "permission": None, "request_id": request_id, "data": ids}
+    )
