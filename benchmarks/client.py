@@ -5,8 +5,12 @@ It reads one JSON command a line from standard input and answers each with one l
 - ``{"do": "burst", "shape", "modules", "first", "count", "in_flight"}``: submit them all, at most `in_flight` at a
   time, and wait for all. A queue takes them ahead of its workers; a system that answers at once has `in_flight` open.
 - ``{"do": "pace", …, "rate"}``: `count` requests, `rate` a second, whether or not earlier ones have ended.
+- ``{"do": "enqueue", …, "in_flight"}``: submit `count` requests and wait for none.
+- ``{"do": "mix", "modules", "parts": [{"shape", "count", "rate"}, …]}``: several paces at once. With ``backwards`` a
+  part names the hosts of the last modules first.
 
-The answer: ``seconds`` from the first submit to the last report, ``cpu_s`` of this process, ``latencies_ms`` of each.
+The answer: ``seconds`` from the first submit to the last report, ``cpu_s`` of this process, ``latencies_ms`` of each
+request (of a mix: one list for each part).
 """
 
 import asyncio
@@ -21,7 +25,7 @@ from typing import Any, Final, Protocol
 
 import uvloop
 
-from benchmarks.shapes import Shape
+from benchmarks.shapes import HOSTS_PER_MODULE, Shape
 
 TIMEOUT_S: Final = 300.0
 """How long a request may take before the benchmark gives up."""
@@ -63,14 +67,43 @@ async def _pace(client: Client, bodies: list[Any], command: dict[str, Any]) -> l
     return list(await asyncio.gather(*running))
 
 
+async def _enqueue(client: Client, bodies: list[Any], command: dict[str, Any]) -> list[float]:
+    slots = asyncio.Semaphore(command["in_flight"])
+
+    async def submit(body: Any) -> None:
+        async with slots:
+            await client.submit(body)
+
+    await asyncio.gather(*(submit(body) for body in bodies))
+    return []
+
+
 _DO: Final[dict[str, Callable[[Client, list[Any], dict[str, Any]], Awaitable[list[float]]]]] = {
     "burst": _burst,
     "pace": _pace,
+    "enqueue": _enqueue,
 }
+
+
+async def _mix(client: Client, command: dict[str, Any]) -> dict[str, Any]:
+    modules, paces = command["modules"], []
+    for part in command["parts"]:
+        shape = Shape.parse(part["shape"])
+        numbers = [_backwards(number, modules) if part.get("backwards") else number for number in range(part["count"])]
+        paces.append(_pace(client, [shape.body(number, modules) for number in numbers], part))
+    return {"latencies_ms": await asyncio.gather(*paces)}
+
+
+def _backwards(number: int, modules: int) -> int:
+    """The number of the request that names host ``number % 100`` of the module ``number // 100`` from the end."""
+    module, host = modules - 1 - number // HOSTS_PER_MODULE, number % HOSTS_PER_MODULE
+    return host * modules + module
 
 
 async def run(client: Client, command: dict[str, Any]) -> dict[str, Any]:
     """Carry out one command."""
+    if command["do"] == "mix":
+        return await _mix(client, command)
     shape, first = Shape.parse(command["shape"]), command["first"]
     bodies: list[Any] = [shape.body(first + number, command["modules"]) for number in range(command["count"])]
     if prepare := getattr(client, "prepare", None):

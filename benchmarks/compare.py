@@ -1,6 +1,7 @@
 """The main comparison: every system, every shape, in interleaved rounds of one session."""
 
 import argparse
+import os
 import random
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from benchmarks.session import Session, open_session
 from benchmarks.shapes import Shape
 
 SHAPES = ("1", "100x2x2", "100x10x1")
+WARM_UP = 200
+"""Requests of one instance before anything is measured; of larger ones a tenth."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Volume:
         return max(8, round(self.full * share * min(1.0, 700 / shape.rows)))
 
 
-DEFAULT = Volume(small=4000, full=200, light_s=5.0, warm_up=200)
+DEFAULT = Volume(small=4000, full=200, light_s=5.0, warm_up=WARM_UP)
 QUICK = Volume(small=1500, full=60, light_s=2.0, warm_up=60)
 
 
@@ -62,15 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     volume = QUICK if options.quick else DEFAULT
     largest = [shape.modules_needed(max(volume.burst(shape, 1.0), 100) + volume.warm_up) for shape in options.shape]
+    if options.lean:
+        os.environ["BENCH_INSERT"] = "lean"
+    if options.same_redis:
+        os.environ["BENCH_REDIS"] = "durable"
     runs: list[dict[str, Any]] = []
-    with open_session(options.shape, max(largest)) as session:
+    with open_session(options.shape, max(*largest, options.modules)) as session:
         for number in range(1, options.rounds + 1):
             order = list(options.only)
             random.shuffle(order)
             for name in order:
                 print(f"round {number} of {options.rounds}: {name}", file=sys.stderr, flush=True)
                 runs += [{"round": number} | found for found in measure_system(name, session, options.shape, volume)]
-        document = report.document(runs, session)
+        document = report.document(runs, session) | {"lean": options.lean, "same_redis": options.same_redis}
     report.show(document)
     print(f"written to {report.write(document, options.out)}", file=sys.stderr)
 
@@ -81,6 +88,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--shape", type=_shapes, default=_shapes(",".join(SHAPES)), help="as 1,100x2x2,100x10x1")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="fewer requests: for a look, not for a claim")
+    parser.add_argument("--lean", action="store_true", help="peers write neither ledger nor audit record")
+    parser.add_argument("--same-redis", action="store_true", help="peers too get the Valkey that flushes every write")
+    parser.add_argument("--modules", type=int, default=200, help="size of the catalogue: modules, of 100 hosts each")
     parser.add_argument("--out", default=None, help="file for the JSON; by default results/DATE-compare.json")
     return parser.parse_args(arguments)
 

@@ -43,6 +43,15 @@ def peak_memory_mib(pids: Iterable[int]) -> float:
     return sum(_peak_bytes(process) for process in tree(pids)) / MIB
 
 
+def memory_mib(pids: Iterable[int]) -> float:
+    """The sum of the resident sizes now."""
+    total = 0
+    for process in tree(pids):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
+    return total / MIB
+
+
 def _peak_bytes(process: psutil.Process) -> int:
     try:
         status = Path(f"/proc/{process.pid}/status").read_text()

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -87,8 +87,8 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for shape in _in_order(run["shape"] for run in runs):
         for system in _systems(runs):
             its = [run for run in runs if (run["shape"], run["system"]) == (shape, system)]
-            numbers = {name: median_and_range([run[name] for run in its]) for name in _COLUMNS if its and name in its[0]}
             if its:
+                numbers = {name: median_and_range([run[name] for run in its]) for name in _COLUMNS if name in its[0]}
                 found.append({"shape": shape, "system": system, "rounds": len(its)} | numbers)
     return found
 
@@ -132,36 +132,26 @@ def show(found: Mapping[str, Any]) -> None:
         rows = [row for row in found["summary"] if row["shape"] == shape]
         columns = {name: title for name, title in _COLUMNS.items() if any(name in row for row in rows)}
         table = Table(title=f"{shape} (CPU seconds per 1,000 requests)", box=box.SIMPLE)
-        _fill(table, columns, rows, "system", _number)
+        _fill(table, ("system",), columns, rows)
         console.print(table)
     if found["ratios"]:
         table = Table(title="ours / theirs, round by round: median (least … greatest)", box=box.SIMPLE)
-        table.add_column("shape")
-        _fill(table, _RATIOS, found["ratios"], "against", lambda value: f"{value:.2f}", first=("shape",))
+        _fill(table, ("shape", "against"), _RATIOS, found["ratios"])
         console.print(table)
 
 
-def _fill(
-    table: Table,
-    columns: Mapping[str, str],
-    rows: Sequence[Mapping[str, Any]],
-    key: str,
-    text: Callable[[float], str],
-    first: tuple[str, ...] = (),
-) -> None:
-    table.add_column(key)
+def _fill(table: Table, keys: Sequence[str], columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
+    for key in keys:
+        table.add_column(key)
     for title in columns.values():
         table.add_column(title, justify="right")
     for row in rows:
-        cells = [_cell(row[name], text) if name in row else "" for name in columns]
-        table.add_row(*(str(row[name]) for name in (*first, key)), *cells)
+        table.add_row(*(row[key] for key in keys), *(_cell(row[name]) if name in row else "" for name in columns))
 
 
-def _cell(numbers: Sequence[float], text: Callable[[float], str]) -> str:
-    median, least, greatest = numbers
-    if least == greatest:
-        return text(median)
-    return f"{text(median)} ({text(least)}…{text(greatest)})"
+def _cell(numbers: Sequence[float]) -> str:
+    median, least, greatest = map(_number, numbers)
+    return median if least == greatest else f"{median} ({least}…{greatest})"
 
 
 def _number(value: float) -> str:

@@ -21,22 +21,27 @@ IN_FLIGHT = {1: 64}
 class Running:
     """A system under measurement. Use it as a context manager."""
 
-    def __init__(self, name: str, session: Session, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        session: Session,
+        environment: Mapping[str, str] | None = None,
+        *,
+        with_workers: bool = True,
+    ) -> None:
         self.name = name
         self.peer = PEERS[name]
         self._session = session
         self._environment = session.environment(self.peer.redis) | dict(self.peer.environment) | dict(environment or {})
+        self._with_workers = with_workers
         self.workers: list[Process] = []
 
     def __enter__(self) -> Self:
         """Start its workers and its client, against empty servers."""
         self._session.flush(self.peer.redis)
         self._session.empty()
-        for number, argv in enumerate(self.peer.workers):
-            log = self._session.directory / "logs" / f"{self.name}-{number}.log"
-            command = [part.format(http_port=self._session.http_port) for part in argv]
-            worker = Process(self.name, command, log=log, guard=self._session.guard, env=self._environment)
-            self.workers.append(worker)
+        if self._with_workers:
+            self.start_workers()
         self._client = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.client", self.peer.module],
             stdin=subprocess.PIPE,
@@ -46,6 +51,19 @@ class Running:
             env=self._environment,
         )
         return self
+
+    def start_workers(self) -> None:
+        """Start the worker processes; the first request finds out when they are ready."""
+        for number, argv in enumerate(self.peer.workers):
+            log = self._session.directory / "logs" / f"{self.name}-{number}.log"
+            command = [part.format(http_port=self._session.http_port) for part in argv]
+            self.workers.append(Process(self.name, command, log=log, guard=self._session.guard, env=self._environment))
+
+    def check_workers(self) -> None:
+        """Raise `Failed` when a worker has ended."""
+        for worker in self.workers:
+            if worker.returncode is not None:
+                raise Failed(worker.obituary())
 
     def __exit__(self, *exc: object) -> None:
         """Stop them."""
@@ -58,6 +76,11 @@ class Running:
             worker.stop()
 
     @property
+    def modules(self) -> int:
+        """How many modules the catalogue has."""
+        return self._session.modules
+
+    @property
     def worker_pids(self) -> list[int]:
         """The roots of the workers' process trees."""
         return [worker.pid for worker in self.workers]
@@ -68,26 +91,35 @@ class Running:
         Raises:
             Failed: a request did not end well, or the client died. The text ends with the workers' logs.
         """
-        command = {"do": do, "shape": str(shape), "modules": self._session.modules, "first": first, "count": count}
-        command["in_flight"] = IN_FLIGHT.get(shape.instances, 16)
+        return self._tell(
+            {
+                "do": do,
+                "shape": str(shape),
+                "modules": self.modules,
+                "first": first,
+                "count": count,
+                "in_flight": IN_FLIGHT.get(shape.instances, 16),
+                **more,
+            }
+        )
+
+    def _tell(self, command: dict[str, Any]) -> dict[str, Any]:
         stdin, stdout = self._client.stdin, self._client.stdout
         if stdin is None or stdout is None:  # pragma: no cover - always pipes
             raise Failed("the client has no pipes")
-        stdin.write(json.dumps(command | more) + "\n")
+        stdin.write(json.dumps(command) + "\n")
         stdin.flush()
         while not select.select([stdout], [], [], 0.5)[0]:
-            for worker in self.workers:
-                if worker.returncode is not None:
-                    raise Failed(worker.obituary())
+            self.check_workers()
         answer: dict[str, Any] = json.loads(stdout.readline() or '{"failed": "the client died"}')
         if "failed" in answer:
             logs = "\n".join(worker.tail() for worker in self.workers)
-            raise Failed(f"{self.name}, {shape}: {answer['failed']}\n{logs}")
+            raise Failed(f"{self.name}, {command.get('shape', 'mixed')}: {answer['failed']}\n{logs}")
         return answer
 
     def warm_up(self, shape: Shape, count: int) -> None:
         """Run a few requests, of hosts that no measured request names, and forget what they wrote."""
-        capacity = self._session.modules * (100 // shape.instances)
+        capacity = self.modules * (100 // shape.instances)
         self.tell("burst", shape, count, first=capacity - count)
         self._session.empty()
 
@@ -122,8 +154,18 @@ class Running:
         self._check_rows(shape, count)
         return {"p50_ms": measure.percentile(latencies, 50), "p99_ms": measure.percentile(latencies, 99)}
 
+    def mix(self, parts: list[dict[str, Any]]) -> list[list[float]]:
+        """Several paces at once: ``{"shape", "count", "rate"}`` each. The latencies in ms, one list for each."""
+        answer = self._tell({"do": "mix", "modules": self.modules, "parts": parts})
+        self._check(sum(Shape.parse(part["shape"]).rows * part["count"] for part in parts))
+        latencies: list[list[float]] = answer["latencies_ms"]
+        return latencies
+
     def _check_rows(self, shape: Shape, count: int) -> None:
-        stored, expected = self._session.count_rows(), count * shape.rows
+        self._check(count * shape.rows)
+
+    def _check(self, expected: int) -> None:
+        stored = self._session.count_rows()
         if stored != expected:
-            raise Failed(f"{self.name}, {shape}: {stored} rows are stored, {expected} were asked for")
+            raise Failed(f"{self.name}: {stored} rows are stored, {expected} were asked for")
         self._session.empty()

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,8 +50,8 @@ class Session:
     http_port: int
 
     def redis(self, kind: str) -> Valkey:
-        """The Valkey of that kind: ``durable`` or ``usual``."""
-        return self.durable_redis if kind == "durable" else self.usual_redis
+        """The Valkey of that kind: ``durable`` or ``usual``; BENCH_REDIS=durable gives everybody the durable one."""
+        return self.durable_redis if "durable" in (kind, os.environ.get("BENCH_REDIS")) else self.usual_redis
 
     def environment(self, kind: str) -> dict[str, str]:
         """The caller's environment, and where the servers are: what workers and clients are started with."""
@@ -72,6 +72,15 @@ class Session:
         self.sql(f"TRUNCATE {', '.join(_WRITTEN)}")
         # Every run begins with an empty write-ahead log, and none meets another's checkpoint.
         self.sql("CHECKPOINT")
+
+    def with_modules(self, modules: int) -> "Session":
+        """The same session, whose requests name so many modules whether or not the catalogue has them."""
+        return replace(self, modules=modules)
+
+    def database(self, name: str) -> str:
+        """Make an empty database on the same server; its DSN."""
+        self.sql(f'CREATE DATABASE "{name}"')
+        return f"{self.postgres.url.rpartition('/')[0]}/{name}"
 
     def flush(self, kind: str) -> None:
         """Remove everything from a Valkey."""
@@ -111,7 +120,8 @@ def open_session(shapes: Sequence[Shape], modules: int, *, autovacuum: bool = Fa
             that do not turn sequential scans off.
     """
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bksi-bench-", ignore_cleanup_errors=True)))
+        temporary = tempfile.TemporaryDirectory(prefix="bksi-bench-", ignore_cleanup_errors=True)
+        directory = Path(stack.enter_context(temporary))
         guard = stack.enter_context(Guard())
         postgres = stack.enter_context(Postgres(directory / "postgres", guard))
         settings = [f"ALTER SYSTEM SET {name} = '{value}'" for name, value in POSTGRES_SETTINGS.items()]

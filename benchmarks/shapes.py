@@ -5,8 +5,8 @@ instances that do not exist: one module has 100 hosts, and each (module, host) i
 1-instance requests name different modules, as a mixed load does.
 """
 
-import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -113,19 +113,19 @@ class Shape:
     def _template(self, position: int) -> dict[str, Any]:
         names = {"bk_process_name": f"service-{position}", "bk_func_name": f"service-{position}"}
         rows = [
-            {"row_id": row}
-            | {
-                name: {"value": value, "as_default_value": False}
-                for name, value in {"ip": "1", "port": str(_port(position, row)), "protocol": "1", "enable": True}.items()
-            }
+            {"row_id": row, **_open({"ip": "1", "port": str(_port(position, row)), "protocol": "1", "enable": True})}
             for row in range(1, self.binds + 1)
         ]
         return {
             **{name: {"value": value, "as_default_value": True} for name, value in names.items()},
-            **{name: {"value": "", "as_default_value": False} for name in _TEXTS},
-            **{name: {"value": value, "as_default_value": False} for name, value in _INTS.items()},
+            **_open(dict.fromkeys(_TEXTS, "") | _INTS),
             "bind_info": {"value": rows, "as_default_value": True},
         }
+
+
+def _open(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of a template that the caller may override."""
+    return {name: {"value": value, "as_default_value": False} for name, value in values.items()}
 
 
 def _port(position: int, row: int) -> int:
@@ -165,8 +165,3 @@ async def load_catalogue(dsn: str, shapes: list[Shape], modules: int) -> None:
 
 def _address(bk_host_id: int) -> str:
     return f"10.{bk_host_id >> 16 & 255}.{bk_host_id >> 8 & 255}.{bk_host_id & 255}"
-
-
-def load(dsn: str, shapes: list[Shape], modules: int) -> None:
-    """`load_catalogue`, for code without an event loop."""
-    asyncio.run(load_catalogue(dsn, shapes, modules))

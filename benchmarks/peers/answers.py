@@ -24,7 +24,7 @@ Reader = Callable[[str, bytes], bytes]
 
 def connect() -> "aioredis.Redis":
     """To the Redis that the environment names."""
-    return aioredis.Redis.from_url(os.environ["BENCH_REDIS_URL"])
+    return aioredis.Redis.from_url(os.environ["BENCH_REDIS_URL"], socket_timeout=None)
 
 
 async def store(client: "aioredis.Redis", request_id: str, answer: bytes) -> None:

@@ -18,7 +18,8 @@ from benchmarks.peers.queue_client import QueueClient
 from contract.batch import ServiceInstanceBatch
 
 _Broker = RedisStreamBroker if os.environ.get("BENCH_BROKER") == "stream" else ListQueueBroker
-broker = _Broker(os.environ["BENCH_REDIS_URL"]).with_serializer(ORJSONSerializer())
+# Without a time-out: redis-py's default of 5 seconds ends a list broker's listener on the first idle queue.
+broker = _Broker(os.environ["BENCH_REDIS_URL"], socket_timeout=None).with_serializer(ORJSONSerializer())
 
 
 @broker.on_event(TaskiqEvents.WORKER_STARTUP)
