@@ -28,8 +28,13 @@ check: $(VENV)/ready ## Lint, types and import rules.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/ready ## Measure the guarded transport beside kombu's own on this machine.
-	@$(BIN)/python -m benchmarks.transport $(ARGS)
+bench: $(VENV)/bench-ready ## Measure on this machine, side by side with plain peers (ARGS="--quick --only ours,taskiq").
+	@$(BIN)/python -m benchmarks.compare $(ARGS)
+
+# The peers only add to what the environment holds: bench.lock is resolved under dev.lock.
+$(VENV)/bench-ready: $(VENV)/ready requirements/bench.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/bench.lock
+	@touch $@
 
 # The environment holds exactly what the lock names, each file checked against its hash.
 $(VENV)/ready: requirements/dev.lock pyproject.toml
@@ -46,3 +51,4 @@ lock: $(VENV)/ready ## Resolve requirements/*.lock anew from pyproject.toml (UPG
 	$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --extra devstack --extra tracing --group dev --output-file requirements/dev.lock
 	$(COMPILE) --constraint requirements/dev.lock pyproject.toml --extra shim --extra worker --extra monitor --extra tracing --output-file requirements/run.lock
 	$(COMPILE) --constraint requirements/dev.lock --group build --output-file requirements/build.lock
+	$(COMPILE) --constraint requirements/dev.lock --group bench --output-file requirements/bench.lock
