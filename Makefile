@@ -31,9 +31,10 @@ check: $(VENV)/ready ## Lint, types and import rules.
 bench: $(VENV)/bench-ready ## Measure on this machine, side by side with plain peers (ARGS="--quick --only ours,taskiq").
 	@$(BIN)/python -m benchmarks.compare $(ARGS)
 
-# The peers only add to what the environment holds: bench.lock is resolved under dev.lock.
+# The peers only add to what the environment holds: bench.lock is resolved under dev.lock. crontab, which streaq needs, has
+# no wheel anywhere; its source is checked against the lock like the rest.
 $(VENV)/bench-ready: $(VENV)/ready requirements/bench.lock
-	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/bench.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --no-binary crontab -r requirements/bench.lock
 	@touch $@
 
 # The environment holds exactly what the lock names, each file checked against its hash.
