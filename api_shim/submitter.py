@@ -20,7 +20,7 @@ from api_shim.waiters import Waiters
 from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
 from contract.envelope import Report, Status
-from contract.message import QUEUE_NAME, TASK_NAME, Caller, Payload, build_message, make_celery, new_request_id, summary
+from contract.message import Caller, Payload, build_message, make_celery, new_request_id, send_message, summary
 from contract.outcome import Warning_
 from contract.result_store import Entry, QueueFull, ResultStore, connect
 from contract.settings import Settings
@@ -93,7 +93,7 @@ class Submitter:
         self.waiters = Waiters(store)
         self._settings = settings
         self._celery = celery or make_celery(settings)
-        self._own_queue = settings.broker == settings.redis_url
+        self._own_queue = settings.broker_is_ledger
         self._drain = DrainRate()
 
     @classmethod
@@ -274,20 +274,8 @@ class Submitter:
         return bool(await self.store.client.zcount(self.store.keys.workers, oldest, "+inf"))
 
     async def _publish(self, request_id: str, line: str, headers: dict[str, str] | None) -> None:
-        def send() -> None:
-            self._celery.send_task(
-                TASK_NAME,
-                kwargs={"request_id": request_id},
-                task_id=request_id,
-                queue=QUEUE_NAME,
-                argsrepr=line,
-                kwargsrepr="",
-                headers=headers,
-                ignore_result=True,
-            )
-
         try:
-            await asyncio.to_thread(send)
+            await asyncio.to_thread(send_message, self._celery, request_id, line, headers)
         except (KombuError, OSError):
             # The ledger has the request: a reaper publishes it once the broker is back. Accepted means kept.
             return

@@ -121,10 +121,49 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
 def build_message(app: Celery, request_id: str, argsrepr: str, headers: dict[str, str] | None = None) -> bytes:
     """The bytes that ``apply_async`` would push to the queue's Redis list, made without touching a broker.
 
-    ``tests/integration/test_message_contract.py`` holds the two equal, because kombu's wire format is no public API.
+    ``tests/integration/contract/test_message_contract.py`` holds the two equal, because kombu's wire format is no
+    public API.
     """
+    return _wire_message(app, TASK_NAME, request_id, task_id=request_id, argsrepr=argsrepr, headers=headers)
+
+
+def build_publish_message(app: Celery, request_id: str) -> bytes:
+    """The message that asks a worker for the report of a request that Redis knows no more; a task of its own."""
+    return _wire_message(app, PUBLISH_TASK_NAME, request_id, task_id=new_request_id())
+
+
+def send_message(
+    app: Celery, request_id: str, argsrepr: str, headers: dict[str, str] | None = None, *, task: str = TASK_NAME
+) -> None:
+    """The same message through Celery, for a queue that is not on the ledger's Redis. Blocks on the broker.
+
+    Raises:
+        kombu.exceptions.KombuError: the broker did not take it.
+        OSError: the broker cannot be reached.
+    """
+    app.send_task(
+        task,
+        kwargs={"request_id": request_id},
+        task_id=request_id if task == TASK_NAME else new_request_id(),
+        queue=QUEUE_NAME,
+        argsrepr=argsrepr,
+        kwargsrepr="",
+        headers=headers,
+        ignore_result=True,
+    )
+
+
+def _wire_message(
+    app: Celery,
+    task_name: str,
+    request_id: str,
+    *,
+    task_id: str,
+    argsrepr: str = "",
+    headers: dict[str, str] | None = None,
+) -> bytes:
     task = app.amqp.as_task_v2(
-        request_id, TASK_NAME, (), {"request_id": request_id}, argsrepr=argsrepr, kwargsrepr="", ignore_result=True
+        task_id, task_name, (), {"request_id": request_id}, argsrepr=argsrepr, kwargsrepr="", ignore_result=True
     )
     return orjson.dumps(
         {
@@ -133,7 +172,7 @@ def build_message(app: Celery, request_id: str, argsrepr: str, headers: dict[str
             "content-type": "application/json",
             "headers": {**task.headers, **(headers or {})},
             "properties": {
-                "correlation_id": request_id,
+                "correlation_id": task_id,
                 "reply_to": "",
                 "delivery_mode": 2,
                 "delivery_info": {"exchange": "", "routing_key": QUEUE_NAME},

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     """The longest that one start of a request may take; then it is handed back and the start counts."""
     request_deadline_s: float = Field(default=900.0, gt=0)
     """A request that nobody finished this long after it was accepted ends with 1190009."""
+    watchdog_s: float = Field(default=30.0, ge=0)
+    """A worker with room for work that hears nothing for this long although the queue is not empty ends itself, for its
+    supervisor to start another; 0 = never."""
     statement_timeout_ms: int = Field(default=15_000, ge=1)
     """PostgreSQL ends a longer statement. A worker gives up a second later on a server it cannot hear any more."""
     catalogue_check_ms: int = Field(default=500, ge=0)
@@ -84,6 +87,11 @@ class Settings(BaseSettings):
     def broker(self) -> str:
         """The broker URL that is in force."""
         return self.broker_url or self.redis_url
+
+    @property
+    def broker_is_ledger(self) -> bool:
+        """Whether the queue is on the Redis of the ledger, so that one script can write both."""
+        return self.broker == self.redis_url
 
 
 @lru_cache(maxsize=1)
