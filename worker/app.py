@@ -71,6 +71,11 @@ def _start(**_: Any) -> None:
     runtime.start()
 
 
+@signals.worker_shutting_down.connect
+def _begin_to_stop(**_: Any) -> None:
+    runtime.begin_to_stop()
+
+
 @signals.worker_shutdown.connect
 def _stop(**_: Any) -> None:
     runtime.stop()

@@ -33,27 +33,59 @@ async def publish(store: Leases, report: Report) -> None:
     await async_failpoint("after_save", report.request_id)
 
 
+async def decide(engine: AsyncEngine, report: Report) -> Report:
+    """Write how a request ends into the ledger, unless it has ended already; returns the report that stands.
+
+    What PostgreSQL will never take (a NUL in a direct message's caller, for example) ends all the same: with `report`,
+    for as long as Redis keeps it.
+
+    Raises:
+        StoreError: the ledger could not be written now.
+    """
+    try:
+        entry = await ledger.finish(engine, report)
+    except StoreError as error:
+        if error.is_retryable:
+            raise
+        _log.error("not in the ledger", request_id=report.request_id, code=report.code, error=str(error))
+        return report
+    return entry.report or report
+
+
 async def end(store: Leases, engine: AsyncEngine, report: Report) -> Report:
     """End a request with `report`, unless it has ended already; returns the report that stands.
 
     Raises:
-        StoreError: the ledger could not be written.
+        StoreError: the ledger could not be written now.
     """
-    entry = await ledger.finish(engine, report)
-    standing = entry.report or report
+    standing = await decide(engine, report)
     await publish(store, standing)
     return standing
 
 
 async def end_unfinished(store: Leases, engine: AsyncEngine, request_id: str, code: Code) -> bool:
-    """End a pending request that no live owner holds with `code`; False when the database is away or it just ended."""
+    """End a pending request that no live owner holds with `code`; False when the database is away or it just ended.
+
+    One that was cancelled before any start, which only Redis knows so far, stays cancelled.
+    """
     pending = await store.load(request_id)
-    if pending is None or pending.status.is_final:
+    if pending is None:
         return False
-    report = Report.failed(
+    report = pending if pending.status.is_final else await _given_up(store, pending, code)
+    try:
+        await end(store, engine, report)
+    except StoreError as error:
+        _log.warning("not ended", request_id=request_id, code=report.code, error=str(error))
+        return False
+    _log.error("ended unfinished", request_id=request_id, code=report.code, attempts=pending.attempts)
+    return True
+
+
+async def _given_up(store: Leases, pending: Report, code: Code) -> Report:
+    return Report.failed(
         Refused(code),
         count=pending.statistics.total_count,
-        request_id=request_id,
+        request_id=pending.request_id,
         bk_app_code=pending.bk_app_code,
         bk_biz_id=pending.bk_biz_id,
         bk_module_id=pending.bk_module_id,
@@ -61,10 +93,3 @@ async def end_unfinished(store: Leases, engine: AsyncEngine, request_id: str, co
         finished_at=await store.now(),
         attempts=pending.attempts,
     )
-    try:
-        await end(store, engine, report)
-    except StoreError as error:
-        _log.warning("not ended", request_id=request_id, code=int(code), error=str(error))
-        return False
-    _log.error("ended unfinished", request_id=request_id, code=int(code), attempts=pending.attempts)
-    return True

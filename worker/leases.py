@@ -84,6 +84,13 @@ class Leases(ResultStore):
             ),
         )
 
+    async def forget(self, worker_name: str) -> None:
+        """This worker process ends in order."""
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.delete(self.keys.worker(worker_name))
+            pipe.zrem(self.keys.workers, worker_name)
+            await pipe.execute()
+
     async def hand_back(self, lease: Lease, message: bytes, *, count_attempt: bool) -> bool:
         """Give a leased request back to the queue's end; False when the lease is not ours any more."""
         return await self._push_again(lease.request_id, message, lease.token, 0, count_attempt=count_attempt)
@@ -123,10 +130,10 @@ class Leases(ResultStore):
             pipe.publish(self.keys.done_channel, request_id)
             await pipe.execute()
 
-    async def pending_before(self, pushed_ms: int, limit: int = 100) -> list[Pending]:
-        """The longest-waiting entries that were last pushed before `pushed_ms`."""
+    async def pending_before(self, pushed_ms: int, skip: int, limit: int) -> list[Pending]:
+        """Entries that were last pushed before `pushed_ms`, the earliest first, after the first `skip` of them."""
         rows: Any = await self.client.zrange(
-            self.keys.pending, "-inf", str(pushed_ms), byscore=True, offset=0, num=limit, withscores=True
+            self.keys.pending, "-inf", str(pushed_ms), byscore=True, offset=skip, num=limit, withscores=True
         )
         async with self.client.pipeline(transaction=False) as pipe:
             for request_id, _ in rows:
@@ -137,9 +144,10 @@ class Leases(ResultStore):
             for (request_id, score), entry in zip(rows, entries, strict=True)
         ]
 
-    async def oldest_waiting(self, count: int = 20) -> list[bytes]:
-        """The messages at the queue's head, next to be taken."""
-        return await cast("Awaitable[list[bytes]]", self.client.lrange(QUEUE_NAME, -count, -1))
+    async def waiting(self, skip: int, count: int) -> list[bytes]:
+        """The messages that are taken next, after the first `skip` of them; which is next of all stands first."""
+        messages = await cast("Awaitable[list[bytes]]", self.client.lrange(QUEUE_NAME, -skip - count, -skip - 1))
+        return messages[::-1]
 
     async def pushed_ms(self, request_ids: Sequence[str]) -> list[int | None]:
         """The pending scores of `request_ids`."""

@@ -28,7 +28,8 @@ from kombu.utils.encoding import safe_repr
 
 _log = structlog.get_logger(__name__)
 _ACCEPT: Final = frozenset({"application/json"})
-_STOP_WITHIN_S: Final = 25.0
+_FINISH_WITHIN_S: Final = 20.0
+_GIVE_UP_WITHIN_S: Final = 6.0
 _SUCCEEDED, _FAILED = 0, 1
 
 
@@ -104,11 +105,23 @@ class AsyncioPool(BasePool):
         self._hand_over(job, task.event_loop() if isinstance(task, CoroutineTask) else self._any_loop())
 
     def on_stop(self) -> None:
-        """Wait for what runs, acknowledging it as it ends; what takes too long is left to its lease."""
-        give_up_at = time.monotonic() + _STOP_WITHIN_S
+        """Wait for what runs, acknowledging it as it ends. What takes too long is cancelled, to end in order too."""
+        self._handle_endings_for(_FINISH_WITHIN_S)
+        if self._count:
+            _log.warning("cancelled for shutdown", tasks=self._count)
+            for loop in self._loops:
+                loop.call_soon_threadsafe(self._cancel_all)
+            self._handle_endings_for(_GIVE_UP_WITHIN_S)
+
+    def _handle_endings_for(self, seconds: float) -> None:
+        give_up_at = time.monotonic() + seconds
         while self._count and time.monotonic() < give_up_at:
             self._has_ended.wait(0.1)
             self._handle_endings()
+
+    def _cancel_all(self) -> None:
+        for running in self._running:
+            running.cancel()
 
     def _any_loop(self) -> asyncio.AbstractEventLoop:
         tasks = self.app.tasks.values()
@@ -144,6 +157,8 @@ class AsyncioPool(BasePool):
                 limit = job.timeout_s
                 self._end(lambda: job.on_timeout(False, limit))  # noqa: FBT003 - Celery's own signature
                 return
+        except asyncio.CancelledError:
+            result = _failure(job, Reject("cancelled for shutdown", requeue=True))
         except Exception as error:  # noqa: BLE001 - whatever a task raises becomes its result
             result = _failure(job, error)
         else:

@@ -5,12 +5,14 @@ means one engine and one pool of connections per process, made after any fork.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 import uvloop
@@ -20,14 +22,19 @@ from redis.exceptions import RedisError
 from contract.result_store import connect
 from contract.settings import Settings
 from worker.leases import Lease, Leases
+from worker.queues import open_queue
 from worker.reaper import Reaper
 from worker.store.catalogue_reads import Catalogue
 from worker.store.engine import make_engine
 from worker.store.writes import Writer
+from worker.transport.channel import Channel
+from worker.watchdog import Watchdog
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S: Final = 30.0
+_EX_SOFTWARE: Final = 70
+_END_WITHIN_S: Final = 29.0
 
 
 class Runtime:
@@ -38,8 +45,13 @@ class Runtime:
         self.celery = celery
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.leases: dict[str, Lease] = {}
+        """The leases this process holds, by token."""
+        self.walks: set[asyncio.Task[Any]] = set()
+        """What runs under these leases; cancelled, it gives its request back."""
         self.loop: asyncio.AbstractEventLoop
         self._background: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._redis_served = 0.0
 
     def start(self) -> None:
         """Start the loop and everything that runs in it; returns when the process can work."""
@@ -48,8 +60,16 @@ class Runtime:
         self._thread.start()
         self.run(self._open(), timeout=_START_TIMEOUT_S)
 
+    def begin_to_stop(self) -> None:
+        """From now on this process has half a minute to end, whatever it hangs in; the ledger has what it leaves."""
+        if not self._stopping:
+            self._stopping = True
+            last = threading.Timer(_END_WITHIN_S, os._exit, (_EX_SOFTWARE,))
+            last.daemon = True
+            last.start()
+
     def stop(self) -> None:
-        """Close the connections and the loop. Leases that are left run out by themselves."""
+        """Give back what still runs, close the connections and the loop."""
         self.run(self._close(), timeout=_START_TIMEOUT_S)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_START_TIMEOUT_S)
@@ -75,25 +95,53 @@ class Runtime:
         self.writer = Writer(self.engine)
         self.redis = connect(settings, connections=settings.worker_concurrency + 4)
         self.store = Leases(self.redis, settings)
-        self.reaper = Reaper(self.store, self.engine, self.celery, settings)
+        self.queue = open_queue(self.store, self.celery, settings)
+        self.reaper = Reaper(self.store, self.engine, self.queue, settings)
         self._background = [
             asyncio.create_task(self._stay_alive()),
             asyncio.create_task(self.reaper.run()),
+            *([asyncio.create_task(self._guard_consumer())] if settings.watchdog_s else []),
         ]
 
     async def _close(self) -> None:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self.redis.zrem(self.store.keys.workers, self.name)
+        await self.hand_back_all()
+        with contextlib.suppress(RedisError, OSError):
+            await self.store.forget(self.name)
         await self.redis.aclose()
         await self.engine.dispose()
+
+    async def hand_back_all(self) -> None:
+        """Give up what runs, so that others go on at once instead of when the leases have run out."""
+        walks = list(self.walks)
+        for walk in walks:
+            walk.cancel()
+        if walks:
+            await asyncio.wait(walks, timeout=2 * self.settings.redis_timeout_s + 1)
 
     async def _stay_alive(self) -> None:
         """Keep this process's leases: a lease that is not extended is anybody's after ``owner_ttl_ms``."""
         while True:
             try:
                 await self.store.extend(self.name, list(self.leases.values()))
+                self._redis_served = time.monotonic()
             except (RedisError, OSError) as error:
                 _log.warning("leases not extended", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - without this loop every lease of this process runs out
+                _log.error("leases not extended", error=type(error).__name__)
             await asyncio.sleep(self.settings.owner_ttl_ms / 4000)
+
+    async def _guard_consumer(self) -> None:
+        """End this process when its consumer is deaf; its supervisor starts one that hears."""
+        settings = self.settings
+        await Watchdog(
+            self.store,
+            settings.watchdog_s,
+            redis_serves=lambda: time.monotonic() - self._redis_served < settings.owner_ttl_ms / 1000,
+            has_room=lambda: len(self.walks) < settings.worker_concurrency,
+            heard=lambda: Channel.heard,
+        ).run()
+        await self.hand_back_all()
+        os._exit(_EX_SOFTWARE)

@@ -22,15 +22,15 @@ from celery.exceptions import Reject
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from contract.batch import MAX_INT64, ServiceInstanceBatch
+from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
 from contract.envelope import About, Report, Status
 from contract.failpoints import async_failpoint
-from contract.message import PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, build_message, summary
+from contract.message import PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, summary
 from contract.outcome import Item, Warning_
-from contract.parse import BatchRefused, parse
-from contract.result_store import Entry
-from worker.ending import end, publish
+from contract.result_store import QueueFull
+from worker.adoption import adopt
+from worker.ending import decide, end, publish
 from worker.expand.expand import expand
 from worker.expand.preview import preview
 from worker.leases import Lease
@@ -101,7 +101,8 @@ class Walk:
 
         Raises:
             BatchFailed: the request ended with ``result`` false, and its report says so.
-            Reject: Redis or the database is away; the message goes back, for a direct one is all there is of a request.
+            Reject: Redis or the database is away, or too much is unfinished; the message goes back, for a direct one is
+                all there is of its request.
         """
         try:
             arguments = TaskArguments.model_validate(kwargs)
@@ -110,7 +111,7 @@ class Walk:
         await async_failpoint("after_take", arguments.request_id)
         try:
             lease = await self._take(arguments)
-        except (StoreError, RedisError, OSError) as error:
+        except (StoreError, RedisError, QueueFull) as error:
             raise Reject(type(error).__name__, requeue=True) from None
         try:
             if isinstance(lease, Report):
@@ -130,19 +131,22 @@ class Walk:
         """Work under a lease and give it back, whatever happens."""
         if lease.state in ("held", "done", "unknown"):
             return lease.state
+        walks, walk = self._runtime.walks, asyncio.current_task()
+        assert walk is not None  # noqa: S101 - a coroutine of this loop is a task of it
         self._runtime.leases[lease.token] = lease
+        walks.add(walk)
         try:
             return _line(await self._finish(lease))
         except BatchFailed:
             raise
         except asyncio.CancelledError as cancelled:
             # The process shuts down. The work is somebody else's now, and this task has to end in order.
-            if (task := asyncio.current_task()) is not None:
-                task.uncancel()
+            walk.uncancel()
             return await self._hand_back(lease, cancelled, count_attempt=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request must not stay without an owner
             return await self._hand_back(lease, error, count_attempt=not _is_nobodys_fault(error))
         finally:
+            walks.discard(walk)
             del self._runtime.leases[lease.token]
 
     async def _unknown(self, arguments: TaskArguments) -> Report | None:
@@ -155,45 +159,7 @@ class Walk:
         if arguments.batch is None:
             _log.warning("message of an unknown request dropped", request_id=arguments.request_id)
             return None
-        return await self._adopt(arguments, arguments.batch)
-
-    async def _adopt(self, arguments: TaskArguments, body: dict[str, Any]) -> Report | None:
-        """Write the ledger entry that a submitter would have written, or refuse the batch as it would have."""
-        request_id, caller = arguments.request_id, arguments.caller
-        try:
-            parsed = parse(body)
-        except BatchRefused as refused:
-            now = await self._store.now()
-            report = Report.failed(
-                refused.errors[0],
-                further=refused.errors[1:],
-                request_id=request_id,
-                bk_app_code=caller.bk_app_code,
-                bk_biz_id=_id(body.get("bk_biz_id")),
-                bk_module_id=_id(body.get("bk_module_id")),
-                created_at=now,
-                finished_at=now,
-            )
-            return await end(self._store, self._engine, report)
-        batch = parsed.batch
-        await self._store.reserve(
-            Entry(
-                payload=Payload(
-                    request_id=request_id,
-                    batch=batch.model_dump(mode="json", exclude_unset=True),
-                    caller=caller,
-                    warnings=parsed.warnings,
-                ),
-                digest=batch.digest(),
-                bk_biz_id=batch.bk_biz_id,
-                bk_module_id=batch.bk_module_id,
-                count=len(batch.instances),
-                summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
-            ),
-            message=None,
-        )
-        await async_failpoint("after_adopt", request_id)
-        return None
+        return await adopt(self._store, self._engine, arguments, arguments.batch)
 
     async def _finish(self, lease: Lease) -> Report:
         """Everything between lease and report."""
@@ -263,8 +229,7 @@ class Walk:
         """End a request that writes no rows; a dry run leaves nothing in PostgreSQL, not even that it was refused."""
         if attempt.payload.kind == "validate":
             return report
-        entry = await ledger.finish(self._engine, report)
-        return entry.report or report
+        return await decide(self._engine, report)
 
     async def _hand_back(self, lease: Lease, error: BaseException, *, count_attempt: bool) -> str:
         """Put the request back into the queue. Should that fail too, its lease runs out and the reaper does it."""
@@ -280,9 +245,8 @@ class Walk:
         )
         batch = orjson.loads(lease.payload)["batch"]
         line = summary(batch["bk_biz_id"], batch["bk_module_id"], len(batch["instances"]))
-        message = build_message(self._runtime.celery, lease.request_id, line)
         with contextlib.suppress(RedisError, OSError):
-            await self._store.hand_back(lease, message, count_attempt=count_attempt)
+            await self._runtime.queue.hand_back(lease, line, count_attempt=count_attempt)
         return "handed back"
 
 
@@ -307,10 +271,6 @@ def _is_retryable(error: Exception) -> bool:
 def _is_nobodys_fault(error: Exception) -> bool:
     """Whether a server was away. Anything else may be the request's own doing and must not be tried for ever."""
     return isinstance(error, RedisError) or _is_retryable(error)
-
-
-def _id(value: object) -> int:
-    return value if isinstance(value, int) and 0 < value <= MAX_INT64 else 0
 
 
 def _line(report: Report) -> str:

@@ -1,0 +1,66 @@
+"""A request whose sender has nothing of ours: until it stands in the ledger, its message is all there is of it."""
+
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contract.batch import MAX_INT64
+from contract.envelope import Report
+from contract.failpoints import async_failpoint
+from contract.message import Payload, TaskArguments, summary
+from contract.parse import BatchRefused, parse
+from contract.result_store import Entry
+from worker.ending import end
+from worker.leases import Leases
+
+
+async def adopt(store: Leases, engine: AsyncEngine, arguments: TaskArguments, body: dict[str, Any]) -> Report | None:
+    """Write the ledger entry that a submitter would have written, or refuse the batch as it would have.
+
+    Returns:
+        The report of a refused request; None when it can be leased now.
+
+    Raises:
+        StoreError: the refusal could not be written.
+        redis.exceptions.RedisError: Redis is away.
+        QueueFull: `max_pending` requests are unfinished.
+    """
+    request_id, caller = arguments.request_id, arguments.caller
+    try:
+        parsed = parse(body)
+    except BatchRefused as refused:
+        now = await store.now()
+        report = Report.failed(
+            refused.errors[0],
+            further=refused.errors[1:],
+            request_id=request_id,
+            bk_app_code=caller.bk_app_code,
+            bk_biz_id=_id(body.get("bk_biz_id")),
+            bk_module_id=_id(body.get("bk_module_id")),
+            created_at=now,
+            finished_at=now,
+        )
+        return await end(store, engine, report)
+    batch = parsed.batch
+    await store.reserve(
+        Entry(
+            payload=Payload(
+                request_id=request_id,
+                batch=batch.model_dump(mode="json", exclude_unset=True),
+                caller=caller,
+                warnings=parsed.warnings,
+            ),
+            digest=batch.digest(),
+            bk_biz_id=batch.bk_biz_id,
+            bk_module_id=batch.bk_module_id,
+            count=len(batch.instances),
+            summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
+        ),
+        message=None,
+    )
+    await async_failpoint("after_adopt", request_id)
+    return None
+
+
+def _id(value: object) -> int:
+    return value if isinstance(value, int) and 0 < value <= MAX_INT64 else 0
