@@ -207,9 +207,9 @@ def test_resend_by_many_reapers_pushes_once(in_store: Callable[..., None]) -> No
         entry = an_entry()
         await store.reserve(entry, b"message")
         await store.client.delete(QUEUE_NAME)
-        [pending] = await store.pending_before(await store.now_ms() + 1)
+        [pending] = await store.pending_before(await store.now_ms() + 1, skip=0, limit=100)
         await store.client.zadd(store.keys.pending, {pending.request_id: pending.pushed_ms - 1000})
-        [pending] = await store.pending_before(await store.now_ms() + 1)
+        [pending] = await store.pending_before(await store.now_ms() + 1, skip=0, limit=100)
 
         pushed = await asyncio.gather(*(store.resend(pending, b"again") for _ in range(5)))
 
