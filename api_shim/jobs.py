@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from api_shim.submitter import Submitter, reaching_redis
+from api_shim.refusals import reaching_redis
+from api_shim.submitter import Submitter
 from contract.envelope import Report
 from contract.job_store import Job, JobStore, digest_of
 from contract.message import Caller

@@ -5,17 +5,19 @@ limit on all that is unfinished. Once it has answered, the request survives ever
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from typing import Literal
 
 from celery import Celery
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
+from api_shim.archive import Archive
+from api_shim.drain import DrainRate
+from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.waiters import Waiters
 from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
@@ -24,46 +26,6 @@ from contract.message import Caller, Payload, build_message, make_celery, new_re
 from contract.outcome import Warning_
 from contract.result_store import Entry, QueueFull, ResultStore, connect
 from contract.settings import Settings
-
-T = TypeVar("T")
-_MIN_RETRY_AFTER_S, _MAX_RETRY_AFTER_S = 1.0, 300.0
-_DRAIN_WINDOW_S = 1.0
-
-
-class BrokerUnavailable(Refused):
-    """Redis, or the broker, does not answer; nothing is known to have been accepted."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.BROKER_UNAVAILABLE)
-
-
-class Busy(Refused):
-    """The queue is full. `retry_after` is in seconds, from the backlog and the measured drain rate."""
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__(Code.QUEUE_FULL)
-        self.retry_after = retry_after
-
-
-class TooLate(Refused):
-    """A worker has started the request, or it has ended: it cannot be cancelled any more."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.CANCELLED)
-
-
-class NotRetryable(Refused):
-    """Only a request that has ended without success can be tried again."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.PARAM_INVALID, "status", path="status")
-
-
-class PayloadGone(Refused):
-    """The payload of the request is not kept any more: send it again instead."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.RESULT_EXPIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +47,8 @@ class Backlog:
 class Submitter:
     """Enqueue and ask. Use as an async context manager; safe to share in one event loop.
 
-    Every method raises `BrokerUnavailable` when Redis does not answer within ``redis_timeout_s``.
+    Every method raises `BrokerUnavailable` when Redis does not answer within ``redis_timeout_s``. Those that take a
+    request_id also raise what `poll` does.
     """
 
     def __init__(self, store: ResultStore, settings: Settings, celery: Celery | None = None) -> None:
@@ -95,6 +58,7 @@ class Submitter:
         self._celery = celery or make_celery(settings)
         self._own_queue = settings.broker_is_ledger
         self._drain = DrainRate()
+        self._archive = Archive(store, self.waiters, settings, self._celery)
 
     @classmethod
     @asynccontextmanager
@@ -171,8 +135,17 @@ class Submitter:
         return Submitted(holder, replayed=holder != request_id)
 
     async def poll(self, request_id: str, bk_app_code: str) -> Report | None:
-        """How the request stands; None when there is none of this application under that id."""
+        """How the request stands; None when there is none of this application under that id.
+
+        A request that Redis knows no more is looked up in PostgreSQL, by a worker, which puts its report back.
+
+        Raises:
+            Expired: it ended so long ago that PostgreSQL has dropped its report too.
+            LookupUnanswered: no worker has looked in time.
+        """
         report = await reaching_redis(self.store.load(request_id))
+        if report is None:
+            report = await reaching_redis(self._archive.find(request_id, bk_app_code))
         return report if report is not None and report.bk_app_code == bk_app_code else None
 
     async def wait(self, request_id: str, bk_app_code: str, timeout: float) -> Report | None:  # noqa: ASYNC109
@@ -284,44 +257,6 @@ class Submitter:
         with self._celery.connection_for_write(connect_timeout=self._settings.redis_timeout_s) as connection:
             connection.ensure_connection(max_retries=1)
         return True
-
-
-class DrainRate:
-    """Finished requests per second, smoothed, from a counter that is looked at now and then."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._seen: tuple[float, int] | None = None
-        self._per_second: float | None = None
-
-    def observe(self, finished: int) -> None:
-        """Take a reading of the counter."""
-        now = self._clock()
-        if self._seen is None or finished < self._seen[1]:
-            self._seen = (now, finished)
-            return
-        elapsed = now - self._seen[0]
-        if elapsed < _DRAIN_WINDOW_S:
-            return
-        rate = (finished - self._seen[1]) / elapsed
-        self._per_second = rate if self._per_second is None else 0.5 * self._per_second + 0.5 * rate
-        self._seen = (now, finished)
-
-    def seconds_for(self, pending: int) -> float:
-        """How long `pending` requests take at the measured rate, within 1 and 300 seconds; 1 before any measurement."""
-        if pending == 0 or self._per_second is None:
-            return _MIN_RETRY_AFTER_S
-        if self._per_second == 0:
-            return _MAX_RETRY_AFTER_S
-        return min(max(pending / self._per_second, _MIN_RETRY_AFTER_S), _MAX_RETRY_AFTER_S)
-
-
-async def reaching_redis(call: Awaitable[T]) -> T:
-    """The result of a call to Redis; raises `BrokerUnavailable` in place of what redis-py raises."""
-    try:
-        return await call
-    except (RedisError, OSError):
-        raise BrokerUnavailable from None
 
 
 async def _holds(call: Awaitable[object]) -> bool:

@@ -7,6 +7,8 @@ that once a second. A thousand waiters are one connection and one MGET a second.
 import asyncio
 import contextlib
 from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import redis.asyncio as aioredis
 import structlog
@@ -27,6 +29,7 @@ class Waiters:
     def __init__(self, store: ResultStore) -> None:
         self._store = store
         self._futures: dict[str, set[asyncio.Future[Report]]] = defaultdict(set)
+        self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -68,6 +71,27 @@ class Waiters:
             if not futures:
                 del self._futures[request_id]
 
+    @asynccontextmanager
+    async def hearing(self, request_id: str) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
+        """Inside the block, ``await heard(seconds)`` tells whether anything was said about the request meanwhile."""
+        event = asyncio.Event()
+        self._events[request_id].add(event)
+
+        async def heard(seconds: float) -> bool:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await event.wait()
+            was_set = event.is_set()
+            event.clear()
+            return was_set
+
+        try:
+            yield heard
+        finally:
+            self._events[request_id].discard(event)
+            if not self._events[request_id]:
+                del self._events[request_id]
+
     async def _wake(self, request_ids: list[str]) -> None:
         for request_id, report in (await self._store.load_finished(request_ids)).items():
             for future in self._futures.get(request_id, ()):
@@ -90,6 +114,8 @@ class Waiters:
         if message is None:
             return
         request_id = message["data"].decode()
+        for event in self._events.get(request_id, ()):
+            event.set()
         if request_id in self._futures:
             await self._wake([request_id])
 

@@ -39,8 +39,12 @@ class Keys:
         """String with a TTL: this worker process is alive."""
         return f"{self.prefix}worker:{name}"
 
+    def asked(self, request_id: str) -> str:
+        """String with a short TTL: a worker has been asked to look this id up in PostgreSQL."""
+        return f"{self.prefix}asked:{request_id}"
+
     def unknown(self, request_id: str) -> str:
-        """String with a short TTL: PostgreSQL was asked and does not know this id either."""
+        """String with a short TTL: PostgreSQL was asked and cannot give the report; see `contract.archive`."""
         return f"{self.prefix}unknown:{request_id}"
 
     def unacked(self, consumer: str) -> str:

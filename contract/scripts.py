@@ -154,3 +154,12 @@ redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 redis.call('PUBLISH', ARGV[4], ARGV[1])
 return 1
 """
+
+# KEYS asked queue | ARGV ttl_ms message
+# Ask a worker to look a request up in PostgreSQL, once at a time. The message is taken next: somebody waits for it.
+# -> 1 asked · 0 somebody has just asked
+ASK: Final = """
+if not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then return 0 end
+if ARGV[2] ~= '' then redis.call('RPUSH', KEYS[2], ARGV[2]) end
+return 1
+"""

@@ -9,6 +9,7 @@ import orjson
 import redis.asyncio as aioredis
 
 from contract import scripts
+from contract.archive import NOTE_TTL_S, Note
 from contract.envelope import Report
 from contract.message import QUEUE_NAME
 from contract.result_store import ResultStore, moment
@@ -45,7 +46,6 @@ class Pending:
 
 
 MAX_DEAD_LETTERS: Final = 10_000
-MISSING_NOTE_S: Final = 30
 _PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary")
 
 
@@ -122,11 +122,10 @@ class Leases(ResultStore):
             pipe.ltrim(self.keys.dead_letters, 0, MAX_DEAD_LETTERS - 1)
             await pipe.execute()
 
-    async def note_missing(self, request_id: str, bk_app_code: str | None) -> None:
-        """Tell pollers for a while what PostgreSQL answered: never heard of it, or `bk_app_code`'s and expired."""
-        note = "" if bk_app_code is None else f"expired:{bk_app_code}"
+    async def note_missing(self, request_id: str, note: Note) -> None:
+        """Tell pollers for a while what PostgreSQL answered instead of a report."""
         async with self.client.pipeline(transaction=True) as pipe:
-            pipe.set(self.keys.unknown(request_id), note, ex=MISSING_NOTE_S)
+            pipe.set(self.keys.unknown(request_id), note.dump(), ex=NOTE_TTL_S)
             pipe.publish(self.keys.done_channel, request_id)
             await pipe.execute()
 

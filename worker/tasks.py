@@ -22,6 +22,7 @@ from celery.exceptions import Reject
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
+from contract.archive import Note
 from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
 from contract.envelope import About, Report, Status
@@ -258,10 +259,10 @@ async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
         raise BatchFailed("the message's arguments are not those of this task") from None
     entry = await ledger.load(runtime.engine, request_id)
     if entry is None or entry.report is None:
-        await runtime.store.note_missing(request_id, bk_app_code=None if entry is None else entry.bk_app_code)
+        await runtime.store.note_missing(request_id, Note() if entry is None else Note(entry.bk_app_code, entry.status))
         return "unknown" if entry is None else "expired"
     await publish(runtime.store, entry.report)
-    return _line(entry.report)
+    return "published"
 
 
 def _is_retryable(error: Exception) -> bool:

@@ -12,7 +12,7 @@ from api_shim.http.answers import finished, listed, whole_seconds
 from api_shim.http.body import read_optional_object
 from api_shim.http.door import Door, door_of, trace_headers
 from api_shim.http.exchange import Exchange, exchange_of
-from api_shim.submitter import BrokerUnavailable
+from api_shim.refusals import BrokerUnavailable
 from contract.codes import Code, Refused
 from contract.envelope import Report, Status
 from contract.outcome import Outcome

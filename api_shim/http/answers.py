@@ -9,7 +9,7 @@ import orjson
 from starlette.responses import Response
 
 from api_shim.http.exchange import Exchange, Style
-from api_shim.submitter import NotRetryable
+from api_shim.refusals import Expired, NotRetryable
 from contract.codes import Code, Refused, text
 from contract.envelope import Envelope, Report
 
@@ -62,6 +62,8 @@ def refusal(
     content: dict[str, Any] = envelope.model_dump()
     if exchange.style is Style.V1:
         content["errors"] = [_error(exchange, error) for error in errors]
+        if isinstance(first, Expired):
+            content["status"] = first.status.value
     if status is None:
         status = 409 if isinstance(first, NotRetryable) else _STATUS.get(first.code, 400)
         if exchange.style.is_compat and status not in _STATUS_ON_COMPAT:

@@ -13,7 +13,7 @@ from api_shim.http.door import door_of
 from api_shim.http.exchange import exchange_of
 from api_shim.http.preferences import preferred_wait
 from api_shim.http.submission import submit
-from api_shim.submitter import BrokerUnavailable
+from api_shim.refusals import BrokerUnavailable
 from contract.codes import Code, Refused
 
 router: Final = APIRouter(prefix="/v1", tags=["batches"])

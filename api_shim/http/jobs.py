@@ -16,7 +16,7 @@ from api_shim.http.exchange import exchange_of
 from api_shim.http.submission import idempotency_key, is_strict
 from api_shim.identity import without_credentials
 from api_shim.jobs import Jobs
-from api_shim.submitter import BrokerUnavailable
+from api_shim.refusals import BrokerUnavailable
 from contract.batch import MAX_INSTANCES
 from contract.codes import Code, Refused
 from contract.envelope import Report, Statistics

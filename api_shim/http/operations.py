@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api_shim.http.door import door_of
-from api_shim.submitter import BrokerUnavailable
+from api_shim.refusals import BrokerUnavailable
 
 router: Final = APIRouter(tags=["operations"])
 _NO_STORE: Final = {"Cache-Control": "no-store"}

@@ -3,7 +3,8 @@
 import asyncio
 from collections import Counter
 
-from api_shim.submitter import BrokerUnavailable, Submitter
+from api_shim.refusals import BrokerUnavailable
+from api_shim.submitter import Submitter
 from contract.envelope import Report
 from contract.settings import Settings
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import redis as redis_client
 
+from contract.archive import Note
+from contract.keys import Keys
 from contract.settings import Settings
 from devstack import sample
 from tests.integration.http.door_client import Client
@@ -31,6 +33,14 @@ def open_door(redis_url: str, redis: "redis_client.Redis") -> Iterator[Callable[
 @pytest.fixture
 def door(open_door: Callable[..., Client]) -> Client:
     return open_door()
+
+
+@pytest.fixture
+def unknown_id(redis: "redis_client.Redis") -> str:
+    """A request_id that a worker has looked up in PostgreSQL, without finding it."""
+    request_id = "0" * 32
+    redis.set(Keys("bksi:").unknown(request_id), Note().dump())
+    return request_id
 
 
 @pytest.fixture

@@ -103,13 +103,15 @@ def test_foreign_business_answers_403_with_iams_permission(
     assert redis.keys() == []
 
 
-def test_another_applications_request_is_unknown(guarded: Callable[..., Client], seed: dict[str, Any]) -> None:
+def test_another_applications_request_is_unknown(
+    guarded: Callable[..., Client], seed: dict[str, Any], unknown_id: str
+) -> None:
     door = guarded()
     location = door.post(V1_PATH, seed, headers=_as("esb_test", SECRET)).headers["Location"]
     mine, theirs = _as("esb_test", SECRET), _as("other", OTHER_SECRET)
 
     assert door.get(location, headers=mine).status_code == 200
-    foreign, unknown = (door.get(path, headers=theirs) for path in (location, f"/v1/batches/{'0' * 32}"))
+    foreign, unknown = (door.get(path, headers=theirs) for path in (location, f"/v1/batches/{unknown_id}"))
     assert (foreign.status_code, foreign.json() | {"request_id": ""}) == (404, unknown.json() | {"request_id": ""})
     assert door.get(f"{location}/items", headers=theirs).status_code == 404
     assert door.get("/v1/batches", headers=theirs).json()["batches"] == []

@@ -7,13 +7,15 @@ from typing import Any
 
 import httpx2
 import pytest
+import redis as redis_client
 
+from contract.archive import Note
 from contract.codes import Code, Refused
-from contract.envelope import Report
+from contract.envelope import Report, Status
+from contract.keys import Keys
+from contract.message import QUEUE_NAME
 from contract.outcome import Item, Outcome
 from tests.integration.http.door_client import ESB_PATH, NATIVE_PATH, V1_PATH, Client
-
-UNKNOWN = "0" * 32
 
 
 def _end(door: Client, request_id: str, *, refused: Refused | None = None) -> None:
@@ -169,9 +171,36 @@ def test_failed_request_carries_the_code_with_http_200(door: Client, seed: dict[
 @pytest.mark.parametrize(
     ("method", "suffix"), [("GET", ""), ("GET", "/items"), ("POST", ":cancel"), ("POST", ":retry")]
 )
-def test_unknown_request_is_404(door: Client, method: str, suffix: str) -> None:
-    answer = door.call(method, f"/v1/batches/{UNKNOWN}{suffix}")
+def test_unknown_request_is_404(door: Client, unknown_id: str, method: str, suffix: str) -> None:
+    answer = door.call(method, f"/v1/batches/{unknown_id}{suffix}")
     assert (answer.status_code, answer.json()["code"]) == (404, 1190002)
+
+
+@pytest.mark.parametrize(
+    ("method", "suffix"), [("GET", ""), ("GET", "/items"), ("POST", ":cancel"), ("POST", ":retry")]
+)
+def test_expired_request_is_410_with_its_status(
+    door: Client, redis: "redis_client.Redis", method: str, suffix: str
+) -> None:
+    request_id = "1" * 32
+    redis.set(Keys("bksi:").unknown(request_id), Note("", Status.FAILED).dump())
+
+    answer = door.call(method, f"/v1/batches/{request_id}{suffix}")
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["status"]) == (410, 1190003, "FAILED")
+
+
+def test_malformed_request_id_is_404_without_asking_anybody(door: Client, redis: "redis_client.Redis") -> None:
+    assert door.get("/v1/batches/not-an-id").status_code == 404
+    assert redis.llen(QUEUE_NAME) == 0
+
+
+def test_poll_that_no_worker_answers_is_503(door: Client, redis: "redis_client.Redis") -> None:
+    answer = door.get(f"/v1/batches/{'2' * 32}")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, 1190007)
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert redis.llen(QUEUE_NAME) == 1
 
 
 def test_list_pages_through_own_requests_newest_first(door: Client, seed: dict[str, Any]) -> None:
@@ -225,13 +254,13 @@ def test_queue_full_is_503_with_retry_after(open_door: Callable[..., Client], se
 
 def test_messages_come_in_the_callers_language(door: Client) -> None:
     for header in ("blueking-language", "X-Bkcmdb-Language", "Accept-Language"):
-        assert "不" in door.get(f"/v1/batches/{UNKNOWN}", headers={header: "zh-cn"}).json()["message"]
-    assert door.get(f"/v1/batches/{UNKNOWN}").json()["message"].isascii()
+        assert "不" in door.get("/v1/batches/no-such-request", headers={header: "zh-cn"}).json()["message"]
+    assert door.get("/v1/batches/no-such-request").json()["message"].isascii()
 
 
 @pytest.mark.parametrize("sent", ["a b", "x" * 65, "\x1b[31m", "é"])
 def test_unsafe_correlation_id_is_never_echoed(door: Client, sent: str) -> None:
-    answer = door.call("GET", f"/v1/batches/{UNKNOWN}", headers={"X-Request-Id": sent.encode()})
+    answer = door.call("GET", "/v1/batches/no-such-request", headers={"X-Request-Id": sent.encode()})
     assert answer.headers["X-Request-Id"] == answer.json()["request_id"]
 
 

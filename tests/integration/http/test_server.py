@@ -122,7 +122,7 @@ def test_public_address_without_applications_does_not_start(redis_url: str) -> N
     assert "BKSI_APPS_FILE" in ended.stderr
 
 
-def test_commands_submit_and_ask(url: str, seed: dict[str, Any], tmp_path: Path) -> None:
+def test_commands_submit_and_ask(url: str, seed: dict[str, Any], tmp_path: Path, unknown_id: str) -> None:
     file = tmp_path / "request.json"
     file.write_text(json.dumps(seed))
 
@@ -134,7 +134,7 @@ def test_commands_submit_and_ask(url: str, seed: dict[str, Any], tmp_path: Path)
     assert submitted.returncode == 0
     request_id = json.loads(submitted.stdout)["request_id"]
     assert json.loads(run("status", request_id).stdout)["status"] == "PENDING"
-    unknown = run("status", "0" * 32)
+    unknown = run("status", unknown_id)
     assert (unknown.returncode, "1190002" in unknown.stderr) == (1, True)
     assert run("submit", str(file), "--wait", "0.1").returncode == 3
 

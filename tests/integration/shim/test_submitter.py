@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import redis as redis_client
 
-from api_shim.submitter import BrokerUnavailable, Busy, DrainRate, Submitter, TooLate
+from api_shim.drain import DrainRate
+from api_shim.refusals import BrokerUnavailable, Busy, TooLate
+from api_shim.submitter import Submitter
 from contract.batch import ServiceInstanceBatch
 from contract.envelope import Report, Status
 from contract.message import QUEUE_NAME, Caller
