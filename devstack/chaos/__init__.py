@@ -1,0 +1,1 @@
+"""A live system under random faults, and the judge of what came of it."""
