@@ -23,11 +23,13 @@ Secret = Annotated[str, Parameter(env_var="BKSI_APP_SECRET", show=False)]
 def serve() -> None:
     """Serve HTTP on BKSI_HTTP_HOST and BKSI_HTTP_PORT until it is told to stop."""
     from api_shim.http.server import CannotServe, run  # noqa: PLC0415 - the client commands must not load a server
+    from contract import failpoints  # noqa: PLC0415 - same
     from contract.logs import configure_logging  # noqa: PLC0415 - same
     from contract.settings import load_settings  # noqa: PLC0415 - same
 
     settings = load_settings()
     configure_logging(settings)
+    failpoints.arm(settings.failpoints, settings.failpoints_dir)
     try:
         run(settings)
     except CannotServe as error:

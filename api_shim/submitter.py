@@ -22,6 +22,7 @@ from api_shim.waiters import Waiters
 from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
 from contract.envelope import Report, Status
+from contract.failpoints import async_failpoint
 from contract.message import Caller, Payload, build_message, make_celery, new_request_id, send_message, summary
 from contract.outcome import Warning_
 from contract.result_store import Entry, QueueFull, ResultStore, connect
@@ -124,12 +125,14 @@ class Submitter:
             summary=line,
         )
         message = build_message(self._celery, request_id, line, headers) if self._own_queue else None
+        await async_failpoint("before_submit")
         try:
             holder = await reaching_redis(
                 self.store.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
             )
         except QueueFull as full:
             raise Busy(self._drain.seconds_for(full.pending)) from None
+        await async_failpoint("after_submit", holder)
         if holder == request_id and message is None:
             await self._publish(request_id, line, headers)
         return Submitted(holder, replayed=holder != request_id)
