@@ -110,11 +110,11 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
     return {
         # Recovery is the reaper's; redelivery by the clock alone would run what is merely slow a second time.
         "visibility_timeout": 3600,
-        # kombu's own default is to wait for ever on a peer that has vanished.
-        "socket_timeout": 10,
+        # kombu's own default is to wait for ever on a peer that has vanished. Every answer is due within a second.
+        "socket_timeout": 5,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,
-        "health_check_interval": 10,
+        "health_check_interval": 5,
     }
 
 

@@ -19,6 +19,8 @@ cancelled the final report, when the caller cancelled before any start
 
 from typing import Final
 
+# A full Redis must let its queue be emptied, and ending a request frees more than it takes. Only submitting is refused.
+_EVEN_WHEN_FULL: Final = "#!lua flags=allow-oom\n"
 _NOW: Final = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
 
 # KEYS req result pending queue app-index idempotency | ARGV id message max_pending idempotency_ttl_s digest deadline_ms
@@ -60,7 +62,8 @@ return {1}
 # -> {'done'} · {'unknown'} · {'held'} · {'cancelled', 0, created, report}
 #    · {'leased' | 'exhausted', attempts, created, payload}
 LEASE: Final = (
-    _NOW
+    _EVEN_WHEN_FULL
+    + _NOW
     + """
 local entry = redis.call('HMGET', KEYS[1], 'owner', 'lease', 'attempts', 'created', 'payload', 'cancelled')
 if entry[6] then return {'cancelled', 0, entry[4], entry[6]} end
@@ -81,7 +84,8 @@ return {state, attempts, entry[4], entry[5]}
 # KEYS worker workers req… | ARGV worker_name lease_ms token… (one token for each req)
 # -> how many leases were still ours
 EXTEND: Final = (
-    _NOW
+    _EVEN_WHEN_FULL
+    + _NOW
     + """
 redis.call('SET', KEYS[1], now, 'PX', ARGV[2])
 redis.call('ZADD', KEYS[2], now, ARGV[1])
@@ -100,7 +104,9 @@ return held
 # KEYS result req pending finished kept | ARGV id report ttl_s channel keep
 # With keep, the payload of a request that failed stays as long as its report, so that it can be tried again.
 # -> 1 the entry ended now · 0 it had ended before
-SAVE: Final = """
+SAVE: Final = (
+    _EVEN_WHEN_FULL
+    + """
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 if ARGV[5] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then
   redis.call('SET', KEYS[5], redis.call('HGET', KEYS[2], 'payload'), 'EX', ARGV[3])
@@ -111,13 +117,15 @@ if ended == 1 then redis.call('INCR', KEYS[4]) end
 redis.call('PUBLISH', ARGV[4], ARGV[1])
 return ended
 """
+)
 
 # KEYS req pending queue | ARGV id message token expected_score count_attempt
 # Push a pending request's message again. With a token: its owner hands it back. Without: the reaper found no live
 # owner, and `expected_score` makes sure that no other reaper was first.
 # -> 1 pushed · 0 not ours to push (any more)
 RESEND: Final = (
-    _NOW
+    _EVEN_WHEN_FULL
+    + _NOW
     + """
 local score = redis.call('ZSCORE', KEYS[2], ARGV[1])
 if not score then return 0 end

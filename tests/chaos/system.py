@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import asyncpg
 import redis
 
+from api_shim.refusals import BrokerUnavailable, Busy, LookupUnanswered
 from api_shim.submitter import Submitter
 from contract.envelope import Report
 from contract.message import Caller
@@ -104,6 +105,17 @@ class System:
             self.told[request_id] = Told(batch, time.monotonic())
         return ids
 
+    def submit_when_possible(self, *batches: Batch, seconds: float = 30) -> list[str]:
+        """Like `submit`, but tries each again for as long as it is refused."""
+
+        def try_one(batch: Batch) -> list[str]:
+            try:
+                return self.submit(batch)
+            except (BrokerUnavailable, Busy):
+                return []
+
+        return [wait_until(lambda batch=batch: try_one(batch), seconds, "accepted")[0] for batch in batches]
+
     def finish(self, *request_ids: str, seconds: float = 30) -> list[Report]:
         """Wait until each has ended (all that were submitted, when none is named), and remember what was told."""
         ids = list(request_ids or self.told)
@@ -112,8 +124,12 @@ class System:
             while True:
                 left = give_up_at - time.monotonic()
                 assert left > 0, f"{request_id} has not ended after {seconds} s\n{self.logs()}"
-                report = await self.submitter.wait(request_id, APP, min(left, 1.0))
-                assert report is not None
+                try:
+                    report = await self.submitter.wait(request_id, APP, min(left, 1.0))
+                except (BrokerUnavailable, LookupUnanswered):
+                    await asyncio.sleep(0.05)
+                    continue
+                assert report is not None, f"{request_id} is unknown"
                 if report.status.is_final:
                     return report
 
@@ -171,9 +187,13 @@ class System:
         for child in self._children:
             child.signal(signal.SIGCONT)
             child.kill()
+        self.close_callers()
+        self._runner.close()
+
+    def close_callers(self) -> None:
         if self._opened is not None:
             self.run(self._opened.__aexit__(None, None, None))
-        self._runner.close()
+            self._opened = None
 
     def _spawn(self, command: str, failpoints: str, environment: Mapping[str, str]) -> Child:
         log = self._directory / f"{command}-{len(self._children) + 1}.log"

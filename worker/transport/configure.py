@@ -27,17 +27,15 @@ def guard_broker(app: Celery, settings: Settings, task_names: Collection[str]) -
     if settings.transport == "stock" or scheme not in {"redis", "rediss"}:
         return
     app.conf.broker_transport = TRANSPORT
-    # A Redis that refuses to declare the queues (read-only, out of memory) is asked again instead of ending the worker.
-    app.conf.broker_channel_error_retry = True
     if scheme == "rediss" and not app.conf.broker_use_ssl:
         # kombu looks at the name of the transport for this, which is ours now, and would not check the certificate.
         app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     app.conf.broker_transport_options = {
         # Redis may vanish without a word; every answer is due within the time-out, and BLMOVE's within a second.
-        "socket_timeout": 10,
+        "socket_timeout": 5,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,
-        "health_check_interval": 10,
+        "health_check_interval": 5,
         **app.conf.broker_transport_options,
         "key_prefix": settings.key_prefix,
         "owner_ttl_ms": settings.owner_ttl_ms,

@@ -1,0 +1,151 @@
+"""Redis goes away and comes back, refuses, or forgets: promises 1, 2 and 6, and workers go on without a restart."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from api_shim.refusals import BrokerUnavailable
+from contract.keys import Keys
+from devstack.faults.proxy import FaultProxy
+from devstack.servers import Valkey
+from tests.chaos.nursery import Child, wait_until
+from tests.chaos.system import APP, System, bound, unbound
+
+on_both_transports = pytest.mark.parametrize("transport", ["guarded", "stock"], indirect=True)
+
+
+@pytest.fixture
+def behind_proxy(
+    open_system: Callable[[str, str], System], valkey: Valkey, dsn: str
+) -> Iterator[tuple[System, FaultProxy]]:
+    """A system that reaches Redis through a proxy."""
+    assert valkey.port is not None
+    with FaultProxy(valkey.port) as proxy:
+        system = open_system(valkey.url.replace(f":{valkey.port}/", f":{proxy.port}/"), dsn)
+        yield system, proxy
+        proxy.restore()
+        system.close_callers()
+
+
+def _go_on(system: System, *workers: Child, seconds: float = 30) -> None:
+    """The same processes take new work, and nothing that was accepted is missing."""
+    system.submit_when_possible(bound(101), unbound(101, name="after"), seconds=seconds)
+    system.all_succeed(seconds=seconds)
+    assert [worker.returncode for worker in workers] == [None] * len(workers), system.logs()
+
+
+@on_both_transports
+@pytest.mark.parametrize("way", ["stop", "kill"])
+def test_restart_of_redis_with_work_waiting_and_in_flight(system: System, valkey: Valkey, way: str) -> None:
+    worker = system.worker("before_save=hold", BKSI_WORKER_CONCURRENCY="2")
+    system.submit(*[bound(host) for host in range(1, 9)])
+    system.passed("before_save", 2)
+
+    getattr(valkey, way)()
+    system.release("before_save")
+    with pytest.raises(BrokerUnavailable):
+        system.submit(bound(50))
+    valkey.start()
+
+    _go_on(system, worker)
+
+
+@on_both_transports
+def test_outage_of_redis_longer_than_a_lease(system: System, valkey: Valkey) -> None:
+    worker = system.worker("before_save=hold", BKSI_WORKER_CONCURRENCY="2")
+    system.submit(*[unbound(host) for host in range(1, 6)])
+    system.passed("before_save", 2)
+
+    valkey.stop()
+    system.release("before_save")
+    started = time.monotonic()
+    wait_until(lambda: time.monotonic() - started > 2)  # twice the lease
+    valkey.start()
+
+    _go_on(system, worker)
+
+
+@on_both_transports
+def test_redis_that_is_read_only_for_a_while(system: System, valkey: Valkey) -> None:
+    worker = system.worker("before_save=hold:1")
+    system.submit(bound(1), unbound(2))
+    system.passed("before_save")
+    with system.redis() as client:
+        client.replicaof("127.0.0.1", 1)
+        with pytest.raises(BrokerUnavailable):
+            system.submit(bound(50))
+        refused = client.info("errorstats")["errorstat_READONLY"]["count"]
+        system.release("before_save")
+        wait_until(lambda: client.info("errorstats")["errorstat_READONLY"]["count"] > refused)
+        client.replicaof("NO", "ONE")
+
+    _go_on(system, worker)
+
+
+@on_both_transports
+def test_redis_that_is_out_of_memory_for_a_while(system: System, valkey: Valkey, transport: str) -> None:
+    worker = system.worker("after_lease=hold:1")
+    system.submit(bound(1), unbound(2), bound(3))
+    system.passed("after_lease")
+    with system.redis() as client:
+        client.config_set("maxmemory", "1mb")
+        with pytest.raises(BrokerUnavailable):
+            system.submit(bound(50))
+        system.release("after_lease")
+        # What was accepted goes on; kombu's own transport cannot take anything, for it copies every message.
+        if transport == "guarded":
+            system.finish()
+        client.config_set("maxmemory", "0")
+
+    _go_on(system, worker)
+
+
+@pytest.mark.parametrize(
+    ("transport", "fault"),
+    # kombu's own transport is back from dead connections after 16 s, which the suite does not wait for.
+    [("guarded", "cut"), ("stock", "cut"), ("guarded", "freeze_open")],
+    indirect=["transport"],
+)
+def test_connections_to_redis_that_break_or_go_dead(behind_proxy: tuple[System, FaultProxy], fault: str) -> None:
+    system, proxy = behind_proxy
+    worker = system.worker()
+    system.listening(worker)
+    system.submit(bound(1))
+    system.finish()
+
+    getattr(proxy, fault)()
+
+    _go_on(system, worker)
+
+
+def test_report_that_redis_lost_is_the_same_when_asked_for_again(system: System, valkey: Valkey) -> None:
+    system.worker()
+    ids = system.submit(bound(1, 2), unbound(1), bound(404))
+    before = system.finish()
+    assert [report.code for report in before] == [0, 0, 1110056]
+    with system.redis() as client:
+        client.flushall()
+
+    assert system.finish() == before
+    assert [system.told[id_].reports[0] == system.told[id_].reports[1] for id_ in ids] == [True] * 3
+    judged = system.judge()
+    assert (judged.accepted, judged.ended) == (3, {"SUCCESS": 2, "FAILED": 1})
+
+
+def test_request_purged_from_the_ledger_is_gone_and_not_unknown(system: System) -> None:
+    from api_shim.refusals import Expired
+    from contract.message import new_request_id
+
+    system.worker()
+    (request_id,) = system.submit(bound(1))
+    system.finish()
+    system.sql("UPDATE request_ledger SET report = NULL")
+    with system.redis() as client:
+        client.delete(Keys("bksi:").result(request_id))
+
+    with pytest.raises(Expired) as raised:
+        system.run(system.submitter.poll(request_id, APP))
+    assert raised.value.status.value == "SUCCESS"
+    assert system.run(system.submitter.poll(request_id, "another")) is None
+    assert system.run(system.submitter.poll(new_request_id(), APP)) is None
