@@ -42,6 +42,7 @@ class System:
     def __init__(self, nursery: Nursery, directory: Path, redis_url: str, dsn: str, transport: str) -> None:
         self.redis_url = redis_url
         self.dsn = dsn
+        self.worker_dsn = dsn
         self.points = directory / "failpoints"
         self.points.mkdir()
         self.told: dict[str, Told] = {}
@@ -184,6 +185,7 @@ class System:
         return "\n".join(f"-- {child.log.name}\n{child.tail()}" for child in self._children)
 
     def close(self) -> None:
+        """End everything; more than once is harmless."""
         for child in self._children:
             child.signal(signal.SIGCONT)
             child.kill()
@@ -199,7 +201,7 @@ class System:
         log = self._directory / f"{command}-{len(self._children) + 1}.log"
         settings = FAST | {
             "BKSI_REDIS_URL": self.redis_url,
-            "BKSI_POSTGRES_DSN": self.dsn,
+            "BKSI_POSTGRES_DSN": self.worker_dsn,
             "BKSI_TRANSPORT": self._transport,
             "BKSI_FAILPOINTS": failpoints,
             "BKSI_FAILPOINTS_DIR": str(self.points),

@@ -37,7 +37,8 @@ def create_engine(
     server_settings = {
         "application_name": application_name,
         "statement_timeout": str(statement_timeout_ms),
-        "idle_in_transaction_session_timeout": "60000",
+        # A worker that is frozen in mid-transaction must not keep its locks for longer than a statement may take.
+        "idle_in_transaction_session_timeout": str(statement_timeout_ms),
         # Statistics taken while the tables are nearly empty make each backend plan its foreign-key checks as
         # sequential scans and keep that plan while the tables grow: 20 times slower, and getting worse.
         "enable_seqscan": "off",
