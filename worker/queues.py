@@ -94,10 +94,8 @@ class BrokersQueue:
 
     async def taken_before(self, now_ms: int) -> int:
         """Now, if the queue is empty; else five minutes ago."""
-        try:
-            waiting = await asyncio.to_thread(self._count)
-        except (KombuError, OSError) as error:
-            _log.warning("queue not counted", error=type(error).__name__)
+        waiting = await asyncio.to_thread(self._count)
+        if waiting is None:
             return 0
         return now_ms - _STALE_MS if waiting else now_ms
 
@@ -109,13 +107,18 @@ class BrokersQueue:
             return False
         return True
 
-    def _count(self) -> int:
+    def _count(self) -> int | None:
+        """How many messages wait; None when the broker does not say."""
         pool: Any = self._celery.pool
-        with pool.acquire(block=True) as connection, connection.channel() as channel:
+        with pool.acquire(block=True) as connection:
             try:
-                return int(channel.queue_declare(QUEUE_NAME, passive=True).message_count)
+                with connection.channel() as channel:
+                    return int(channel.queue_declare(QUEUE_NAME, passive=True).message_count)
             except connection.channel_errors:
                 return 0  # nobody has declared it yet, so nothing is in it
+            except connection.connection_errors as error:
+                _log.warning("queue not counted", error=type(error).__name__)
+                return None
 
 
 def _task_id(message: bytes) -> str | None:

@@ -65,6 +65,9 @@ class Reaper:
         """Send one again, or end it; whether that was done."""
         if pending.owner and pending.lease_ms > now:
             return False
+        if not pending.deadline_ms:
+            # Its entry is gone, which no script of ours does. The one that pushes again clears this up, too.
+            return await self._store.resend(pending, b"")
         if pending.deadline_ms <= now:
             return await end_unfinished(self._store, self._engine, pending.request_id, Code.DEADLINE_EXCEEDED)
         if pending.pushed_ms >= taken_before:

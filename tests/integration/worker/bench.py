@@ -1,0 +1,70 @@
+"""What a reaper works on, and a reaper that sweeps when it is told to."""
+
+import json
+from typing import Any
+
+import redis
+
+from contract.message import QUEUE_NAME, TASK_NAME, Caller, Payload, build_message, make_celery, new_request_id
+from contract.result_store import Entry, connect
+from contract.settings import Settings
+from worker.leases import Leases
+from worker.queues import open_queue
+from worker.reaper import Reaper
+from worker.store.engine import make_engine
+
+BATCH = {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": 2}]}
+LEASE_MS = 500
+
+
+class Bench:
+    """Close it at the end."""
+
+    def __init__(self, client: "redis.Redis", **settings: Any) -> None:
+        self.redis = client
+        self.settings = Settings(**{"owner_ttl_ms": LEASE_MS, **settings})
+        self.celery = make_celery(self.settings)
+        self.store = Leases(connect(self.settings), self.settings)
+        self.engine = make_engine(self.settings)
+        self.queue = open_queue(self.store, self.celery, self.settings)
+        self.reaper = self.another_reaper()
+
+    def another_reaper(self) -> Reaper:
+        return Reaper(self.store, self.engine, self.queue, self.settings)
+
+    async def accept(self, count: int = 1, **settings: Any) -> list[str]:
+        """Accept requests, oldest first; their messages are in the queue when that is on the ledger's Redis."""
+        store = Leases(self.store.client, self.settings.model_copy(update=settings))
+        ids = [new_request_id() for _ in range(count)]
+        for id_ in ids:
+            payload = Payload(request_id=id_, batch=BATCH, caller=Caller(bk_app_code="app"))
+            entry = Entry(payload, digest="d", bk_biz_id=1, bk_module_id=60, count=1, summary="s")
+            message = build_message(self.celery, id_, "s") if self.settings.broker_is_ledger else None
+            await store.reserve(entry, message)
+        return ids
+
+    def take(self, count: int) -> None:
+        """Pop messages, as somebody does who dies at once."""
+        for _ in range(count):
+            assert self.redis.rpop(QUEUE_NAME)
+
+    def age(self, *request_ids: str, ms: int = LEASE_MS + 100) -> None:
+        """Make it so that everything, or only these, was last pushed that much earlier. An order of pushes is kept."""
+        entries = self.redis.zrange("bksi:pending", 0, -1, withscores=True)
+        for rank, (id_, score) in enumerate(entries):
+            if not request_ids or id_.decode() in request_ids:
+                self.redis.zadd("bksi:pending", {id_: score - ms - len(entries) + rank})
+
+    def waiting(self) -> list[str]:
+        """The requests whose messages are in the queue, the next to be taken first."""
+        messages = [json.loads(raw) for raw in self.redis.lrange(QUEUE_NAME, 0, -1) if raw.startswith(b"{")]
+        own = [message["headers"]["id"] for message in messages if message["headers"]["task"] == TASK_NAME]
+        return own[::-1]
+
+    def pending(self) -> set[str]:
+        return {id_.decode() for id_ in self.redis.zrange("bksi:pending", 0, -1)}
+
+    async def close(self) -> None:
+        await self.store.client.aclose()
+        await self.engine.dispose()
+        self.celery.close()
