@@ -63,8 +63,8 @@ class Settings(BaseSettings):
     request_deadline_s: float = Field(default=900.0, gt=0)
     """A request that nobody finished this long after it was accepted ends with 1190009."""
     watchdog_s: float = Field(default=30.0, ge=0)
-    """A worker with room for work that hears nothing for this long although the queue is not empty ends itself, for its
-    supervisor to start another; 0 = never."""
+    """A worker that hears nothing for this long although the queue is not empty and it has room, or whose event loop
+    does not run, ends itself for its supervisor to start another; 0 = never."""
     statement_timeout_ms: int = Field(default=15_000, ge=1)
     """PostgreSQL ends a longer statement. A worker gives up a second later on a server it cannot hear any more."""
     catalogue_check_ms: int = Field(default=500, ge=0)

@@ -35,6 +35,7 @@ _log = structlog.get_logger(__name__)
 _START_TIMEOUT_S: Final = 30.0
 _EX_SOFTWARE: Final = 70
 _END_WITHIN_S: Final = 29.0
+_LOOK_S: Final = 0.2
 
 
 class Runtime:
@@ -52,6 +53,7 @@ class Runtime:
         self._background: list[asyncio.Task[None]] = []
         self._stopping = False
         self._redis_served = 0.0
+        self._ticks = 0
 
     def start(self) -> None:
         """Start the loop and everything that runs in it; returns when the process can work."""
@@ -59,6 +61,8 @@ class Runtime:
         self._thread = threading.Thread(target=self._run_loop, name="bksi-loop", daemon=True)
         self._thread.start()
         self.run(self._open(), timeout=_START_TIMEOUT_S)
+        if self.settings.watchdog_s:
+            threading.Thread(target=self._guard_loop, name="bksi-watchdog", daemon=True).start()
 
     def begin_to_stop(self) -> None:
         """From now on this process has half a minute to end, whatever it hangs in; the ledger has what it leaves."""
@@ -124,6 +128,7 @@ class Runtime:
     async def _stay_alive(self) -> None:
         """Keep this process's leases: a lease that is not extended is anybody's after ``owner_ttl_ms``."""
         while True:
+            self._ticks += 1
             try:
                 await self.store.extend(self.name, list(self.leases.values()))
                 self._redis_served = time.monotonic()
@@ -132,6 +137,22 @@ class Runtime:
             except Exception as error:  # noqa: BLE001 - without this loop every lease of this process runs out
                 _log.error("leases not extended", error=type(error).__name__)
             await asyncio.sleep(self.settings.owner_ttl_ms / 4000)
+
+    def _guard_loop(self) -> None:
+        """End this process when its event loop runs no more: some task computes for ever, and takes all others along.
+
+        Counted in looks and not by the clock, so that a process that was only frozen is not ended when it goes on.
+        """
+        beat_s = self.settings.owner_ttl_ms / 4000
+        patience = (self.settings.watchdog_s + beat_s + 3 * self.settings.redis_timeout_s) / _LOOK_S
+        seen, looks = self._ticks, 0
+        while looks < patience:
+            time.sleep(_LOOK_S)
+            seen, looks = (self._ticks, 0) if self._ticks != seen else (seen, looks + 1)
+            if self._stopping:
+                return
+        _log.critical("the event loop does not run", seconds=round(looks * _LOOK_S))
+        os._exit(_EX_SOFTWARE)
 
     async def _guard_consumer(self) -> None:
         """End this process when its consumer is deaf; its supervisor starts one that hears."""

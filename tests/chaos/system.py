@@ -1,6 +1,7 @@
 """A system that may be broken: workers and shims of a test's own over servers that may be killed, and its callers."""
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import redis
 from api_shim.refusals import BrokerUnavailable, Busy, LookupUnanswered
 from api_shim.submitter import Submitter
 from contract.envelope import Report
-from contract.message import Caller
+from contract.message import TASK_NAME, Caller, make_celery
 from contract.parse import parse
 from contract.settings import Settings
 from devstack.chaos.history import Judgement, Told, judge
@@ -221,15 +222,10 @@ def unbound(*hosts: int, name: str = "unit", processes: Iterable[str] = ("alpha"
     return Batch(tuple(Instance(UNBOUND_MODULE, host, name, tuple(processes)) for host in hosts))
 
 
-def direct_message(request_id: str, batch: Batch) -> bytes:
+def direct_message(request_id: str, batch: Batch, app: str = APP) -> bytes:
     """What a service without our code sends with plain Celery."""
-    from contract.message import TASK_NAME, make_celery
-
-    app = make_celery(Settings())
-    kwargs = {"request_id": request_id, "batch": batch.body(), "caller": {"bk_app_code": APP}}
-    task = app.amqp.as_task_v2(request_id, TASK_NAME, (), kwargs, ignore_result=True)
-    import base64
-
+    kwargs = {"request_id": request_id, "batch": batch.body(), "caller": {"bk_app_code": app}}
+    task = make_celery(Settings()).amqp.as_task_v2(request_id, TASK_NAME, (), kwargs, ignore_result=True)
     return json.dumps(
         {
             "body": base64.b64encode(json.dumps(task.body).encode()).decode(),

@@ -1,0 +1,98 @@
+"""A request that kills, hangs or breaks whoever works on it: at most three starts, then an answer; others go on."""
+
+import signal
+
+import pytest
+
+from contract.codes import Code
+from contract.envelope import Report
+from contract.message import QUEUE_NAME
+from tests.chaos.nursery import Child, wait_until
+from tests.chaos.system import System, bound, unbound
+
+ATTEMPTS = 3
+
+
+def _given_up(system: System, poison: str, reports: list[Report]) -> None:
+    by_id = {report.request_id: report for report in reports}
+    assert (by_id[poison].code, by_id[poison].status.value) == (Code.DEAD_LETTER, "FAILED")
+    assert {report.code for id_, report in by_id.items() if id_ != poison} == {0}
+    judged = system.judge()
+    assert judged.ended == {"FAILED": 1, "SUCCESS": len(reports) - 1}
+    with system.redis() as client:
+        (letter,) = client.lrange("bksi:dead", 0, -1)
+        assert poison.encode() in letter
+        assert client.exists(f"bksi:kept:{poison}")  # so that it can be sent again
+
+
+@pytest.mark.parametrize(("action", "code"), [("kill", -signal.SIGKILL), ("abort", -signal.SIGABRT)])
+def test_request_that_ends_every_worker_is_started_three_times(system: System, action: str, code: int) -> None:
+    poison, *_ = system.submit(bound(1), bound(2), unbound(3))
+    for _ in range(ATTEMPTS):
+        assert system.worker(f"after_lease@{poison}={action}").wait() == code
+    survivor = system.worker(f"before_write@{poison}={action}")
+
+    reports = system.finish()
+
+    assert survivor.returncode is None
+    assert not system.has_passed("after_lease", ATTEMPTS + 1)
+    _given_up(system, poison, reports)
+
+
+@pytest.mark.parametrize("action", ["memory", "raise"])
+def test_request_that_breaks_its_task_is_started_three_times_by_the_same_worker(system: System, action: str) -> None:
+    poison, *_ = system.submit(bound(1), bound(2), unbound(3))
+    worker = system.worker(f"before_write@{poison}={action}")
+
+    reports = system.finish()
+
+    assert worker.returncode is None
+    assert system.has_passed("before_write", ATTEMPTS)
+    assert not system.has_passed("before_write", ATTEMPTS + 1)
+    _given_up(system, poison, reports)
+
+
+def test_request_that_never_comes_to_an_end_is_cut_off(system: System) -> None:
+    poison, *_ = system.submit(bound(1), bound(2), unbound(3))
+    worker = system.worker(f"before_write@{poison}=sleep:3600", BKSI_ATTEMPT_TIMEOUT_S="0.3")
+
+    reports = system.finish()
+
+    assert worker.returncode is None
+    _given_up(system, poison, reports)
+
+
+def test_endless_loop_stops_its_worker_and_the_others_go_on(system: System) -> None:
+    """Nothing else runs in that process any more, its heartbeats included; so its requests are anybody's."""
+    poison, *_ = system.submit(bound(1), bound(2), unbound(3))
+    stuck: list[Child] = []
+    for number in range(1, ATTEMPTS + 1):
+        stuck.append(system.worker(f"before_write@{poison}=hang"))
+        system.passed("before_write", number)
+    system.worker(f"before_write@{poison}=hang")
+
+    reports = system.finish()
+
+    assert [worker.returncode for worker in stuck] == [None] * ATTEMPTS
+    _given_up(system, poison, reports)
+
+
+def test_poison_whose_end_cannot_be_written_ends_all_the_same(system: System) -> None:
+    """A NUL in a direct message's caller: PostgreSQL takes no text with it, not even to say that the request failed."""
+    from contract.message import new_request_id
+    from tests.chaos.system import direct_message
+
+    request_id = new_request_id()
+    worker = system.worker()
+    with system.redis() as client:
+        client.lpush(QUEUE_NAME, direct_message(request_id, bound(1), app="a\0b"))
+    system.submit(bound(2))
+
+    report = wait_until(lambda: system.run(system.submitter.poll(request_id, "a\0b")))
+    report = wait_until(
+        lambda: (found := system.run(system.submitter.poll(request_id, "a\0b"))) and found.status.is_final and found
+    )
+
+    assert report.code == Code.DEAD_LETTER
+    system.all_succeed()
+    assert worker.returncode is None
