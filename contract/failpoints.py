@@ -28,6 +28,7 @@ import itertools
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -177,7 +178,9 @@ def _kill() -> None:
 
 
 def _stop() -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
+    # To this very thread, which stops before it returns. Sent to the process, another thread may take it, and this one
+    # runs on until that one has been scheduled: long enough to commit.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def _hang() -> NoReturn:
