@@ -23,7 +23,7 @@ from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
 from contract.envelope import Report, Status
 from contract.failpoints import async_failpoint
-from contract.message import Caller, Payload, build_message, make_celery, new_request_id, send_message, summary
+from contract.message import Caller, build_message, make_celery, new_request_id, send_message
 from contract.outcome import Warning_
 from contract.result_store import Entry, QueueFull, ResultStore, connect
 from contract.settings import Settings
@@ -109,22 +109,8 @@ class Submitter:
             BrokerUnavailable: Redis or the broker does not answer.
         """
         request_id = new_request_id()
-        line = summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances))
-        entry = Entry(
-            payload=Payload(
-                request_id=request_id,
-                batch=batch.model_dump(mode="json", exclude_unset=True),
-                caller=caller,
-                warnings=warnings,
-                kind=kind,
-            ),
-            digest=batch.digest(),
-            bk_biz_id=batch.bk_biz_id,
-            bk_module_id=batch.bk_module_id,
-            count=len(batch.instances),
-            summary=line,
-        )
-        message = build_message(self._celery, request_id, line, headers) if self._own_queue else None
+        entry = Entry.of(request_id, batch, caller, warnings, kind)
+        message = build_message(self._celery, request_id, entry.summary, headers) if self._own_queue else None
         await async_failpoint("before_submit")
         try:
             holder = await reaching_redis(
@@ -134,7 +120,7 @@ class Submitter:
             raise Busy(self._drain.seconds_for(full.pending)) from None
         await async_failpoint("after_submit", holder)
         if holder == request_id and message is None:
-            await self._publish(request_id, line, headers)
+            await self._publish(request_id, entry.summary, headers)
         return Submitted(holder, replayed=holder != request_id)
 
     async def poll(self, request_id: str, bk_app_code: str) -> Report | None:

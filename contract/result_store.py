@@ -8,17 +8,19 @@ Redis' clock; the machines' clocks never meet.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
+from typing import Literal, cast
 
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from contract import scripts
+from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
 from contract.envelope import Report, Status
 from contract.keys import Keys
-from contract.message import QUEUE_NAME, Payload
+from contract.message import QUEUE_NAME, Caller, Payload, summary
+from contract.outcome import Warning_
 from contract.settings import Settings
 
 
@@ -39,7 +41,7 @@ class IdempotencyConflict(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a submitter writes into the ledger for one request."""
+    """What is written into the ledger for one request."""
 
     payload: Payload
     digest: str
@@ -47,6 +49,31 @@ class Entry:
     bk_module_id: int
     count: int
     summary: str
+
+    @classmethod
+    def of(
+        cls,
+        request_id: str,
+        batch: ServiceInstanceBatch,
+        caller: Caller,
+        warnings: tuple[Warning_, ...] = (),
+        kind: Literal["create", "validate"] = "create",
+    ) -> "Entry":
+        """The entry of a batch, whoever writes it: a submitter, or the worker that meets a direct message."""
+        return cls(
+            payload=Payload(
+                request_id=request_id,
+                batch=batch.model_dump(mode="json", exclude_unset=True),
+                caller=caller,
+                warnings=warnings,
+                kind=kind,
+            ),
+            digest=batch.digest(),
+            bk_biz_id=batch.bk_biz_id,
+            bk_module_id=batch.bk_module_id,
+            count=len(batch.instances),
+            summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
+        )
 
 
 def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.batch import MAX_INT64
 from contract.envelope import Report
 from contract.failpoints import async_failpoint
-from contract.message import Payload, TaskArguments, summary
+from contract.message import TaskArguments
 from contract.parse import BatchRefused, parse
 from contract.result_store import Entry
 from worker.ending import end
@@ -41,23 +41,7 @@ async def adopt(store: Leases, engine: AsyncEngine, arguments: TaskArguments, bo
             finished_at=now,
         )
         return await end(store, engine, report)
-    batch = parsed.batch
-    await store.reserve(
-        Entry(
-            payload=Payload(
-                request_id=request_id,
-                batch=batch.model_dump(mode="json", exclude_unset=True),
-                caller=caller,
-                warnings=parsed.warnings,
-            ),
-            digest=batch.digest(),
-            bk_biz_id=batch.bk_biz_id,
-            bk_module_id=batch.bk_module_id,
-            count=len(batch.instances),
-            summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
-        ),
-        message=None,
-    )
+    await store.reserve(Entry.of(request_id, parsed.batch, caller, parsed.warnings), message=None)
     await async_failpoint("after_adopt", request_id)
     return None
 
