@@ -27,37 +27,23 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from contract.batch import PROCESS_PROPERTIES as PROCESS_RULES
+
 ID_BLOCK: Final = 1000
 """How many ids one `nextval` reserves: the value and the ``ID_BLOCK - 1`` after it."""
 
-TEXT_LIMITS: Final[dict[str, int]] = {
-    "bk_process_name": 256,
-    "bk_func_name": 256,
-    "bk_start_param_regex": 2000,
-    "description": 256,
-    "work_path": 2000,
-    "user": 256,
-    "start_cmd": 2000,
-    "stop_cmd": 2000,
-    "restart_cmd": 2000,
-    "face_stop_cmd": 2000,
-    "reload_cmd": 2000,
-    "pid_file": 2000,
-    "bk_func_id": 256,
-}
+TEXT_LIMITS: Final = {name: rule.max_bytes for name, rule in PROCESS_RULES.items() if rule.max_bytes is not None}
 """Text properties of a process and their limit in bytes (CMDB's process model)."""
 
-INT_RANGES: Final[dict[str, tuple[int, int]]] = {
-    "proc_num": (1, 10_000),
-    "timeout": (1, 10_000),
-    "priority": (-100, 10_000),
-    "bk_start_check_secs": (0, 600),
-    "auto_time_gap": (1, 10_000),
+INT_RANGES: Final = {
+    name: (rule.minimum, rule.maximum)
+    for name, rule in PROCESS_RULES.items()
+    if rule.minimum is not None and rule.maximum is not None
 }
 """Integer properties of a process and their inclusive range (CMDB's process model)."""
 
-BOOL_PROPERTIES: Final = ("auto_start",)
-REQUIRED_PROPERTIES: Final = frozenset({"bk_process_name", "bk_func_name"})
+BOOL_PROPERTIES: Final = tuple(name for name, rule in PROCESS_RULES.items() if rule.type == "bool")
+REQUIRED_PROPERTIES: Final = frozenset(name for name, rule in PROCESS_RULES.items() if rule.required)
 PROCESS_PROPERTIES: Final[tuple[str, ...]] = (*TEXT_LIMITS, *BOOL_PROPERTIES, *INT_RANGES)
 """All scalar properties of a process, in column order."""
 
