@@ -22,6 +22,14 @@ TASK_NAME: Final = "service_instance.create_batch.v1"
 PUBLISH_TASK_NAME: Final = "service_instance.publish_report.v1"
 """Publish the envelope of a finished request again from PostgreSQL. kwargs: ``request_id``."""
 QUEUE_NAME: Final = "service_instance"
+REDIS_SOCKET_OPTIONS: Final = {
+    # kombu's own default is to wait for ever on a peer that has vanished. Every answer is due within a second.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+    "health_check_interval": 5,
+}
+"""Of ``broker_transport_options``, for any app that speaks to Redis."""
 REQUEST_ID_PATTERN: Final = r"^[0-9a-f]{32}$"
 
 
@@ -107,15 +115,8 @@ def _arguments(settings: Settings) -> dict[str, str] | None:
 def _transport_options(settings: Settings) -> dict[str, Any]:
     if settings.broker.startswith("amqp"):
         return {"confirm_publish": True}
-    return {
-        # Recovery is the reaper's; redelivery by the clock alone would run what is merely slow a second time.
-        "visibility_timeout": 3600,
-        # kombu's own default is to wait for ever on a peer that has vanished. Every answer is due within a second.
-        "socket_timeout": 5,
-        "socket_connect_timeout": 3,
-        "socket_keepalive": True,
-        "health_check_interval": 5,
-    }
+    # Recovery is the reaper's; redelivery by the clock alone would run what is merely slow a second time.
+    return {"visibility_timeout": 3600, **REDIS_SOCKET_OPTIONS}
 
 
 def build_message(app: Celery, request_id: str, argsrepr: str, headers: dict[str, str] | None = None) -> bytes:

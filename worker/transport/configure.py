@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
+from contract.message import REDIS_SOCKET_OPTIONS
 from contract.settings import Settings
 
 TRANSPORT: Final = "worker.transport.redis:Transport"
@@ -31,11 +32,7 @@ def guard_broker(app: Celery, settings: Settings, task_names: Collection[str]) -
         # kombu looks at the name of the transport for this, which is ours now, and would not check the certificate.
         app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     app.conf.broker_transport_options = {
-        # Redis may vanish without a word; every answer is due within the time-out, and BLMOVE's within a second.
-        "socket_timeout": 5,
-        "socket_connect_timeout": 3,
-        "socket_keepalive": True,
-        "health_check_interval": 5,
+        **REDIS_SOCKET_OPTIONS,
         **app.conf.broker_transport_options,
         "key_prefix": settings.key_prefix,
         "owner_ttl_ms": settings.owner_ttl_ms,
