@@ -130,11 +130,6 @@ class Reason(StrEnum):
     )
     TEMPLATE_UNUSED = "template_unused", "the module has no service template; stored as 0", "模块未绑定服务模板，存为 0"
     ROW_UNMATCHED = "row_unmatched", "no bind row of the template has this id; ignored", "模板中没有该绑定行，已忽略"
-    ROW_REPEATED = (
-        "row_repeated",
-        "the same template_row_id comes again later, and that row was taken",
-        "同一 template_row_id 在后面重复出现，以后者为准",
-    )
     DUPLICATE_IN_REQUEST = (
         "duplicate_in_request",
         "an earlier instance of the request asks for the same; both have its id",
