@@ -2,6 +2,10 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
+
+MAX_DEAD_LETTERS: Final = 10_000
+"""How many dead letters are kept; the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +38,6 @@ class Keys:
     def of_app(self, bk_app_code: str) -> str:
         """Sorted set: an application's recent request ids, scored by the time they were accepted (ms)."""
         return f"{self.prefix}app:{bk_app_code}"
-
-    def worker(self, name: str) -> str:
-        """String with a TTL: this worker process is alive."""
-        return f"{self.prefix}worker:{name}"
 
     def asked(self, request_id: str) -> str:
         """String with a short TTL: a worker has been asked to look this id up in PostgreSQL."""

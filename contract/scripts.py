@@ -81,18 +81,17 @@ return {state, attempts, entry[4], entry[5]}
 """
 )
 
-# KEYS worker workers req… | ARGV worker_name lease_ms token… (one token for each req)
+# KEYS workers req… | ARGV worker_name lease_ms token… (one token for each req)
 # -> how many leases were still ours
 EXTEND: Final = (
     _EVEN_WHEN_FULL
     + _NOW
     + """
-redis.call('SET', KEYS[1], now, 'PX', ARGV[2])
-redis.call('ZADD', KEYS[2], now, ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - 3600000)
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 3600000)
 local held = 0
-for i = 3, #KEYS do
-  if redis.call('HGET', KEYS[i], 'owner') == ARGV[i] then
+for i = 2, #KEYS do
+  if redis.call('HGET', KEYS[i], 'owner') == ARGV[i + 1] then
     redis.call('HSET', KEYS[i], 'lease', now + ARGV[2])
     held = held + 1
   end

@@ -11,6 +11,7 @@ import redis.asyncio as aioredis
 from contract import scripts
 from contract.archive import NOTE_TTL_S, Note
 from contract.envelope import Report
+from contract.keys import MAX_DEAD_LETTERS
 from contract.message import QUEUE_NAME
 from contract.result_store import ResultStore, moment
 from contract.settings import Settings
@@ -45,7 +46,6 @@ class Pending:
     summary: str
 
 
-MAX_DEAD_LETTERS: Final = 10_000
 _PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary")
 
 
@@ -76,7 +76,6 @@ class Leases(ResultStore):
             "int",
             await self._extend(
                 keys=[
-                    self.keys.worker(worker_name),
                     self.keys.workers,
                     *(self.keys.request(lease.request_id) for lease in held),
                 ],
@@ -86,10 +85,7 @@ class Leases(ResultStore):
 
     async def forget(self, worker_name: str) -> None:
         """This worker process ends in order."""
-        async with self.client.pipeline(transaction=True) as pipe:
-            pipe.delete(self.keys.worker(worker_name))
-            pipe.zrem(self.keys.workers, worker_name)
-            await pipe.execute()
+        await self.client.zrem(self.keys.workers, worker_name)
 
     async def hand_back(self, lease: Lease, message: bytes, *, count_attempt: bool) -> bool:
         """Give a leased request back to the queue's end; False when the lease is not ours any more."""

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from redis import Redis
 from redis.commands.core import Script
 
-from contract.keys import Keys
+from contract.keys import MAX_DEAD_LETTERS, Keys
 from worker.transport import scripts
 from worker.transport.guard import KEPT_OF_DEAD, LARGEST_MESSAGE, dead_letter
 
@@ -27,7 +27,6 @@ _HAND_BACK_AFTER_S: Final = 1.0
 _DRAIN_MS: Final = 40_000
 """How long a consumer that no longer takes may finish what it has: its event loop, which beats, may be gone by then."""
 _FORGET_AFTER_MS: Final = 600_000
-_DEAD_LETTERS: Final = 10_000
 
 _late_acks: deque[tuple[str, str]] = deque(maxlen=100_000)
 """(unacked hash, field) of what finished in this process after its own connection had broken."""
@@ -170,7 +169,7 @@ class Consumer:
             taken.raw, queue=taken.source, reason=reason, at_ms=time.time_ns() // 1_000_000, size=taken.size
         )
         keys = [self.unacked, self._keys.dead_letters]
-        return bool(self._run(scripts.BURY, keys, [taken.tag, letter, _DEAD_LETTERS]))
+        return bool(self._run(scripts.BURY, keys, [taken.tag, letter, MAX_DEAD_LETTERS]))
 
     def _hand_back_postponed(self) -> None:
         now, due = time.monotonic(), []
