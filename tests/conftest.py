@@ -8,9 +8,9 @@ import asyncio
 import itertools
 import os
 import subprocess
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import asyncpg
 import pytest
@@ -93,7 +93,7 @@ def clone_database(postgres_dsn: str) -> Callable[[str], str]:
 
     def clone(template: str) -> str:
         name = f"test_{next(_numbers)}"
-        _run(_execute(postgres_dsn, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY'))
+        execute(postgres_dsn, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return _with_database(postgres_dsn, name)
 
     return clone
@@ -104,7 +104,7 @@ def migrated_template(postgres_dsn: str) -> str:
     """The name of a database that is migrated and otherwise empty."""
     from worker.store.migrate import upgrade
 
-    _run(_execute(postgres_dsn, "CREATE DATABASE migrated"))
+    execute(postgres_dsn, "CREATE DATABASE migrated")
     upgrade(_with_database(postgres_dsn, "migrated"))
     return "migrated"
 
@@ -134,20 +134,21 @@ def catalogue_database(
 
 def _own(dsn: str, postgres_dsn: str) -> Iterator[str]:
     yield dsn
-    _run(_execute(postgres_dsn, f'DROP DATABASE "{dsn.rpartition("/")[2]}" WITH (FORCE)'))
+    execute(postgres_dsn, f'DROP DATABASE "{dsn.rpartition("/")[2]}" WITH (FORCE)')
 
 
 def _with_database(dsn: str, name: str) -> str:
     return f"{dsn.rpartition('/')[0]}/{name}"
 
 
-def _run(coroutine: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(coroutine)
+def execute(dsn: str, sql: str) -> None:
+    """Run one statement, or several without arguments, on a connection of its own."""
 
+    async def connect_and_execute() -> None:
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
 
-async def _execute(dsn: str, sql: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()
+    asyncio.run(connect_and_execute())

@@ -3,15 +3,14 @@
 import asyncio
 import json
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx2
 
-import devstack
+from devstack import sample
 
-SEED_BYTES = (Path(devstack.__file__).parent / "sample" / "seed-request.json").read_bytes()
+SEED_BYTES = sample.REQUEST.read_bytes()
 SEED: dict[str, Any] = json.loads(SEED_BYTES)
 ESB = "/api/c/compapi/v2/cc/create_service_instance/"
 COMPAT_PATHS = (

@@ -3,16 +3,15 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 import redis as redis_client
 
 from devstack import sample
 from devstack.process import Guard
-from devstack.servers import Postgres, Valkey
+from devstack.servers import Postgres, Server, Valkey
 from tests.chaos.nursery import Nursery
 from tests.chaos.system import System
-from tests.conftest import RunBksi
+from tests.conftest import RunBksi, execute
 
 
 @pytest.fixture(scope="session")
@@ -36,18 +35,14 @@ def _valkey(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def postgres(_postgres: Postgres) -> Postgres:
     """PostgreSQL, which runs. Do to it what you like."""
-    if _postgres.process is None or _postgres.process.returncode is not None:
-        _postgres.kill()
-        _postgres.start()
+    _restart(_postgres)
     return _postgres
 
 
 @pytest.fixture
 def valkey(_valkey: Valkey) -> Valkey:
     """Valkey, which runs and is empty. Do to it what you like."""
-    if _valkey.process is None or _valkey.process.returncode is not None:
-        _valkey.kill()
-        _valkey.start()
+    _restart(_valkey)
     with redis_client.Redis.from_url(_valkey.url) as client:
         client.replicaof("NO", "ONE")
         client.config_set("maxmemory", "0")
@@ -58,7 +53,7 @@ def valkey(_valkey: Valkey) -> Valkey:
 @pytest.fixture(scope="session")
 def _template(_postgres: Postgres, bksi: RunBksi) -> str:
     """The name of a database with the schema and the sample catalogue."""
-    _execute(_postgres.url, "CREATE DATABASE chaos")
+    execute(_postgres.url, "CREATE DATABASE chaos")
     dsn = _postgres.url.rpartition("/")[0] + "/chaos"
     for command in (("migrate",), ("catalogue", "import", *sample.CATALOGUE)):
         done = bksi(*command, env={"BKSI_POSTGRES_DSN": dsn})
@@ -70,10 +65,10 @@ def _template(_postgres: Postgres, bksi: RunBksi) -> str:
 def dsn(postgres: Postgres, _template: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of this test's own with the sample catalogue."""
     name = f"test_{abs(hash(request.node.nodeid)):x}"
-    _execute(postgres.url, f"CREATE DATABASE {name} TEMPLATE {_template} STRATEGY FILE_COPY")
+    execute(postgres.url, f"CREATE DATABASE {name} TEMPLATE {_template} STRATEGY FILE_COPY")
     yield postgres.url.rpartition("/")[0] + f"/{name}"
     if postgres.process is not None and postgres.process.returncode is None:
-        _execute(postgres.url, f"DROP DATABASE {name} WITH (FORCE)")
+        execute(postgres.url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["guarded"])
@@ -105,14 +100,8 @@ def system(open_system: Callable[[str, str], System], valkey: Valkey, dsn: str) 
     return open_system(valkey.url, dsn)
 
 
-def _execute(dsn: str, sql: str) -> None:
-    import asyncio
-
-    async def execute() -> None:
-        connection = await asyncpg.connect(dsn)
-        try:
-            await connection.execute(sql)
-        finally:
-            await connection.close()
-
-    asyncio.run(execute())
+def _restart(server: Server) -> None:
+    """Start a server that an earlier test has ended."""
+    if server.process is None or server.process.returncode is not None:
+        server.kill()
+        server.start()

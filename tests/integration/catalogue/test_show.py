@@ -1,12 +1,10 @@
 """`bksi show`: rows as they are stored, for people and for machines."""
 
-import asyncio
 import json
 
-import asyncpg
 import pytest
 
-from tests.conftest import RunBksi
+from tests.conftest import RunBksi, execute
 
 REQUEST_ID = "0123456789abcdef0123456789abcdef"
 ROWS = f"""
@@ -30,14 +28,7 @@ VALUES ('{REQUEST_ID}', 'bksi', 1, 60, 'SUCCEEDED', 0, '{{}}', 1, now());
 def env(database: str) -> dict[str, str]:
     """A database with two instances that one request left behind."""
 
-    async def fill() -> None:
-        connection = await asyncpg.connect(database)
-        try:
-            await connection.execute(ROWS)
-        finally:
-            await connection.close()
-
-    asyncio.run(fill())
+    execute(database, ROWS)
     return {"BKSI_POSTGRES_DSN": database, "COLUMNS": "200"}
 
 

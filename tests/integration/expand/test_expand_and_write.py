@@ -3,46 +3,29 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.batch import PROCESS_PROPERTIES, ServiceInstanceBatch
 from contract.parse import parse
+from tests.integration.conftest import Run
 from tests.integration.store.plans import fetch, outcomes, request
 from tests.model import Model
 from tests.strategies import AGREEING, OVERLAPPING, UNBOUND, bodies
 from worker.expand.expand import expand
 from worker.expand.plan import Plan
 from worker.store.draft import WriteRequest
-from worker.store.engine import create_engine
 from worker.store.writes import Writer
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
 KEY = "s.bk_module_id, s.bk_host_id, s.instance_key"
 COLUMNS = sorted(PROCESS_PROPERTIES)
 
 modules = itertools.count(1)
 written_to_a_database = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-
-
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """One event loop for all examples of a test."""
-    with asyncio.Runner() as runner:
-        yield runner.run
-
-
-@pytest.fixture
-def engine(run: Run, database: str) -> Iterator[AsyncEngine]:
-    engine = create_engine(database)
-    yield engine
-    run(engine.dispose())
 
 
 async def stored_rows(engine: AsyncEngine, module: int) -> set[tuple[Any, ...]]:
@@ -73,8 +56,10 @@ def write_request(batch: ServiceInstanceBatch, plan: Plan) -> WriteRequest:
 
 @written_to_a_database
 @given(sent=st.lists(bodies(OVERLAPPING), min_size=1, max_size=5))
-def test_one_after_the_other_ends_in_the_models_rows(run: Run, engine: AsyncEngine, sent: list[dict[str, Any]]) -> None:
-    module, model, writer = next(modules), Model(), Writer(engine)
+def test_one_after_the_other_ends_in_the_models_rows(
+    run: Run, example_engine: AsyncEngine, sent: list[dict[str, Any]]
+) -> None:
+    module, model, writer = next(modules), Model(), Writer(example_engine)
     for body in sent:
         batch, plan = expanded(body, module)
         expected = model.apply(plan, on_existing=batch.on_existing, mode=batch.mode)
@@ -83,13 +68,13 @@ def test_one_after_the_other_ends_in_the_models_rows(run: Run, engine: AsyncEngi
             assert outcomes(written.report) == [
                 outcome for index, outcome in enumerate(expected) if index not in plan.refused
             ]
-    assert run(stored_rows(engine, module)) == model.rows()
+    assert run(stored_rows(example_engine, module)) == model.rows()
 
 
 @written_to_a_database
 @given(sent=st.lists(bodies(AGREEING, on_existing=("reuse",)), min_size=2, max_size=5), seed=st.integers())
 def test_agreeing_requests_at_once_end_in_the_models_rows(
-    run: Run, engine: AsyncEngine, sent: list[dict[str, Any]], seed: int
+    run: Run, example_engine: AsyncEngine, sent: list[dict[str, Any]], seed: int
 ) -> None:
     module, model = next(modules), Model()
     pairs = [expanded(body, module) for body in sent]
@@ -99,7 +84,7 @@ def test_agreeing_requests_at_once_end_in_the_models_rows(
     random.Random(seed).shuffle(wanted)
 
     async def write() -> None:
-        await asyncio.gather(*(Writer(engine).write(write_request(*pair)) for pair in wanted))
+        await asyncio.gather(*(Writer(example_engine).write(write_request(*pair)) for pair in wanted))
 
     run(write())
-    assert run(stored_rows(engine, module)) == model.rows()
+    assert run(stored_rows(example_engine, module)) == model.rows()

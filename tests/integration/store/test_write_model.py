@@ -2,19 +2,16 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.envelope import Report
+from tests.integration.conftest import Run
 from tests.integration.store.plans import bind, fetch, plan, process, request
 from worker.expand.plan import PlannedProcess
 from worker.store.draft import WriteRequest
-from worker.store.engine import create_engine
 from worker.store.writes import Writer, Written
 
 Model = dict[tuple[int, int], tuple[int, dict[int, str]]]
@@ -39,22 +36,6 @@ asked = st.tuples(
 many_examples = settings(
     max_examples=350, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """One event loop for all examples of a test."""
-    with asyncio.Runner() as runner:
-        yield runner.run
-
-
-@pytest.fixture
-def engine(run: Run, database: str) -> Iterator[AsyncEngine]:
-    engine = create_engine(database)
-    yield engine
-    run(engine.dispose())
 
 
 def requests(module: int, sent: list[Asked]) -> list[WriteRequest]:
@@ -93,16 +74,16 @@ def ids_of(reports: list[Report | None]) -> set[tuple[int, int | None]]:
 
 @many_examples
 @given(sent=st.lists(asked, min_size=1, max_size=6))
-def test_one_after_the_other_ends_in_the_models_rows(run: Run, engine: AsyncEngine, sent: list[Asked]) -> None:
+def test_one_after_the_other_ends_in_the_models_rows(run: Run, example_engine: AsyncEngine, sent: list[Asked]) -> None:
     module = next(_modules)
 
     async def write() -> list[Written]:
-        writer = Writer(engine)
+        writer = Writer(example_engine)
         return [await writer.write(one) for one in requests(module, sent)]
 
     written = run(write())
 
-    assert run(rows_of(engine, module)) == model_of(sent)
+    assert run(rows_of(example_engine, module)) == model_of(sent)
     ids = ids_of([one.report for one in written])
     assert len(ids) == len({host for hosts, _ in sent for host in hosts})
     inserted = len(ids) + sum(1 + len(binds) for _, binds in model_of(sent).values())
@@ -111,15 +92,17 @@ def test_one_after_the_other_ends_in_the_models_rows(run: Run, engine: AsyncEngi
 
 @many_examples
 @given(sent=st.lists(asked, min_size=2, max_size=6))
-def test_all_at_once_ends_in_the_models_keys_and_nobody_fails(run: Run, engine: AsyncEngine, sent: list[Asked]) -> None:
+def test_all_at_once_ends_in_the_models_keys_and_nobody_fails(
+    run: Run, example_engine: AsyncEngine, sent: list[Asked]
+) -> None:
     module = next(_modules)
 
     async def write() -> list[Written]:
-        return await asyncio.gather(*(Writer(engine).write(one) for one in requests(module, sent)))
+        return await asyncio.gather(*(Writer(example_engine).write(one) for one in requests(module, sent)))
 
     written = run(write())
 
-    stored, model = run(rows_of(engine, module)), model_of(sent)
+    stored, model = run(rows_of(example_engine, module)), model_of(sent)
     assert {key: set(binds) for key, (_, binds) in stored.items()} == {
         key: set(binds) for key, (_, binds) in model.items()
     }
@@ -128,14 +111,14 @@ def test_all_at_once_ends_in_the_models_keys_and_nobody_fails(run: Run, engine: 
 
 @many_examples
 @given(sent=st.lists(asked, min_size=2, max_size=6))
-def test_as_one_group_ends_in_the_models_rows(run: Run, engine: AsyncEngine, sent: list[Asked]) -> None:
+def test_as_one_group_ends_in_the_models_rows(run: Run, example_engine: AsyncEngine, sent: list[Asked]) -> None:
     """A group may take disjoint requests first, so keys are compared and not what came first."""
     module = next(_modules)
 
-    written = run(Writer(engine).write_group(requests(module, sent)))
+    written = run(Writer(example_engine).write_group(requests(module, sent)))
 
     assert all(isinstance(one, Written) for one in written)
-    stored, model = run(rows_of(engine, module)), model_of(sent)
+    stored, model = run(rows_of(example_engine, module)), model_of(sent)
     assert {key: set(binds) for key, (_, binds) in stored.items()} == {
         key: set(binds) for key, (_, binds) in model.items()
     }

@@ -2,13 +2,13 @@
 
 import copy
 import json
-from pathlib import Path
 
 import pytest
 
 from contract.batch import ProcessInfo
 from contract.codes import Reason
 from contract.parse import BatchRefused, parse
+from devstack import sample
 from tests.unit.contract.bodies import (
     INFO,
     PROCESS,
@@ -21,7 +21,7 @@ from tests.unit.contract.bodies import (
     warnings,
 )
 
-SEED = json.loads(Path(__file__).parents[3].joinpath("devstack/sample/seed-request.json").read_bytes())
+SEED = json.loads(sample.REQUEST.read_bytes())
 
 # The documented example -----------------------------------------------------------------------------------------------
 

@@ -1,12 +1,12 @@
 """Processes built from the templates of a bound module (3.5), and the documented example request (3.7)."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from contract.batch import PROCESS_PROPERTIES
 from contract.parse import parse
+from devstack import sample
 from tests.unit.expand.builders import (
     bind,
     bound,
@@ -100,7 +100,7 @@ def test_override_helps_an_unfit_template_value():
 
 # 3.7: the documented example request ----------------------------------------------------------------------------------
 
-EXAMPLE = json.loads((Path(__file__).parents[3] / "devstack/sample/seed-request.json").read_bytes())
+EXAMPLE = json.loads(sample.REQUEST.read_bytes())
 JOB_JAVA = bound(
     ProcessTemplate(
         1,
