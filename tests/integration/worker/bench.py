@@ -22,6 +22,7 @@ class Bench:
 
     def __init__(self, client: "redis.Redis", **settings: Any) -> None:
         self.redis = client
+        self.accepted: list[str] = []
         self.settings = Settings(**{"owner_ttl_ms": LEASE_MS, **settings})
         self.celery = make_celery(self.settings)
         self.store = Leases(connect(self.settings), self.settings)
@@ -41,6 +42,7 @@ class Bench:
             entry = Entry(payload, digest="d", bk_biz_id=1, bk_module_id=60, count=1, summary="s")
             message = build_message(self.celery, id_, "s") if self.settings.broker_is_ledger else None
             await store.reserve(entry, message)
+        self.accepted += ids
         return ids
 
     def take(self, count: int) -> None:
@@ -49,11 +51,14 @@ class Bench:
             assert self.redis.rpop(QUEUE_NAME)
 
     def age(self, *request_ids: str, ms: int = LEASE_MS + 100) -> None:
-        """Make it so that everything, or only these, was last pushed that much earlier. An order of pushes is kept."""
-        entries = self.redis.zrange("bksi:pending", 0, -1, withscores=True)
-        for rank, (id_, score) in enumerate(entries):
-            if not request_ids or id_.decode() in request_ids:
-                self.redis.zadd("bksi:pending", {id_: score - ms - len(entries) + rank})
+        """Make it so that everything, or only these, was last pushed that much earlier, a millisecond or more apart.
+
+        The order is that of acceptance. Two pushes within one millisecond would leave it open which of them came first.
+        """
+        for rank, id_ in enumerate(self.accepted):
+            score = self.redis.zscore("bksi:pending", id_)
+            if score is not None and (not request_ids or id_ in request_ids):
+                self.redis.zadd("bksi:pending", {id_: score - ms - len(self.accepted) + rank})
 
     def waiting(self) -> list[str]:
         """The requests whose messages are in the queue, the next to be taken first."""
