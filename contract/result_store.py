@@ -8,7 +8,7 @@ Redis' clock; the machines' clocks never meet.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
@@ -18,6 +18,7 @@ from contract import scripts
 from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
 from contract.envelope import Report, Status
+from contract.gather import Gather
 from contract.keys import Keys
 from contract.message import QUEUE_NAME, Caller, Payload, summary
 from contract.outcome import Warning_
@@ -97,6 +98,8 @@ def moment(ms: float | str | bytes) -> datetime:
     return datetime.fromtimestamp(float(ms) / 1000, tz=UTC)
 
 
+_SAVED_BYTES: Final = 1_000_000
+"""Reports that are saved together take at most this; a script holds Redis for as long as it runs."""
 _PENDING_FIELDS = ["app", "biz", "module", "count", "created", "attempts", "owner", "lease"]
 
 
@@ -125,6 +128,7 @@ class ResultStore:
         self.settings = settings
         self._submit = client.register_script(scripts.SUBMIT)
         self._save = client.register_script(scripts.SAVE)
+        self._saving = Gather(self._save_together, most=_SAVED_BYTES, weigh=lambda saved: len(saved[1]))
         self._cancel = client.register_script(scripts.CANCEL)
 
     async def reserve(
@@ -235,26 +239,23 @@ class ResultStore:
             ),
         )
 
-    async def save(self, report: Report) -> bool:
-        """Store a final report, end the ledger entry and wake the waiters; False when it had ended before."""
-        request_id = report.request_id
-        ended = await self._save(
-            keys=[
-                self.keys.result(request_id),
-                self.keys.request(request_id),
-                self.keys.pending,
-                self.keys.finished_count,
-                self.keys.kept(request_id),
-            ],
-            args=[
-                request_id,
-                report.dump(),
-                self.settings.result_ttl_s,
-                self.keys.done_channel,
-                int(report.status is not Status.SUCCESS),
-            ],
-        )
-        return bool(ended)
+    async def save(self, report: Report, dumped: bytes | None = None) -> bool:
+        """Store a final report, end the ledger entry and wake the waiters; False when it had ended before.
+
+        Args:
+            report: how the request ended.
+            dumped: ``report.dump()``, from who has it already.
+        """
+        return await self._saving((report, report.dump() if dumped is None else dumped))
+
+    async def _save_together(self, reports: Sequence[tuple[Report, bytes]]) -> list[bool]:
+        keys = [self.keys.pending, self.keys.finished_count]
+        args: list[str | bytes | int] = [self.settings.result_ttl_s, self.keys.done_channel]
+        for report, dumped in reports:
+            id_ = report.request_id
+            keys += [self.keys.result(id_), self.keys.request(id_), self.keys.kept(id_)]
+            args += [id_, dumped, int(report.status is not Status.SUCCESS)]
+        return [bool(ended) for ended in await self._save(keys=keys, args=args)]
 
     async def now_ms(self) -> int:
         """Redis' clock, in milliseconds."""

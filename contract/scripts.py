@@ -58,26 +58,36 @@ return {1}
 """
 )
 
-# KEYS req result | ARGV token lease_ms max_attempts
-# -> {'done'} · {'unknown'} · {'held'} · {'cancelled', 0, created, report}
+# KEYS req result, and so on for each request | ARGV lease_ms max_attempts most_bytes token… (one for each request)
+# After most_bytes of payloads the rest is {'later'}, untouched: no answer grows beyond what a client can take at once.
+# -> now, then for each: {'done'} · {'unknown'} · {'held'} · {'later'} · {'cancelled', 0, created, report}
 #    · {'leased' | 'exhausted', attempts, created, payload}
 LEASE: Final = (
     _EVEN_WHEN_FULL
     + _NOW
     + """
-local entry = redis.call('HMGET', KEYS[1], 'owner', 'lease', 'attempts', 'created', 'payload', 'cancelled')
-if entry[6] then return {'cancelled', 0, entry[4], entry[6]} end
-if redis.call('EXISTS', KEYS[2]) == 1 then return {'done'} end
-if not entry[5] then return {'unknown'} end
-local attempts = tonumber(entry[3])
-if entry[1] ~= ARGV[1] then
-  if entry[1] ~= '' and tonumber(entry[2]) > now then return {'held'} end
-  attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
+local answers, size = {now}, 0
+local function lease(req, result, token)
+  local entry = redis.call('HMGET', req, 'owner', 'lease', 'attempts', 'created', 'payload', 'cancelled')
+  if entry[6] then return {'cancelled', 0, entry[4], entry[6]} end
+  if redis.call('EXISTS', result) == 1 then return {'done'} end
+  if not entry[5] then return {'unknown'} end
+  local attempts = tonumber(entry[3])
+  if entry[1] ~= token then
+    if entry[1] ~= '' and tonumber(entry[2]) > now then return {'held'} end
+    attempts = attempts + 1
+  end
+  redis.call('HSET', req, 'attempts', attempts, 'owner', token, 'lease', now + ARGV[1])
+  size = size + #entry[5]
+  local state = 'leased'
+  if attempts > tonumber(ARGV[2]) then state = 'exhausted' end
+  return {state, attempts, entry[4], entry[5]}
 end
-redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'lease', now + ARGV[2])
-local state = 'leased'
-if attempts > tonumber(ARGV[3]) then state = 'exhausted' end
-return {state, attempts, entry[4], entry[5]}
+for i = 4, #ARGV do
+  local k = 2 * (i - 4)
+  answers[#answers + 1] = size < tonumber(ARGV[3]) and lease(KEYS[k + 1], KEYS[k + 2], ARGV[i]) or {'later'}
+end
+return answers
 """
 )
 
@@ -100,21 +110,26 @@ return held
 """
 )
 
-# KEYS result req pending finished kept | ARGV id report ttl_s channel keep
+# KEYS pending finished, then for each report: result req kept | ARGV ttl_s channel, then for each: id report keep
 # With keep, the payload of a request that failed stays as long as its report, so that it can be tried again.
-# -> 1 the entry ended now · 0 it had ended before
+# -> for each: 1 the entry ended now · 0 it had ended before
 SAVE: Final = (
     _EVEN_WHEN_FULL
     + """
-redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
-if ARGV[5] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then
-  redis.call('SET', KEYS[5], redis.call('HGET', KEYS[2], 'payload'), 'EX', ARGV[3])
+local answers = {}
+for i = 3, #KEYS, 3 do
+  local result, req, kept, id, report, keep = KEYS[i], KEYS[i + 1], KEYS[i + 2], ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  redis.call('SET', result, report, 'EX', ARGV[1])
+  if keep == '1' and redis.call('EXISTS', req) == 1 then
+    redis.call('SET', kept, redis.call('HGET', req, 'payload'), 'EX', ARGV[1])
+  end
+  local ended = redis.call('DEL', req)
+  redis.call('ZREM', KEYS[1], id)
+  if ended == 1 then redis.call('INCR', KEYS[2]) end
+  redis.call('PUBLISH', ARGV[2], id)
+  answers[#answers + 1] = ended
 end
-local ended = redis.call('DEL', KEYS[2])
-redis.call('ZREM', KEYS[3], ARGV[1])
-if ended == 1 then redis.call('INCR', KEYS[4]) end
-redis.call('PUBLISH', ARGV[4], ARGV[1])
-return ended
+return answers
 """
 )
 

@@ -4,7 +4,6 @@ The ledger's row is the fence: whoever inserts it first decides the outcome, and
 report.
 """
 
-import stamina
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,6 +12,7 @@ from contract.codes import Code, Refused
 from contract.envelope import Report
 from contract.failpoints import async_failpoint
 from worker.leases import Leases
+from worker.retrying import retrying
 from worker.store import ledger
 from worker.store.errors import StoreError
 
@@ -20,17 +20,24 @@ _log = structlog.get_logger(__name__)
 _SAVE_FOR_S = 30.0
 
 
-async def publish(store: Leases, report: Report) -> None:
+async def publish(store: Leases, report: Report, dumped: bytes | None = None) -> None:
     """Store a final report in Redis; outlasts a Redis that is away for up to half a minute.
+
+    Args:
+        store: where.
+        report: how the request ended.
+        dumped: ``report.dump()``, from who has it already.
 
     Raises:
         redis.exceptions.RedisError: it stayed away. The ledger has the report, so the next delivery publishes it.
     """
     await async_failpoint("before_save", report.request_id)
-    async for attempt in stamina.retry_context(on=(RedisError, OSError), attempts=None, timeout=_SAVE_FOR_S):
-        with attempt:
-            await store.save(report)
+    await retrying(lambda: store.save(report, dumped), on=_is_away, for_s=_SAVE_FOR_S)
     await async_failpoint("after_save", report.request_id)
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, RedisError | OSError)
 
 
 async def decide(engine: AsyncEngine, report: Report) -> Report:

@@ -1,9 +1,10 @@
 """The worker's hold on the Redis ledger: lease a request, keep the lease, give it back; and what the reaper reads."""
 
+import time
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 import redis.asyncio as aioredis
@@ -11,6 +12,7 @@ import redis.asyncio as aioredis
 from contract import scripts
 from contract.archive import NOTE_TTL_S, Note
 from contract.envelope import Report
+from contract.gather import Gather
 from contract.keys import MAX_DEAD_LETTERS
 from contract.message import QUEUE_NAME
 from contract.result_store import ResultStore, moment
@@ -27,10 +29,23 @@ class Lease:
 
     state: str
     request_id: str
+    clock: "Clock"
     token: str = ""
     attempts: int = 0
     created_at: datetime | None = None
     payload: bytes = b""
+
+
+class Clock(NamedTuple):
+    """Redis' clock, as read once and gone on since; for what is stored, not for who may do what."""
+
+    redis_ms: int
+    read_at: float
+    """``time.monotonic()``."""
+
+    def now(self) -> datetime:
+        """Redis' time by now."""
+        return moment(self.redis_ms + (time.monotonic() - self.read_at) * 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +61,9 @@ class Pending:
     summary: str
 
 
+_LEASED_AT_ONCE: Final = 64
+_LEASED_BYTES: Final = 4_000_000
+"""Of payloads, after which one answer of Redis takes no further one."""
 _PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary")
 
 
@@ -55,19 +73,30 @@ class Leases(ResultStore):
     def __init__(self, client: "aioredis.Redis", settings: Settings) -> None:
         super().__init__(client, settings)
         self._lease = client.register_script(scripts.LEASE)
+        self._leasing = Gather(self._lease_together, most=_LEASED_AT_ONCE)
         self._extend = client.register_script(scripts.EXTEND)
         self._resend = client.register_script(scripts.RESEND)
 
     async def lease(self, request_id: str, token: str) -> Lease:
         """Count an attempt and take the request, unless a live owner has it; the same token may ask again."""
-        answer = await self._lease(
-            keys=[self.keys.request(request_id), self.keys.result(request_id)],
-            args=[token, self.settings.owner_ttl_ms, self.settings.max_attempts],
+        while True:
+            lease = await self._leasing((request_id, token))
+            if lease.state != "later":
+                return lease
+
+    async def _lease_together(self, wanted: Sequence[tuple[str, str]]) -> list[Lease]:
+        asked_at = time.monotonic()
+        redis_ms, *answers = await self._lease(
+            keys=[key for id_, _ in wanted for key in (self.keys.request(id_), self.keys.result(id_))],
+            args=[
+                self.settings.owner_ttl_ms,
+                self.settings.max_attempts,
+                _LEASED_BYTES,
+                *(token for _, token in wanted),
+            ],
         )
-        state = answer[0].decode()
-        if len(answer) == 1:
-            return Lease(state, request_id)
-        return Lease(state, request_id, token, int(answer[1]), moment(answer[2]), answer[3])
+        clock = Clock(redis_ms, asked_at)
+        return [_leased(id_, token, clock, answer) for (id_, token), answer in zip(wanted, answers, strict=True)]
 
     async def extend(self, worker_name: str, leases: Iterable[Lease]) -> int:
         """Say that this worker process lives and keeps these leases; returns how many are still its own."""
@@ -150,6 +179,13 @@ class Leases(ResultStore):
             return []
         scores: list[Any] = await self.client.zmscore(self.keys.pending, list(request_ids))
         return [None if score is None else int(score) for score in scores]
+
+
+def _leased(request_id: str, token: str, clock: Clock, answer: list[Any]) -> Lease:
+    state = answer[0].decode()
+    if len(answer) == 1:
+        return Lease(state, request_id, clock)
+    return Lease(state, request_id, clock, token, int(answer[1]), moment(answer[2]), answer[3])
 
 
 def _pending(request_id: str, pushed_ms: int, entry: list[bytes | None]) -> Pending:

@@ -112,6 +112,7 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.hand_back_all()
+        await self.writer.drain()
         with contextlib.suppress(RedisError, OSError):
             await self.store.forget(self.name)
         await self.redis.aclose()

@@ -11,11 +11,9 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-import stamina
 import structlog
 from celery import Celery
 from celery.exceptions import Reject
@@ -36,6 +34,7 @@ from worker.expand.expand import expand
 from worker.expand.preview import preview
 from worker.leases import Lease
 from worker.pool import CoroutineTask
+from worker.retrying import retrying
 from worker.store import ledger
 from worker.store.draft import WriteRequest
 from worker.store.errors import StoreError
@@ -71,8 +70,9 @@ class Attempt:
     payload: Payload
     batch: ServiceInstanceBatch
 
-    def about(self, now: datetime, warnings: Sequence[tuple[str, str]] = ()) -> About:
+    def about(self, warnings: Sequence[tuple[str, str]] = ()) -> About:
         """What every report of this request carries; `warnings` are added to the submitter's."""
+        now = self.lease.clock.now()
         return About(
             request_id=self.lease.request_id,
             bk_app_code=self.payload.caller.bk_app_code,
@@ -84,9 +84,9 @@ class Attempt:
             warnings=(*self.payload.warnings, *(Warning_(path=path, reason=reason) for path, reason in warnings)),
         )
 
-    def refusal(self, refused: Refused, now: datetime) -> Report:
+    def refusal(self, refused: Refused) -> Report:
         """The report of a request that ends as a whole for one reason."""
-        return Report.failed(refused, [instance.bk_host_id for instance in self.batch.instances], **self.about(now))
+        return Report.failed(refused, [instance.bk_host_id for instance in self.batch.instances], **self.about())
 
 
 class Walk:
@@ -171,41 +171,39 @@ class Walk:
         batch = ServiceInstanceBatch.model_validate(payload.batch)
         attempt = Attempt(lease, payload, batch)
         if lease.state == "exhausted":
-            standing = await self._end(attempt, attempt.refusal(Refused(Code.DEAD_LETTER), await self._store.now()))
+            standing = await self._end(attempt, attempt.refusal(Refused(Code.DEAD_LETTER)))
             await publish(self._store, standing)
             if standing.code == Code.DEAD_LETTER:
                 await self._store.bury(standing)
             return standing
         try:
             async with asyncio.timeout(self._runtime.settings.attempt_timeout_s):
-                report = await self._work(attempt)
+                report, dumped = await self._work(attempt)
         except Refused as refused:
-            report = await self._end(attempt, attempt.refusal(refused, await self._store.now()))
-        await publish(self._store, report)
+            report, dumped = await self._end(attempt, attempt.refusal(refused)), None
+        await publish(self._store, report, dumped)
         return report
 
-    async def _work(self, attempt: Attempt) -> Report:
+    async def _work(self, attempt: Attempt) -> tuple[Report, bytes | None]:
         """Catalogue, rules, rows. What the database may take back is tried again, the rest is the caller's to know.
+
+        Returns:
+            How the request ended, and the report's bytes where the ledger has had them made.
 
         Raises:
             Refused: the batch as a whole cannot be created.
             StoreError: the database was away for longer than `_RETRY_FOR_S`.
         """
-        async for repetition in stamina.retry_context(
-            on=_is_retryable, attempts=None, timeout=_RETRY_FOR_S, wait_initial=0.02, wait_max=1.0, wait_jitter=0.1
-        ):
-            with repetition:
-                return await self._write(attempt)
-        raise AssertionError  # stamina raises the last error instead of running out
+        return await retrying(lambda: self._write(attempt), on=_is_retryable, for_s=_RETRY_FOR_S)
 
-    async def _write(self, attempt: Attempt) -> Report:
-        batch, now = attempt.batch, await self._store.now()
+    async def _write(self, attempt: Attempt) -> tuple[Report, bytes | None]:
+        batch = attempt.batch
         hosts = [instance.bk_host_id for instance in batch.instances]
         catalogue = await self._runtime.catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts)
         plan = expand(catalogue, batch, attempt.lease.request_id)
-        about = attempt.about(now, plan.warnings)
+        about = attempt.about(plan.warnings)
         if plan.refused and batch.mode == "atomic":
-            return await self._end(attempt, Report.refused(plan.refused, hosts, **about))
+            return await self._end(attempt, Report.refused(plan.refused, hosts, **about)), None
         refused = [Item.failed(index, hosts[index], why) for index, why in plan.refused.items()]
         request = WriteRequest(
             request_id=attempt.lease.request_id,
@@ -219,12 +217,12 @@ class Walk:
         )
         if attempt.payload.kind == "validate":
             items = await self._runtime.writer.preview(request)
-            return Report.previewed([*items, *refused], preview(plan), **about)
+            return Report.previewed([*items, *refused], preview(plan), **about), None
         await async_failpoint("before_write", request.request_id)
         written = await self._runtime.writer.write(request)
         await async_failpoint("after_write", request.request_id)
         # None: it ended so long ago that its report is gone. There is nothing to publish but that it is over.
-        return written.report or attempt.refusal(Refused(Code.RESULT_EXPIRED), now)
+        return written.report or attempt.refusal(Refused(Code.RESULT_EXPIRED)), written.dumped
 
     async def _end(self, attempt: Attempt, report: Report) -> Report:
         """End a request that writes no rows; a dry run leaves nothing in PostgreSQL, not even that it was refused."""

@@ -10,7 +10,7 @@ full scan, and stays one when they are full: ``OFFSET 0`` keeps the look at natu
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 import asyncpg
 
@@ -102,13 +102,46 @@ SELECT is_decided OR is_taken AS is_late FROM guard
 _STATEMENT: Final = _statement()
 
 
-async def insert(driver: Any, rows: NewRows, drafts: Sequence[Draft], reports: Sequence[Report]) -> bool:
+class Ended(NamedTuple):
+    """A draft with the report it ends with."""
+
+    draft: Draft
+    report: Report
+    dumped: bytes
+
+    @classmethod
+    def of(cls, draft: Draft) -> Self:
+        """Make the report of what the draft writes."""
+        report = draft.request.build_report(draft.items)
+        return cls(draft, report, report.dump())
+
+    def row(self) -> tuple[Any, ...]:
+        """The values of `_REQUEST`."""
+        draft, report = self.draft, self.report
+        request = draft.request
+        return (
+            request.request_id,
+            request.caller.bk_app_code,
+            request.plan.bk_biz_id,
+            request.plan.bk_module_id,
+            report.status.value,
+            report.code,
+            self.dumped.decode(),
+            request.attempt,
+            report.created_at,
+            request.caller.bk_username,
+            request.caller.bk_supplier_account,
+            bigint_array(draft.created_ids),
+            bigint_array(sorted(draft.healed)),
+        )
+
+
+async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
     """Write drafts whose keys differ, each with its report; False when somebody else was first and nothing was written.
 
     The ledger's rows and the instances are inserted in sorted order, so that two workers never wait for each other.
     """
-    requests = [_request_row(draft, report) for draft, report in zip(drafts, reports, strict=True)]
-    arguments: list[Iterable[Any]] = list(zip(*requests, strict=True))
+    arguments: list[Iterable[Any]] = list(zip(*(one.row() for one in ended), strict=True))
     for table in rows.tables():
         arguments += table.arguments()
     try:
@@ -118,22 +151,3 @@ async def insert(driver: Any, rows: NewRows, drafts: Sequence[Draft], reports: S
             return False
         raise
     return not row["is_late"]
-
-
-def _request_row(draft: Draft, report: Report) -> tuple[Any, ...]:
-    request = draft.request
-    return (
-        request.request_id,
-        request.caller.bk_app_code,
-        request.plan.bk_biz_id,
-        request.plan.bk_module_id,
-        report.status.value,
-        report.code,
-        report.dump().decode(),
-        request.attempt,
-        report.created_at,
-        request.caller.bk_username,
-        request.caller.bk_supplier_account,
-        bigint_array(draft.created_ids),
-        bigint_array(sorted(draft.healed)),
-    )

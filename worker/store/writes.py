@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.envelope import Report
 from contract.failpoints import async_failpoint
+from contract.gather import Gather
 from contract.outcome import Item, Outcome
 from worker.expand.reconcile import ExistingInstance
 from worker.store.alike import NewRows
@@ -23,10 +24,12 @@ from worker.store.engine import driver_connection, transaction
 from worker.store.errors import DatabaseUnavailable, StoreError, TransactionConflict
 from worker.store.existing import Key, lock_instances, read_existing
 from worker.store.ids import IdBlock
-from worker.store.insert import insert
+from worker.store.insert import Ended, insert
 from worker.store.ledger import load_all
 from worker.store.tables import process_ids, service_instance_ids
 
+_GROUP: Final = 100
+"""Service instances that are written together: as many small requests, or one full one."""
 _MAX_LOOKS: Final = 8
 """Each look is lost to a transaction that committed in between; so many in a row are somebody's endless loop."""
 
@@ -37,13 +40,14 @@ class Written:
 
     `report` is None only for a request that ended so long ago that its report was purged. `is_first`: this call decided
     the outcome; otherwise an earlier one had, and nothing was written. `rows` counts instances, processes and bind rows
-    that were inserted.
+    that were inserted. `dumped` is ``report.dump()`` where it had to be made.
     """
 
     request_id: str
     report: Report | None
     is_first: bool
     rows: int = 0
+    dumped: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +63,14 @@ class _Attempt:
 class Writer:
     """Writes requests. One per process, for it holds the process's ids; used from one event loop."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, transactions: int = 2) -> None:
         self._engine = engine
         self._instance_ids = IdBlock(service_instance_ids)
         self._process_ids = IdBlock(process_ids)
+        self._writing = Gather(self.write_group, most=_GROUP, at_once=transactions, weigh=_instances)
 
     async def write(self, request: WriteRequest) -> Written:
-        """Write one request, or find out how it ended before.
+        """Write one request, or find out how it ended before; those that come meanwhile share the next transaction.
 
         Instances that exist under ``on_existing="fail"`` get failed items with 1113016; in mode "atomic" the others are
         then skipped and no row is written but the ledger's.
@@ -73,10 +78,11 @@ class Writer:
         Raises:
             StoreError: nothing was written; or, after `DatabaseUnavailable`, perhaps all of it. Calling again is safe.
         """
-        (result,) = await self.write_group([request])
-        if isinstance(result, StoreError):
-            raise result
-        return result
+        return await self._writing(request)
+
+    async def drain(self) -> None:
+        """Wait until nothing is being written."""
+        await self._writing.drain()
 
     async def preview(self, request: WriteRequest) -> list[Item]:
         """What `write` would make of each of the plan's instances; reads only. What does not exist has no id.
@@ -155,19 +161,25 @@ class Writer:
         return _Attempt(drafts, rows, instances[: len(rows.instances)], processes[: len(rows.processes)])
 
     async def _insert(self, driver: Any, attempt: _Attempt) -> dict[str, Written] | None:
-        reports = [draft.request.build_report(draft.items) for draft in attempt.drafts]
-        if not await insert(driver, attempt.rows, attempt.drafts, reports):
+        ended = [Ended.of(draft) for draft in attempt.drafts]
+        if not await insert(driver, attempt.rows, ended):
             self._give_back(attempt)
             return None
         return {
-            draft.request.request_id: Written(draft.request.request_id, report, is_first=True, rows=draft.row_count)
-            for draft, report in zip(attempt.drafts, reports, strict=True)
+            draft.request.request_id: Written(
+                draft.request.request_id, report, is_first=True, rows=draft.row_count, dumped=dumped
+            )
+            for draft, report, dumped in ended
         }
 
     def _give_back(self, attempt: _Attempt) -> None:
         """Nothing of it was written, so its ids are free again."""
         self._instance_ids.give_back(attempt.instance_ids)
         self._process_ids.give_back(attempt.process_ids)
+
+
+def _instances(request: WriteRequest) -> int:
+    return len(request.plan.instances)
 
 
 def _without_new_ids(item: Item) -> Item:
