@@ -192,7 +192,7 @@ class Submitter:
         if payload is None:
             raise PayloadGone
         return await self.submit(
-            ServiceInstanceBatch.model_validate(payload.batch),
+            payload.batch.unpack(),
             caller,
             warnings=payload.warnings,
             # A blank: no caller can send such a key.

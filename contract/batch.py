@@ -165,18 +165,27 @@ class ServiceInstanceBatch(BatchHead):
     instances: Annotated[tuple[InstanceSpec, ...], Field(min_length=1, max_length=MAX_INSTANCES)]
 
     def canonical(self) -> bytes:
-        """The meaning as bytes: sorted JSON of what was given, defaults filled in where absent means the default."""
-        meaning = self.model_dump(exclude_unset=True) | {"on_existing": self.on_existing, "mode": self.mode}
-        for instance in meaning["instances"]:
-            if not instance.get("service_instance_name"):
-                instance.pop("service_instance_name", None)
-            for process in instance.setdefault("processes", ()):
-                process.setdefault("process_template_id", 0)
-                info = process.setdefault("process_info", None)
-                if info and not info.get("bind_info"):
-                    info.pop("bind_info", None)
-        return json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        """The meaning as bytes: what was given, field by field, defaults filled in where absent means the default."""
+        lists: dict[tuple[int, ...], str] = {}  # most instances share theirs, and that is most of the work
+        instances = []
+        for instance in self.instances:
+            key = tuple(map(id, instance.processes))
+            if key not in lists:
+                lists[key] = ",".join(map(_canonical_process, instance.processes))
+            name = json.dumps(instance.service_instance_name or None, ensure_ascii=False)
+            instances.append(f"[{instance.bk_host_id},{name},[{lists[key]}]]")
+        head = json.dumps([self.bk_biz_id, self.bk_module_id, self.on_existing, self.mode])
+        return f"[{head},[{','.join(instances)}]]".encode()
 
     def digest(self) -> str:
         """SHA-256 of `canonical`, 64 hex digits."""
         return hashlib.sha256(self.canonical()).hexdigest()
+
+
+def _canonical_process(process: ProcessSpec) -> str:
+    info = process.process_info
+    if info is None:
+        return f"[{process.process_template_id},null]"
+    # pydantic writes the fields in the order of the class, whatever order they were given in.
+    left_out = None if info.bind_info else {"bind_info"}
+    return f"[{process.process_template_id},{info.model_dump_json(exclude_unset=True, exclude=left_out)}]"

@@ -15,6 +15,7 @@ from kombu import Exchange, Queue
 from pydantic import BaseModel, ConfigDict, Field
 
 from contract.outcome import Warning_
+from contract.packed import PackedBatch
 from contract.settings import Settings
 
 TASK_NAME: Final = "service_instance.create_batch.v1"
@@ -44,15 +45,19 @@ class Caller(BaseModel):
 
 
 class Payload(BaseModel):
-    """What waits in the ledger under a request_id. `batch` stays plain JSON; the worker validates it again."""
+    """What waits in the ledger under a request_id, as JSON; the worker validates it again."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     request_id: str = Field(pattern=REQUEST_ID_PATTERN)
-    batch: dict[str, Any]
+    batch: PackedBatch
     caller: Caller = Caller()
     warnings: tuple[Warning_, ...] = ()
     kind: Literal["create", "validate"] = "create"
+
+    def dump(self) -> bytes:
+        """As it is stored; `model_validate_json` reads it."""
+        return self.model_dump_json(exclude_unset=True).encode()
 
 
 class TaskArguments(BaseModel):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar, cast
 
+import orjson
 from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 
 from contract.batch import (
@@ -134,6 +135,7 @@ class _Reader:
         self._errors_of_check: Counter[int] = Counter()
         self._warnings: list[Warning_] = []
         self._rows = 0
+        self._seen: dict[bytes, tuple[tuple[ProcessSpec, ...], int]] = {}
 
     def read(self, body: Mapping[str, Any]) -> ParsedBatch:
         given = self._known(body, _BODY, "")
@@ -171,10 +173,26 @@ class _Reader:
         for path, values in self._objects(given, "instances"):
             known = _without_nulls(self._known(values, _INSTANCE, path), _INSTANCE)
             if "processes" in known:
-                known["processes"] = tuple(self._processes(known["processes"], f"{path}.processes"))
+                known["processes"] = self._processes_once(known["processes"], f"{path}.processes")
             instance = self._model(InstanceSpec, known, path)
             if instance is not None:
                 yield instance
+
+    def _processes_once(self, given: object, path: str) -> tuple[ProcessSpec, ...]:
+        """Like `_processes`; what was read before without a word is not read again, and is the same object."""
+        key = _bytes_of(given)
+        if key is None:
+            return tuple(self._processes(given, path))
+        seen = self._seen.get(key)
+        if seen is None:
+            before = self._rows, len(self._warnings), len(self._errors)
+            processes = tuple(self._processes(given, path))
+            if before[1:] == (len(self._warnings), len(self._errors)):
+                self._seen[key] = processes, self._rows - before[0]
+            return processes
+        processes, rows = seen
+        self._add_rows(rows)
+        return processes
 
     def _processes(self, given: object, path: str) -> Iterator[ProcessSpec]:
         self._count_rows(given)
@@ -234,7 +252,10 @@ class _Reader:
                 self._refuse(_WRONG_TYPE, Code.PARAM_INVALID, f"{path}[{index}]")
 
     def _count_rows(self, given: object) -> None:
-        self._rows += len(given) if isinstance(given, list) else 0
+        self._add_rows(len(given) if isinstance(given, list) else 0)
+
+    def _add_rows(self, count: int) -> None:
+        self._rows += count
         if self._rows > MAX_ROWS:
             self._note(_TOO_MANY, Refused(Code.TOO_MANY, "processes and bind rows", MAX_ROWS, path="instances"))
             raise _EnoughErrors
@@ -291,6 +312,14 @@ class _Reader:
             self._warnings.append(Warning_(path=path, reason=reason))
         elif len(self._warnings) == MAX_WARNINGS:
             self._warnings.append(Warning_(path="", reason=Reason.MORE))
+
+
+def _bytes_of(value: object) -> bytes | None:
+    """`value` as JSON, which tells types apart as ``==`` does not; None for what is no array, or no JSON."""
+    try:
+        return orjson.dumps(value) if isinstance(value, list) else None
+    except TypeError:
+        return None
 
 
 def _without_nulls(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from contract.gather import Gather
 from contract.keys import Keys
 from contract.message import QUEUE_NAME, Caller, Payload, summary
 from contract.outcome import Warning_
+from contract.packed import PackedBatch
 from contract.settings import Settings
 
 
@@ -64,7 +65,7 @@ class Entry:
         return cls(
             payload=Payload(
                 request_id=request_id,
-                batch=batch.model_dump(mode="json", exclude_unset=True),
+                batch=PackedBatch.of(batch),
                 caller=caller,
                 warnings=warnings,
                 kind=kind,
@@ -169,7 +170,7 @@ class ResultStore:
                 settings.result_ttl_s * 1000,
                 0 if idempotency_key is None else 2 if while_unfinished else 1,
                 int(message is not None),
-                *("payload", entry.payload.model_dump_json(), "app", app, "summary", entry.summary),
+                *("payload", entry.payload.dump(), "app", app, "summary", entry.summary),
                 *("biz", entry.bk_biz_id, "module", entry.bk_module_id, "count", entry.count),
             ],
         )

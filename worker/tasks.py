@@ -168,8 +168,7 @@ class Walk:
         if lease.state == "cancelled":
             return await end(self._store, self._engine, Report.load(lease.payload))
         payload = Payload.model_validate_json(lease.payload)
-        batch = ServiceInstanceBatch.model_validate(payload.batch)
-        attempt = Attempt(lease, payload, batch)
+        attempt = Attempt(lease, payload, payload.batch.unpack())
         if lease.state == "exhausted":
             standing = await self._end(attempt, attempt.refusal(Refused(Code.DEAD_LETTER)))
             await publish(self._store, standing)

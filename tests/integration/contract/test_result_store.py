@@ -10,16 +10,20 @@ from typing import Any
 
 import pytest
 
+from contract.batch import InstanceSpec, ServiceInstanceBatch
 from contract.codes import Code
 from contract.envelope import Report, Status
 from contract.message import QUEUE_NAME, Caller, Payload
+from contract.packed import PackedBatch
 from contract.result_store import Entry, IdempotencyConflict, QueueFull, connect
 from contract.settings import Settings
 from worker.leases import Lease, Leases
 
+BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, instances=(InstanceSpec(bk_host_id=2),))
+
 
 def an_entry(app: str = "esb_test", digest: str = "d" * 64) -> Entry:
-    payload = Payload(request_id=uuid.uuid4().hex, batch={"bk_biz_id": 1}, caller=Caller(bk_app_code=app))
+    payload = Payload(request_id=uuid.uuid4().hex, batch=PackedBatch.of(BATCH), caller=Caller(bk_app_code=app))
     return Entry(payload, digest, bk_biz_id=1, bk_module_id=60, count=1, summary="biz=1 module=60 instances=1")
 
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import redis
 
+from contract.batch import InstanceSpec, ServiceInstanceBatch
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, Payload, build_message, make_celery, new_request_id
+from contract.packed import PackedBatch
 from contract.result_store import Entry, connect
 from contract.settings import Settings
 from worker.leases import Leases
@@ -13,7 +15,7 @@ from worker.queues import open_queue
 from worker.reaper import Reaper
 from worker.store.engine import make_engine
 
-BATCH = {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": 2}]}
+BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, instances=(InstanceSpec(bk_host_id=2),))
 LEASE_MS = 500
 
 
@@ -38,7 +40,7 @@ class Bench:
         store = Leases(self.store.client, self.settings.model_copy(update=settings))
         ids = [new_request_id() for _ in range(count)]
         for id_ in ids:
-            payload = Payload(request_id=id_, batch=BATCH, caller=Caller(bk_app_code="app"))
+            payload = Payload(request_id=id_, batch=PackedBatch.of(BATCH), caller=Caller(bk_app_code="app"))
             entry = Entry(payload, digest="d", bk_biz_id=1, bk_module_id=60, count=1, summary="s")
             message = build_message(self.celery, id_, "s") if self.settings.broker_is_ledger else None
             await store.reserve(entry, message)

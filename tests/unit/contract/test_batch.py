@@ -1,6 +1,5 @@
 """The models: what the worker validates again, the canonical form, and that `parse` and they agree on anything."""
 
-import json
 from typing import Any
 
 import pytest
@@ -18,6 +17,8 @@ from contract.batch import (
     ServiceInstanceBatch,
 )
 from contract.codes import Refused
+from contract.message import Payload
+from contract.packed import PackedBatch
 from contract.parse import BatchRefused, parse
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -101,11 +102,61 @@ def test_parse_of_any_json_answers_a_batch_or_refusals(body: object, strict: boo
 @given(BODIES)
 def test_batch_survives_the_ledger(body: dict[str, Any]) -> None:
     batch = parse(body).batch
-    stored = json.dumps(batch.model_dump(mode="json", exclude_unset=True))
-    again = ServiceInstanceBatch.model_validate(json.loads(stored))
+    payload = Payload(request_id="0" * 32, batch=PackedBatch.of(batch))
+    again = Payload.model_validate_json(payload.dump()).batch.unpack()
     assert again == batch
     assert again.canonical() == batch.canonical()
     assert again.model_dump(exclude_unset=True) == batch.model_dump(exclude_unset=True)
+
+
+def test_instances_that_ask_for_the_same_share_one_object_which_is_stored_once() -> None:
+    alike = [{"process_info": {"bk_process_name": "nginx", "bk_func_name": "nginx", "timeout": 1}}]
+    other = [{"process_info": {"bk_process_name": "nginx", "bk_func_name": "nginx", "timeout": 2}}]
+    wanted = [alike, other, [dict(alike[0])], None, []]
+    hosts = [
+        {"bk_host_id": host} | ({} if list_ is None else {"processes": list_}) for host, list_ in enumerate(wanted, 1)
+    ]
+
+    batch = parse({"bk_biz_id": 1, "bk_module_id": 60, "instances": hosts}).batch
+    packed = PackedBatch.of(batch)
+
+    first, _, third, *_ = batch.instances
+    assert first.processes[0] is third.processes[0]
+    assert [instance.shared for instance in packed.instances] == [0, 1, 0, None, 2]
+    assert [len(processes) for processes in packed.processes] == [1, 1, 0]
+    again = packed.unpack()
+    assert again.instances[0].processes is again.instances[2].processes
+    assert again == batch
+
+
+def test_what_only_looks_alike_is_read_for_itself() -> None:
+    def instance(host: int, timeout: object) -> dict[str, Any]:
+        info = {"bk_process_name": "nginx", "bk_func_name": "nginx", "timeout": timeout}
+        return {"bk_host_id": host, "processes": [{"process_info": info}]}
+
+    with pytest.raises(BatchRefused) as refused:
+        parse({"bk_biz_id": 1, "bk_module_id": 60, "instances": [instance(1, 1), instance(2, True), instance(3, 1.0)]})
+
+    assert [error.path for error in refused.value.errors] == [
+        f"instances[{index}].processes[0].process_info.timeout" for index in (1, 2)
+    ]
+
+
+def test_warnings_name_every_instance_even_when_all_ask_for_the_same() -> None:
+    processes = [{"process_info": {"bk_process_name": "nginx", "bk_func_name": "nginx", "later": 1}}]
+    hosts = [{"bk_host_id": host, "processes": processes} for host in (1, 2)]
+
+    warnings = parse({"bk_biz_id": 1, "bk_module_id": 60, "instances": hosts}).warnings
+
+    assert [warning.path for warning in warnings] == [
+        f"instances[{index}].processes[0].process_info.later" for index in (0, 1)
+    ]
+
+
+def test_place_that_does_not_exist_is_no_payload() -> None:
+    stored = {"bk_biz_id": 1, "bk_module_id": 60, "processes": [[]], "instances": [{"bk_host_id": 1, "shared": 1}]}
+    with pytest.raises(ValidationError, match="no such list"):
+        PackedBatch.model_validate(stored)
 
 
 @given(BODIES)
