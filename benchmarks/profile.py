@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     f"--rate={options.rate}",
                     f"--format={_FORMATS[options.out.suffix]}",
                 ),
-                *("--output", options.out, "--subprocesses", *(["--native"] if options.native else [])),
+                *("--output", options.out, "--subprocesses"),
+                *(["--native"] if options.native else []),
+                *(["--gil"] if options.gil else []),
             ]
         )
         while profiler.poll() is None:
@@ -57,6 +59,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=15)
     parser.add_argument("--rate", type=int, default=200, help="samples a second")
     parser.add_argument("--native", action="store_true", help="frames of C extensions too")
+    parser.add_argument("--gil", action="store_true", help="only threads that hold the GIL: work, and no waiting")
     default = RESULTS / f"{datetime.now(tz=UTC):%Y-%m-%dT%H%M%S}-flame.svg"
     parser.add_argument("--out", type=Path, default=default, help=".svg, .json (speedscope) or .txt (folded stacks)")
     options = parser.parse_args(arguments)

@@ -32,15 +32,16 @@ class TemplateRow:
     enable: bool
     locked: frozenset[str]
     fixed: PlannedBind | None
+    depends_on_host: bool
 
     @classmethod
     def of(cls, template: BindTemplate) -> Self:
         """Prepare `template`; `enable` null is false."""
         ip, port, protocol = template.ip.value, template.port.value or "", template.protocol.value or ""
         locked = frozenset(name for name in _COLUMNS if getattr(template, name).locked)
-        row = cls(template.row_id, ip, port, protocol, bool(template.enable.value), locked, None)
+        row = cls(template.row_id, ip, port, protocol, bool(template.enable.value), locked, None, depends_on_host(ip))
         address = _storable_ip(resolve_template_ip(ip, _NO_HOST), port, protocol)
-        if depends_on_host(ip) or isinstance(address, _Fault):
+        if row.depends_on_host or isinstance(address, _Fault):
             return row
         return replace(row, fixed=PlannedBind(row.row_id, address, port, protocol, row.enable))
 

@@ -16,31 +16,40 @@ from worker.expand.where import Warnings, Where
 _NO_INFO: Final = ProcessInfo()
 
 
+_MOST_PREPARED: Final = 1_000
+
+Merged = dict[Hashable, tuple[Mapping[str, Any], tuple[str, ...]]]
+"""What came of merging, by template and content: values, and the locked properties a caller wanted otherwise."""
+
+
 class Expansion:
-    """A process template made ready for one batch: its values, its locks, its bind rows."""
+    """A process template made ready to be expanded: its values, its locks, its bind rows."""
 
     def __init__(self, template: ProcessTemplate) -> None:
         columns = template.properties
         self.process_template_id = template.id
         self.values = {name: columns[name].value if name in columns else None for name in PROCESS_PROPERTIES}
         self.bind_info = tuple(TemplateRow.of(row) for row in template.bind_info)
+        self.depends_on_host = any(row.depends_on_host for row in self.bind_info)
         self._locked = tuple(name for name in PROCESS_PROPERTIES if name in columns and columns[name].locked)
         self._unlocked = tuple(name for name in PROCESS_PROPERTIES if name not in self._locked)
         self._unfit = tuple(name for name, value in self.values.items() if first_problem({name: value}) is not None)
-        self._merged: dict[Hashable, tuple[Mapping[str, Any], tuple[str, ...]]] = {}
 
     def generate_name(self, host: Host) -> str:
         """Name an instance of which this is the first process, by the template's own values (CMDB 4.3)."""
         return generate_name(host, self.values["bk_process_name"], [row.port for row in self.bind_info])
 
-    def merge(self, where: Where, info: ProcessInfo, warnings: Warnings) -> Mapping[str, Any]:
-        """Return the scalar properties: the caller's where unlocked and present, null included, else the template's."""
+    def merge(self, where: Where, info: ProcessInfo, warnings: Warnings, merged: Merged) -> Mapping[str, Any]:
+        """Return the scalar properties: the caller's where unlocked and present, null included, else the template's.
+
+        `merged` keeps what was worked out; the calls for one batch share it.
+        """
         if not info.model_fields_set and not self._unfit:
             return self.values
-        key = content(info)
-        found = self._merged.get(key)
+        key = self.process_template_id, content(info)
+        found = merged.get(key)
         if found is None:
-            found = self._merged[key] = self._override(where, info), self._overruled(info)
+            found = merged[key] = self._override(where, info), self._overruled(info)
         values, overruled = found
         for name in overruled:
             warnings.add(where, name, Reason.LOCKED)
@@ -69,8 +78,25 @@ class Expansion:
         )
 
 
+class Prepared:
+    """The expansions of templates that were met before: one batch after the other brings the same ones."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Sequence[ProcessTemplate], tuple[Expansion, ...]]] = {}
+
+    def of(self, templates: Sequence[ProcessTemplate]) -> tuple[Expansion, ...]:
+        """Return the expansions of `templates`, which are recognised by being the same object."""
+        found = self._known.get(id(templates))
+        if found is None:
+            if len(self._known) >= _MOST_PREPARED:
+                self._known.clear()
+            # What is kept cannot leave its id to another object.
+            found = self._known[id(templates)] = templates, tuple(map(Expansion, templates))
+        return found[1]
+
+
 def bound_processes(
-    expansions: Sequence[Expansion], index: int, spec: InstanceSpec, host: Host, warnings: Warnings
+    expansions: Sequence[Expansion], index: int, spec: InstanceSpec, host: Host, *, warnings: Warnings, merged: Merged
 ) -> tuple[PlannedProcess, ...]:
     """Return one process per template, in the order of `expansions`, with the caller's unlocked values.
 
@@ -86,7 +112,7 @@ def bound_processes(
         item = items.get(expansion.process_template_id)
         where = Where(index, item, expansion.process_template_id)
         info = None if item is None else spec.processes[item].process_info
-        values = expansion.merge(where, info or _NO_INFO, warnings)
+        values = expansion.merge(where, info or _NO_INFO, warnings, merged)
         rows = bound_rows(where, expansion.bind_info, host, (info and info.bind_info) or (), warnings)
         processes.append(PlannedProcess(expansion.process_template_id, values, rows, item))
     check_processes_differ(index, processes)

@@ -3,16 +3,16 @@
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from contract.batch import MAX_NAME_BYTES, InstanceSpec, ServiceInstanceBatch
 from contract.codes import Code, Refused
-from worker.expand.bound import Expansion, bound_processes
+from worker.expand.bound import Merged, Prepared, bound_processes
 from worker.expand.catalogue import CatalogueSlice, Host, Module
 from worker.expand.naming import generate_name
 from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
 from worker.expand.unbound import unbound_processes
-from worker.expand.where import Warnings
+from worker.expand.where import MAX_WARNINGS, Warnings
 
 
 def expand(catalogue: CatalogueSlice, batch: ServiceInstanceBatch, request_id: str) -> Plan:
@@ -94,6 +94,9 @@ def _not_in_module(batch: ServiceInstanceBatch, indexes: Sequence[int]) -> Refus
     return Refused(Code.HOST_NOT_IN_MODULE, list(hosts), path=path)
 
 
+_PREPARED: Final = Prepared()
+
+
 class _Expander:
     """Plans one instance after the other, with what all of them share."""
 
@@ -103,23 +106,45 @@ class _Expander:
         self._module = module
         self._clone_of = request_id if batch.on_existing == "clone" else None
         self._filled: dict[Hashable, Mapping[str, Any]] = {}
-        self._expansions = [Expansion(template) for template in catalogue.process_templates]
+        self._merged: Merged = {}
+        self._alike: dict[int, tuple[PlannedProcess, ...]] = {}
+        self._expansions = _PREPARED.of(catalogue.process_templates)
+        self._may_share = not any(expansion.depends_on_host for expansion in self._expansions)
 
     def plan(self, index: int, spec: InstanceSpec) -> PlannedInstance:
         """Return the rows of one instance whose host is in the module; raises `Refused` (CMDB V10 to V22)."""
         self._check(index, spec)
         host = self._catalogue.hosts[spec.bk_host_id]
         if self._module.is_bound:
-            processes = bound_processes(self._expansions, index, spec, host, self.warnings)
+            processes = self._processes(index, spec, host)
             name = spec.service_instance_name or self._expansions[0].generate_name(host)
             instance_key = ""
         else:
-            processes = unbound_processes(index, spec, self.warnings, self._filled)
+            processes = self._processes(index, spec, host)
             name = spec.service_instance_name or _generate_unbound_name(host, processes[0])
             instance_key = name if self._clone_of is None else f"{self._clone_of}/{index}"
         return PlannedInstance(
             index, host.bk_host_id, instance_key, name, processes, is_name_given=bool(spec.service_instance_name)
         )
+
+    def _processes(self, index: int, spec: InstanceSpec, host: Host) -> tuple[PlannedProcess, ...]:
+        """The processes of one instance; those that an earlier instance asked for by the same object are the same.
+
+        Not where the host has a say, and not where there is something to warn of, for a warning names its instance.
+        """
+        known = self._alike.get(id(spec.processes))
+        if known is not None:
+            return known
+        warned = len(self.warnings)
+        if self._module.is_bound:
+            processes = bound_processes(
+                self._expansions, index, spec, host, warnings=self.warnings, merged=self._merged
+            )
+        else:
+            processes = unbound_processes(index, spec, self.warnings, self._filled)
+        if self._may_share and warned == len(self.warnings) < MAX_WARNINGS:
+            self._alike[id(spec.processes)] = processes
+        return processes
 
     def _check(self, index: int, spec: InstanceSpec) -> None:
         name = spec.service_instance_name

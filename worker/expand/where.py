@@ -42,6 +42,10 @@ class Warnings:
         if self._has_room():
             self._kept.append((path, reason))
 
+    def __len__(self) -> int:
+        """How many were kept."""
+        return len(self._kept)
+
     def _has_room(self) -> bool:
         if len(self._kept) < MAX_WARNINGS:
             return True
