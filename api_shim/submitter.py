@@ -139,11 +139,14 @@ class Submitter:
 
     async def wait(self, request_id: str, bk_app_code: str, timeout: float) -> Report | None:  # noqa: ASYNC109
         """Like `poll`, but waits up to `timeout` seconds for the end; woken by it, never looping on Redis."""
-        report = await self.poll(request_id, bk_app_code)
-        if report is None or report.status.is_final or timeout <= 0:
-            return report
-        ended = await reaching_redis(self.waiters.wait(request_id, timeout))
-        return ended or await self.poll(request_id, bk_app_code)
+        if timeout <= 0:
+            return await self.poll(request_id, bk_app_code)
+        async with self.waiters.expecting(request_id) as ended:
+            report = await self.poll(request_id, bk_app_code)
+            if report is None or report.status.is_final:
+                return report
+            report = await ended(timeout)
+        return report or await self.poll(request_id, bk_app_code)
 
     async def cancel(self, request_id: str, bk_app_code: str) -> Report | None:
         """End a request that no worker has started; None when unknown.

@@ -50,21 +50,23 @@ class Waiters:
                 task.cancel()
             await asyncio.wait(open_tasks, timeout=_CANCEL_AGAIN_S)
 
-    async def wait(self, request_id: str, timeout: float) -> Report | None:  # noqa: ASYNC109 - the caller's own budget
-        """The stored report as soon as it exists, or None after `timeout` seconds.
+    @asynccontextmanager
+    async def expecting(self, request_id: str) -> AsyncIterator[Callable[[float], Awaitable[Report | None]]]:
+        """Inside the block, ``await ended(seconds)`` gives the stored report as soon as it is there, or None.
 
-        The first look comes after the registration, so a report saved in between is not missed.
+        A report that is saved before the block begins is for the caller to look for, inside the block.
         """
         future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
         self._futures[request_id].add(future)
-        try:
-            report = await self._store.load(request_id)
-            if report is None or report.status.is_final:
-                return report
+
+        async def ended(seconds: float) -> Report | None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(seconds):
                     return await future
             return None
+
+        try:
+            yield ended
         finally:
             futures = self._futures[request_id]
             futures.discard(future)
@@ -113,11 +115,11 @@ class Waiters:
         message = await subscription.get_message(timeout=_REPAIR_S)
         if message is None:
             return
-        request_id = message["data"].decode()
-        for event in self._events.get(request_id, ()):
-            event.set()
-        if request_id in self._futures:
-            await self._wake([request_id])
+        request_ids = message["data"].decode().split()
+        for request_id in request_ids:
+            for event in self._events.get(request_id, ()):
+                event.set()
+        await self._wake([request_id for request_id in request_ids if request_id in self._futures])
 
     async def _repair(self) -> None:
         while True:

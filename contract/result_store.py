@@ -8,11 +8,13 @@ Redis' clock; the machines' clocks never meet.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError
 
 from contract import scripts
 from contract.batch import ServiceInstanceBatch
@@ -99,18 +101,24 @@ def moment(ms: float | str | bytes) -> datetime:
     return datetime.fromtimestamp(float(ms) / 1000, tz=UTC)
 
 
+_Call = tuple[list[str], list[Any]]
+"""Keys and arguments of a script."""
+_SENT_BYTES: Final = 1_000_000
+"""Requests that are submitted together take about this at most."""
 _SAVED_BYTES: Final = 1_000_000
 """Reports that are saved together take at most this; a script holds Redis for as long as it runs."""
 _PENDING_FIELDS = ["app", "biz", "module", "count", "created", "attempts", "owner", "lease"]
 
 
-def _unfinished(request_id: str, fields: list[bytes | None], now_s: int) -> Report | None:
-    if fields[0] is None:
-        return None
+def _size(call: _Call) -> int:
+    return sum(len(argument) for argument in call[1] if isinstance(argument, bytes))
+
+
+def _unfinished(request_id: str, fields: Sequence[bytes | None], now_ms: int) -> Report:
     app, biz, module, count, created, attempts, owner, lease = [value or b"" for value in fields]
     return Report.pending(
         int(count),
-        running=bool(owner) and int(lease) > now_s * 1000,
+        running=bool(owner) and int(lease) > now_ms,
         request_id=request_id,
         bk_app_code=app.decode(),
         bk_biz_id=int(biz),
@@ -118,6 +126,12 @@ def _unfinished(request_id: str, fields: list[bytes | None], now_s: int) -> Repo
         created_at=moment(float(created)),
         attempts=int(attempts),
     )
+
+
+def _found(request_id: str, answer: bytes | Sequence[bytes | None] | None, now_ms: int) -> Report | None:
+    if answer is None:
+        return None
+    return Report.load(answer) if isinstance(answer, bytes) else _unfinished(request_id, answer, now_ms)
 
 
 class ResultStore:
@@ -128,6 +142,9 @@ class ResultStore:
         self.keys = Keys(settings.key_prefix)
         self.settings = settings
         self._submit = client.register_script(scripts.SUBMIT)
+        self._submitting: Gather[_Call, Any] = Gather(self._submit_together, at_once=2, weigh=_size, most=_SENT_BYTES)
+        self._load = client.register_script(scripts.LOAD)
+        self._loading = Gather(self.load_many)
         self._save = client.register_script(scripts.SAVE)
         self._saving = Gather(self._save_together, most=_SAVED_BYTES, weigh=lambda saved: len(saved[1]))
         self._cancel = client.register_script(scripts.CANCEL)
@@ -151,28 +168,30 @@ class ResultStore:
         """
         request_id, app = entry.payload.request_id, entry.payload.caller.bk_app_code
         keys, settings = self.keys, self.settings
-        answer = await self._submit(
-            keys=[
-                keys.request(request_id),
-                keys.result(request_id),
-                keys.pending,
-                QUEUE_NAME,
-                keys.of_app(app),
-                keys.idempotency(app, idempotency_key or request_id),
-            ],
-            args=[
-                request_id,
-                message or b"",
-                settings.max_pending,
-                settings.idempotency_ttl_s,
-                entry.digest,
-                int(settings.request_deadline_s * 1000),
-                settings.result_ttl_s * 1000,
-                0 if idempotency_key is None else 2 if while_unfinished else 1,
-                int(message is not None),
-                *("payload", entry.payload.dump(), "app", app, "summary", entry.summary),
-                *("biz", entry.bk_biz_id, "module", entry.bk_module_id, "count", entry.count),
-            ],
+        answer = await self._submitting(
+            (
+                [
+                    keys.request(request_id),
+                    keys.result(request_id),
+                    keys.pending,
+                    QUEUE_NAME,
+                    keys.of_app(app),
+                    keys.idempotency(app, idempotency_key or request_id),
+                ],
+                [
+                    request_id,
+                    message or b"",
+                    settings.max_pending,
+                    settings.idempotency_ttl_s,
+                    entry.digest,
+                    int(settings.request_deadline_s * 1000),
+                    settings.result_ttl_s * 1000,
+                    0 if idempotency_key is None else 2 if while_unfinished else 1,
+                    int(message is not None),
+                    *("payload", entry.payload.dump(), "app", app, "summary", entry.summary),
+                    *("biz", entry.bk_biz_id, "module", entry.bk_module_id, "count", entry.count),
+                ],
+            )
         )
         if answer[0] == -1:
             raise QueueFull(answer[1])
@@ -182,23 +201,35 @@ class ResultStore:
             return cast("str", answer[1].decode())
         return request_id
 
+    async def _submit_together(self, calls: Sequence[_Call]) -> list[Any]:
+        """Each call is a script of its own, so that none depends on another; they share the way there and back."""
+        if len(calls) == 1:
+            return [await self._submit(*calls[0])]
+        answers = await self._pipelined(self._submit, calls)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            await self.client.script_load(scripts.SUBMIT)
+            answers = await self._pipelined(self._submit, calls)
+        return answers
+
+    async def _pipelined(self, script: AsyncScript, calls: Sequence[_Call]) -> list[Any]:
+        async with self.client.pipeline(transaction=False) as pipe:
+            for keys, args in calls:
+                pipe.evalsha(script.sha, len(keys), *keys, *args)
+            return await pipe.execute(raise_on_error=False)
+
     async def load(self, request_id: str) -> Report | None:
         """The report of a request: stored when it is finished, else made from the ledger entry; None when unknown."""
-        return (await self.load_many([request_id]))[0]
+        return await self._loading(request_id)
 
     async def load_many(self, request_ids: Sequence[str]) -> list[Report | None]:
         """`load` for each of `request_ids`, in one round trip and in their order."""
-        async with self.client.pipeline(transaction=True) as pipe:
-            pipe.time()
-            for request_id in request_ids:
-                pipe.get(self.keys.result(request_id))
-                pipe.hmget(self.keys.request(request_id), _PENDING_FIELDS)
-            now, *found = await pipe.execute()
-        seconds = now[0]
-        return [
-            Report.load(stored) if stored is not None else _unfinished(request_id, fields, seconds)
-            for request_id, stored, fields in zip(request_ids, found[::2], found[1::2], strict=True)
-        ]
+        if not request_ids:
+            return []
+        now_ms, *answers = await self._load(
+            keys=[key for id_ in request_ids for key in (self.keys.result(id_), self.keys.request(id_))],
+            args=_PENDING_FIELDS,
+        )
+        return [_found(id_, answer, now_ms) for id_, answer in zip(request_ids, answers, strict=True)]
 
     async def recent_ids(self, bk_app_code: str, after: str | None, limit: int) -> list[str]:
         """An application's request ids, newest first, at most `limit`; those that follow on `after`, or the newest."""

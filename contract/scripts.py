@@ -58,6 +58,24 @@ return {1}
 """
 )
 
+# KEYS result req, and so on for each request | ARGV field…
+# -> now, then for each: the report · {field…} of an unfinished one · nil
+LOAD: Final = (
+    "#!lua flags=no-writes,allow-oom\n"
+    + _NOW
+    + """
+local answers = {now}
+for i = 1, #KEYS, 2 do
+  local found = redis.call('GET', KEYS[i])
+  if not found and redis.call('EXISTS', KEYS[i + 1]) == 1 then
+    found = redis.call('HMGET', KEYS[i + 1], unpack(ARGV))
+  end
+  answers[#answers + 1] = found
+end
+return answers
+"""
+)
+
 # KEYS req result, and so on for each request | ARGV lease_ms max_attempts most_bytes token… (one for each request)
 # After most_bytes of payloads the rest is {'later'}, untouched: no answer grows beyond what a client can take at once.
 # -> now, then for each: {'done'} · {'unknown'} · {'held'} · {'later'} · {'cancelled', 0, created, report}
@@ -116,7 +134,7 @@ return held
 SAVE: Final = (
     _EVEN_WHEN_FULL
     + """
-local answers = {}
+local answers, ids = {}, {}
 for i = 3, #KEYS, 3 do
   local result, req, kept, id, report, keep = KEYS[i], KEYS[i + 1], KEYS[i + 2], ARGV[i], ARGV[i + 1], ARGV[i + 2]
   redis.call('SET', result, report, 'EX', ARGV[1])
@@ -126,9 +144,10 @@ for i = 3, #KEYS, 3 do
   local ended = redis.call('DEL', req)
   redis.call('ZREM', KEYS[1], id)
   if ended == 1 then redis.call('INCR', KEYS[2]) end
-  redis.call('PUBLISH', ARGV[2], id)
   answers[#answers + 1] = ended
+  ids[#ids + 1] = id
 end
+redis.call('PUBLISH', ARGV[2], table.concat(ids, ' '))
 return answers
 """
 )
