@@ -82,5 +82,5 @@ class Keys:
 
     @property
     def done_channel(self) -> str:
-        """Pub/sub channel that carries every finished request_id; those that end together are one message, by blanks."""
+        """Pub/sub channel that carries every finished request_id; those that end together are one message."""
         return f"{self.prefix}done"

@@ -6,15 +6,17 @@ finds another version than the cache's begins a new cache with all that its batc
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contract.gather import Gather
 from worker.expand.catalogue import CatalogueSlice, Host, Module, ProcessTemplate
 from worker.expand.templates import parse_process_template
+from worker.store.alike import bigint_array
 from worker.store.engine import driver_connection
 
 K = TypeVar("K")
@@ -22,15 +24,19 @@ V = TypeVar("V")
 
 MAX_MODULES: Final = 5_000
 MAX_TEMPLATES: Final = 1_000
+_READ_TOGETHER: Final = 1_000
+"""Modules and hosts that one statement looks up at most."""
 MAX_HOSTS: Final = 20_000
 """Bounds of the cache, least recently used first out; a host takes about 400 bytes."""
 
 _VERSION: Final = "SELECT version FROM catalogue_version"
+# One row for each of what is wanted, in its order. All look-ups go one by one, in an index: a plan is kept for the life
+# of a connection, and one made while the tables were small must not scan all modules, or all hosts of a large module.
 _READ: Final = """
 SELECT v.version,
        m.bk_module_id, m.bk_biz_id, m.bk_module_name, m.service_template_id, m."default",
        (SELECT t.bk_biz_id FROM service_template t WHERE t.id = m.service_template_id) AS template_biz_id,
-       CASE WHEN $4 THEN (
+       CASE WHEN wanted.with_templates THEN (
            SELECT json_agg(json_build_array(p.id, p.property) ORDER BY p.id)::text
            FROM process_template p
            WHERE p.service_template_id = m.service_template_id
@@ -38,16 +44,19 @@ SELECT v.version,
        (
            SELECT json_agg(json_build_array(
                h.bk_host_id, h.bk_host_innerip, h.bk_host_outerip, h.bk_host_innerip_v6, h.bk_host_outerip_v6))::text
-           FROM unnest($3::bigint[]) AS wanted (bk_host_id)
+           FROM unnest(wanted.bk_host_ids::bigint[]) AS one (bk_host_id)
            CROSS JOIN LATERAL (
-               -- one by one: a plan made while the tables were small must not scan all hosts of a large module
                SELECT host.* FROM module_host_relation r JOIN host USING (bk_host_id)
-               WHERE r.bk_module_id = $2 AND r.bk_host_id = wanted.bk_host_id AND r.bk_biz_id = $1
+               WHERE r.bk_module_id = wanted.bk_module_id AND r.bk_host_id = one.bk_host_id
+                   AND r.bk_biz_id = wanted.bk_biz_id
                OFFSET 0
            ) AS h
        ) AS hosts
 FROM catalogue_version v
-LEFT JOIN module m ON m.bk_module_id = $2
+CROSS JOIN unnest($1::bigint[], $2::bigint[], $3::text[], $4::boolean[])
+    WITH ORDINALITY AS wanted (bk_biz_id, bk_module_id, bk_host_ids, with_templates, place)
+LEFT JOIN LATERAL (SELECT * FROM module WHERE module.bk_module_id = wanted.bk_module_id OFFSET 0) AS m ON true
+ORDER BY wanted.place
 """
 
 
@@ -124,6 +133,9 @@ class Catalogue:
         self._check_s = check_ms / 1000
         self._cache = _Cache(version=-1)
         self._checked_at = float("-inf")
+        self._reading = Gather(
+            self._read_together, most=_READ_TOGETHER, weigh=lambda wanted: 1 + len(wanted.bk_host_ids)
+        )
 
     async def slice(self, bk_biz_id: int, bk_module_id: int, bk_host_ids: Iterable[int]) -> CatalogueSlice:
         """The module, its process templates, and those of the hosts that are in it.
@@ -134,27 +146,36 @@ class Catalogue:
         wanted = _Wanted(bk_biz_id, bk_module_id, tuple(dict.fromkeys(bk_host_ids)))
         if self._is_fresh() and (answer := _cached(self._cache, wanted)):
             return answer
+        return await self._reading(wanted)
+
+    async def _read_together(self, wanted: Sequence[_Wanted]) -> list[CatalogueSlice]:
         async with driver_connection(self._engine) as driver:
-            if not self._is_fresh() and _cached(self._cache, wanted):
+            if not self._is_fresh() and all(_cached(self._cache, one) for one in wanted):
                 asked_at = time.monotonic()
                 version = await driver.fetchval(_VERSION)
                 self._saw(asked_at, self._cache if version == self._cache.version else _Cache(version))
-            if answer := _cached(self._cache, wanted):
-                return answer
-            return await self._read(driver, wanted)
+            cache = self._cache
+            answers = {one: _cached(cache, one) for one in wanted}
+            missing = [one for one, answer in answers.items() if answer is None]
+            if missing:
+                answers |= await self._read(driver, cache, missing, wanted)
+        return [cast("CatalogueSlice", answers[one]) for one in wanted]
 
-    async def _read(self, driver: Any, wanted: _Wanted) -> CatalogueSlice:
-        cache = self._cache
-        known = _Known(cache.module(wanted.bk_module_id), cache.known_hosts(wanted))
-        missing = [id_ for id_ in wanted.bk_host_ids if id_ not in known.hosts]
+    async def _read(
+        self, driver: Any, cache: _Cache, missing: Sequence[_Wanted], wanted: Sequence[_Wanted]
+    ) -> dict[_Wanted, CatalogueSlice]:
+        """Read what of `missing` is not in `cache`; when the catalogue has changed, all of `wanted`, in one snapshot."""
         asked_at = time.monotonic()
-        row = await driver.fetchrow(_READ, wanted.bk_biz_id, wanted.bk_module_id, missing, known.module is None)
-        if row["version"] != cache.version:
-            # What the old cache knew may not fit to what was read now: all of it again, in one snapshot.
-            row = await driver.fetchrow(_READ, wanted.bk_biz_id, wanted.bk_module_id, wanted.bk_host_ids, True)  # noqa: FBT003
-            cache, known = _Cache(row["version"]), _Known(None, {})
+        known = [_Known(cache.module(one.bk_module_id), cache.known_hosts(one)) for one in missing]
+        rows = await _fetch(driver, missing, known)
+        if rows[0]["version"] != cache.version:
+            # What the old cache knew may not fit to what was read now.
+            missing = list(dict.fromkeys(wanted))
+            known = [_Known(None, {}) for _ in missing]
+            rows = await _fetch(driver, missing, known)
+            cache = _Cache(rows[0]["version"])
         self._saw(asked_at, cache)
-        return _filled(cache, wanted, known, row)
+        return {one: _filled(cache, one, *found) for one, *found in zip(missing, known, rows, strict=True)}
 
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._checked_at < self._check_s
@@ -165,6 +186,24 @@ class Catalogue:
             self._checked_at = asked_at
             if cache.version != self._cache.version:
                 self._cache = cache
+
+
+def _looks(wanted: _Wanted) -> int:
+    return 1 + len(wanted.bk_host_ids)
+
+
+async def _fetch(driver: Any, wanted: Sequence[_Wanted], known: Sequence[_Known]) -> Sequence[Any]:
+    columns = [
+        (
+            one.bk_biz_id,
+            one.bk_module_id,
+            bigint_array([id_ for id_ in one.bk_host_ids if id_ not in found.hosts]),
+            found.module is None,
+        )
+        for one, found in zip(wanted, known, strict=True)
+    ]
+    rows: Sequence[Any] = await driver.fetch(_READ, *zip(*columns, strict=True))
+    return rows
 
 
 def _cached(cache: _Cache, wanted: _Wanted) -> CatalogueSlice | None:
