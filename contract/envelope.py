@@ -7,10 +7,9 @@ caller `Report.document`. Texts are rendered when somebody reads, in the reader'
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NotRequired, Self, TypedDict, Unpack
+from typing import Any, Final, NotRequired, Self, TypedDict, Unpack
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import to_json
 
 from contract.batch import MAX_ERRORS
 from contract.codes import Code, Language, Refused
@@ -75,6 +74,10 @@ class Statistics(_Frozen):
         rest = {Status.PENDING: "pending_count", Status.RUNNING: "running_count", Status.SUCCESS: "success_count"}
         counts[rest.get(status, "failed_count")] += total - len(items)
         return cls(total_count=total, **counts)
+
+
+_IN_BOTH: Final = {"code", "permission", "request_id", "data"}
+"""Fields of a report that stand in its envelope too."""
 
 
 class About(TypedDict):
@@ -258,9 +261,8 @@ class Report(Problem):
 
     def dump(self) -> bytes:
         """The report as stored: JSON, the six keys in English first, so that any Redis client can read an outcome."""
-        return to_json(
-            self.envelope().model_dump() | self.model_dump(mode="json", exclude_defaults=True) | {"code": self.code}
-        )
+        rest = self.model_dump_json(exclude=_IN_BOTH, exclude_defaults=True)
+        return f"{self.envelope().model_dump_json()[:-1]},{rest[1:]}".encode()
 
     @classmethod
     def load(cls, stored: bytes | str) -> Self:

@@ -51,7 +51,10 @@ class Settings(BaseSettings):
 
     transport: Literal["guarded", "stock"] = "guarded"
     """`worker.transport` (batch take, shape guard, liveness recovery) or kombu's own Redis transport."""
-    worker_concurrency: int = Field(default=16, ge=1)
+    worker_concurrency: int = Field(default=32, ge=1)
+    """Requests that a worker process has in hand; small ones that wait together are written together."""
+    full_batches_at_once: int = Field(default=4, ge=1)
+    """How many of them may be large (over 10 instances): the others are the fast lane of small ones."""
     database_connections: int = Field(default=4, ge=1)
     owner_ttl_ms: int = Field(default=10_000, ge=500)
     """A worker process that has not refreshed its owner key for this long counts as dead; its leases are void."""

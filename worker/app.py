@@ -13,6 +13,7 @@ from contract import failpoints
 from contract.logs import configure_logging
 from contract.message import PUBLISH_TASK_NAME, TASK_NAME, make_celery
 from contract.settings import Settings, load_settings
+from worker.events import CONSUMER, SERIALIZER
 from worker.runtime import Runtime
 from worker.tasks import register
 from worker.transport.configure import guard_broker
@@ -39,6 +40,8 @@ def make_worker_app(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_send_task_events=True,
+        worker_consumer=CONSUMER,
+        event_serializer=SERIALIZER,
         # A soft limit's signal would poison the loop that all tasks share; deadlines are asyncio's and PostgreSQL's.
         task_soft_time_limit=None,
         task_time_limit=None,
@@ -60,6 +63,9 @@ def _configure_logging(**_: Any) -> None:
     configure_logging(settings)
     # Celery logs the whole body of a message whose task it does not know. A body may hold anything.
     logging.getLogger("celery.worker.consumer.consumer").addFilter(_without_bodies)
+    if settings.log_level != "DEBUG":
+        # A line for each task that was received: its event says the same, and Flower shows it.
+        logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
 
 
 def _without_bodies(record: logging.LogRecord) -> bool:

@@ -10,6 +10,7 @@ import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _RETRY_FOR_S: Final = 20.0
+_SMALL: Final = 10
+"""Instances of a request that takes the fast lane."""
 
 
 class BatchFailed(Exception):  # noqa: N818 - the fact, as Flower shows it
@@ -176,12 +179,16 @@ class Walk:
                 await self._store.bury(standing)
             return standing
         try:
-            async with asyncio.timeout(self._runtime.settings.attempt_timeout_s):
+            async with self._lane(attempt), asyncio.timeout(self._runtime.settings.attempt_timeout_s):
                 report, dumped = await self._work(attempt)
         except Refused as refused:
             report, dumped = await self._end(attempt, attempt.refusal(refused)), None
         await publish(self._store, report, dumped)
         return report
+
+    def _lane(self, attempt: Attempt) -> AbstractAsyncContextManager[None]:
+        """Where a request waits for its turn: only large ones do, so that small ones always get through."""
+        return self._runtime.full_lane if len(attempt.batch.instances) > _SMALL else contextlib.nullcontext()
 
     async def _work(self, attempt: Attempt) -> tuple[Report, bytes | None]:
         """Catalogue, rules, rows. What the database may take back is tried again, the rest is the caller's to know.

@@ -164,7 +164,7 @@ class Catalogue:
     async def _read(
         self, driver: Any, cache: _Cache, missing: Sequence[_Wanted], wanted: Sequence[_Wanted]
     ) -> dict[_Wanted, CatalogueSlice]:
-        """Read what of `missing` is not in `cache`; when the catalogue has changed, all of `wanted`, in one snapshot."""
+        """Read what of `missing` is not in `cache`; if the catalogue has changed, all of `wanted`, in one snapshot."""
         asked_at = time.monotonic()
         known = [_Known(cache.module(one.bk_module_id), cache.known_hosts(one)) for one in missing]
         rows = await _fetch(driver, missing, known)

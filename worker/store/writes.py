@@ -30,7 +30,7 @@ from worker.store.tables import process_ids, service_instance_ids
 
 _GROUP: Final = 100
 """Service instances that are written together: as many small requests, or one full one."""
-_MAX_LOOKS: Final = 8
+_MAX_LOOKS: Final = 20
 """Each look is lost to a transaction that committed in between; so many in a row are somebody's endless loop."""
 
 

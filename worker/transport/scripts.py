@@ -62,8 +62,8 @@ for first = 10, #ARGV, 1000 do
 end
 
 local taken, count = {}, 0
-local function take(list, source)
-  while count < want and budget > 0 do
+local function take(list, source, most)
+  while count < want and budget > 0 and most > 0 do
     local message = redis.call('LINDEX', list, -1)
     if not message then return end
     local field
@@ -73,7 +73,7 @@ local function take(list, source)
       field = string.format('%.0f %s', number, source)
     until redis.call('HSETNX', unacked, field, message) == 1
     redis.call('LTRIM', list, 0, -2)
-    count, budget = count + 1, budget - #message
+    count, budget, most = count + 1, budget - #message, most - 1
     taken[#taken + 1] = field
     taken[#taken + 1] = #message > largest and string.sub(message, 1, kept) or message
     taken[#taken + 1] = #message
@@ -82,13 +82,17 @@ end
 
 if ARGV[8] ~= '' then
   local source = redis.call('HGET', unacked, 'inbox')
-  if source then take(inbox, source) end
+  if source then take(inbox, source, want) end
   if source ~= ARGV[8] then
     return_inbox(unacked, inbox)
     redis.call('HSET', unacked, 'inbox', ARGV[8])
   end
 end
-for i = 4, #KEYS do take(KEYS[i], KEYS[i]) end
+if want > count then
+  -- No more than a fair share: what one consumer has in hand, no other that is idle can take.
+  local living = math.max(1, redis.call('ZCOUNT', consumers, now, '+inf'))
+  for i = 4, #KEYS do take(KEYS[i], KEYS[i], math.ceil(redis.call('LLEN', KEYS[i]) / living)) end
+end
 return taken
 """
 )

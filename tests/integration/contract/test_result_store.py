@@ -34,7 +34,7 @@ def a_report(request_id: str, status: Status = Status.SUCCESS) -> Report:
         bk_biz_id=1,
         bk_module_id=60,
         status=status,
-        data=[53],
+        data=[53] if status is Status.SUCCESS else None,
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
