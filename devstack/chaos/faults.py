@@ -51,15 +51,17 @@ class Faults:
 
     Args:
         site: what is broken.
-        choose: the dice.
+        seed: of the dice.
         known: request ids that were accepted so far, the newest last; their messages are delivered again.
         lease_s: how long a lease is, so that a frozen worker sleeps longer.
     """
 
-    def __init__(self, site: Site, choose: random.Random, known: Sequence[str], lease_s: float) -> None:
+    def __init__(self, site: Site, seed: int, known: Sequence[str], lease_s: float) -> None:
         self.done: list[Fault] = []
         self._site = site
-        self._choose = choose
+        self._choose = random.Random(seed)  # noqa: S311
+        # What goes on in the background has dice of its own: which fault comes next must not depend on how far it got.
+        self._aside = random.Random(f"aside {seed}")  # noqa: S311
         self._known = known
         self._lease_s = lease_s
         self._server_kills = 0
@@ -156,23 +158,25 @@ class Faults:
         return self._kill(part) and step
 
     def _freeze(self) -> str:
-        part = random.choice(self._site.workers)  # noqa: S311 - see `_pause`
-        self._sleep_over(part.child, lambda: part.child.signal(signal.SIGSTOP))
+        part = self._aside.choice(self._site.workers)
+        child = part.child
+        child.signal(signal.SIGSTOP)
+        self._sleep_over(child)
         return part.name
 
     def _freeze_at_step(self) -> str:
         """The worker's successor stops itself in mid-work, and is continued when its lease is somebody else's."""
-        part = random.choice(self._site.workers)  # noqa: S311 - as above
-        step = random.choice(("before_write", "after_write"))  # noqa: S311 - as above
+        part = self._aside.choice(self._site.workers)
+        step = self._aside.choice(("before_write", "after_write"))
         part.armed = f"{step}=stop:1"
         if not self._kill(part) or not self._site.wait_ready(part, _READY_WITHIN_S):
             return ""
         child = part.child
-        self._sleep_over(child, lambda: self._wait_until_stopped(child))
+        self._wait_until_stopped(child)
+        self._sleep_over(child)
         return step
 
-    def _sleep_over(self, child: Child, stop: Callable[[], None]) -> None:
-        stop()
+    def _sleep_over(self, child: Child) -> None:
         self._healed.wait(self._lease_s + 3)
         child.signal(signal.SIGCONT)
 
@@ -202,7 +206,7 @@ class Faults:
     def _outage(self) -> str:
         """One in four lasts half a minute."""
         self._site.before_redis.refuse()
-        if random.random() < 0.25:  # noqa: S311 - as above
+        if self._aside.random() < 0.25:
             self._healed.wait(_LONG_S)
         else:
             self._pause()
@@ -265,8 +269,7 @@ class Faults:
             return ""  # it is away just now
 
     def _pause(self) -> None:
-        # Not by the dice: which fault comes next must not depend on how far those in the background have got.
-        self._healed.wait(random.uniform(*_BETWEEN_S))  # noqa: S311 - as said
+        self._healed.wait(self._aside.uniform(*_BETWEEN_S))
 
 
 def _is_stopped(pid: int) -> bool:

@@ -11,8 +11,6 @@ from typing import Any, Final
 
 import httpx2
 from celery import Celery
-from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
 
 from contract.message import QUEUE_NAME, TASK_NAME, make_celery
 from contract.settings import Settings
@@ -157,7 +155,7 @@ class _Caller:
                 await asyncio.to_thread(
                     self._celery.send_task, TASK_NAME, kwargs=kwargs, task_id=request_id, queue=QUEUE_NAME
                 )
-            except (KombuError, RedisError, OSError):
+            except Exception:  # noqa: BLE001 - kombu raises AttributeError, too, when its connection breaks just then
                 await self._again()
             else:
                 self._load.direct.add(request_id)

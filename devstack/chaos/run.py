@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,7 +87,7 @@ def _remove(directory: Path, *names: str) -> None:
 
 async def _run(plan: Plan, site: Site) -> Verdict:
     load = Load(site.urls, site.broker, plan.seed, per_s=plan.per_s)
-    faults = Faults(site, random.Random(plan.seed), load.known, Settings().owner_ttl_ms / 1000)  # noqa: S311
+    faults = Faults(site, plan.seed, load.known, Settings().owner_ttl_ms / 1000)
     enough = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, enough.set)
@@ -95,7 +96,7 @@ async def _run(plan: Plan, site: Site) -> Verdict:
     supervision = asyncio.create_task(asyncio.to_thread(site.supervise))
     calls = asyncio.create_task(load.run())
     try:
-        await _break_things(plan, faults, load, enough)
+        await _break_things(plan, faults, load, lambda: enough.is_set() or calls.done())
         _console.print("No more faults. What is open comes to its end ...")
         load.stop()
         await asyncio.to_thread(faults.heal)
@@ -122,11 +123,11 @@ async def _run(plan: Plan, site: Site) -> Verdict:
     )
 
 
-async def _break_things(plan: Plan, faults: Faults, load: Load, enough: asyncio.Event) -> None:
+async def _break_things(plan: Plan, faults: Faults, load: Load, is_enough: Callable[[], bool]) -> None:
     dice = random.Random(f"when {plan.seed}")  # noqa: S311
     over_at = time.monotonic() + (60 * plan.minutes if plan.minutes is not None else float("inf"))
     news_at = time.monotonic()
-    while time.monotonic() < over_at and (plan.kills is None or faults.kills < plan.kills) and not enough.is_set():
+    while time.monotonic() < over_at and (plan.kills is None or faults.kills < plan.kills) and not is_enough():
         await load.pause(dice.expovariate(1 / plan.fault_every_s))
         await asyncio.to_thread(faults.throw)
         if time.monotonic() >= news_at:
