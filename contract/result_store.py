@@ -25,6 +25,7 @@ from contract.keys import Keys
 from contract.message import QUEUE_NAME, Caller, Payload, summary
 from contract.outcome import Warning_
 from contract.packed import PackedBatch
+from contract.redis_connection import say_closed
 from contract.settings import Settings
 
 
@@ -93,6 +94,7 @@ def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":
         # redis-py repeats ten times by default. Once is enough to replace a connection that went stale in the pool.
         retry=Retry(NoBackoff(), 1),
     )
+    say_closed(pool)
     return aioredis.Redis.from_pool(pool)
 
 

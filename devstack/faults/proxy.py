@@ -71,10 +71,11 @@ class FaultProxy:
             self._server.close()
             for link in list(self._links):
                 link.cut()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            # Not cancelled, which asyncio would complain about: each ends by itself once its link is cut.
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                for link in list(self._links):
+                    link.cut()
+                await asyncio.wait(others, timeout=0.1)
 
         asyncio.run_coroutine_threadsafe(stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
