@@ -17,8 +17,9 @@ from redis.backoff import NoBackoff
 from contract import scripts
 from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
+from contract.dead_letter import PAYLOAD_TTL_S, letter_of
 from contract.envelope import Report, Status
-from contract.keys import Keys
+from contract.keys import MAX_DEAD_LETTERS, Keys
 from contract.message import QUEUE_NAME, Caller, Payload, summary
 from contract.outcome import Warning_
 from contract.settings import Settings
@@ -75,6 +76,13 @@ class Entry:
             summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
         )
 
+    def fields(self) -> list[str | int]:
+        """Names and values as they stand in the entry's hash, but for those that the scripts set themselves."""
+        return [
+            *("payload", self.payload.model_dump_json(), "app", self.payload.caller.bk_app_code),
+            *("summary", self.summary, "biz", self.bk_biz_id, "module", self.bk_module_id, "count", self.count),
+        ]
+
 
 def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":
     """A client with a bounded, blocking pool and short time-outs: a dead Redis is an error soon, never a hang."""
@@ -114,6 +122,12 @@ def _unfinished(request_id: str, fields: list[bytes | None], now_s: int) -> Repo
         created_at=moment(float(created)),
         attempts=int(attempts),
     )
+
+
+def _payload_ttl_s(report: Report, letter: bytes | None, settings: Settings) -> int:
+    if report.status is Status.SUCCESS:
+        return 0
+    return settings.result_ttl_s if letter is None else max(PAYLOAD_TTL_S, settings.result_ttl_s)
 
 
 class ResultStore:
@@ -165,8 +179,7 @@ class ResultStore:
                 settings.result_ttl_s * 1000,
                 0 if idempotency_key is None else 2 if while_unfinished else 1,
                 int(message is not None),
-                *("payload", entry.payload.model_dump_json(), "app", app, "summary", entry.summary),
-                *("biz", entry.bk_biz_id, "module", entry.bk_module_id, "count", entry.count),
+                *entry.fields(),
             ],
         )
         if answer[0] == -1:
@@ -236,8 +249,11 @@ class ResultStore:
         )
 
     async def save(self, report: Report) -> bool:
-        """Store a final report, end the ledger entry and wake the waiters; False when it had ended before."""
-        request_id = report.request_id
+        """Store a final report, end the ledger entry and wake the waiters; False when it had ended before.
+
+        A request that was given up gets its dead letter in the same step.
+        """
+        request_id, letter = report.request_id, letter_of(report)
         ended = await self._save(
             keys=[
                 self.keys.result(request_id),
@@ -245,16 +261,23 @@ class ResultStore:
                 self.keys.pending,
                 self.keys.finished_count,
                 self.keys.kept(request_id),
+                self.keys.dead_letters,
             ],
             args=[
                 request_id,
                 report.dump(),
                 self.settings.result_ttl_s,
                 self.keys.done_channel,
-                int(report.status is not Status.SUCCESS),
+                _payload_ttl_s(report, letter, self.settings),
+                letter or b"",
+                MAX_DEAD_LETTERS,
             ],
         )
         return bool(ended)
+
+    async def count_dead_letters(self) -> int:
+        """How many messages and requests stand in the dead letters of this Redis."""
+        return await self.client.llen(self.keys.dead_letters)
 
     async def now_ms(self) -> int:
         """Redis' clock, in milliseconds."""

@@ -100,19 +100,24 @@ return held
 """
 )
 
-# KEYS result req pending finished kept | ARGV id report ttl_s channel keep
-# With keep, the payload of a request that failed stays as long as its report, so that it can be tried again.
+# KEYS result req pending finished kept dead | ARGV id report ttl_s channel kept_s letter most_letters
+# The payload of a request that failed stays for kept_s (0: not at all), so that it can be tried again. A letter goes to
+# the dead letters in the very step that ends the request, hence once.
 # -> 1 the entry ended now · 0 it had ended before
 SAVE: Final = (
     _EVEN_WHEN_FULL
     + """
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
-if ARGV[5] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then
-  redis.call('SET', KEYS[5], redis.call('HGET', KEYS[2], 'payload'), 'EX', ARGV[3])
+if ARGV[5] ~= '0' and redis.call('EXISTS', KEYS[2]) == 1 then
+  redis.call('SET', KEYS[5], redis.call('HGET', KEYS[2], 'payload'), 'EX', ARGV[5])
 end
 local ended = redis.call('DEL', KEYS[2])
 redis.call('ZREM', KEYS[3], ARGV[1])
 if ended == 1 then redis.call('INCR', KEYS[4]) end
+if ended == 1 and ARGV[6] ~= '' then
+  redis.call('LPUSH', KEYS[6], ARGV[6])
+  redis.call('LTRIM', KEYS[6], 0, ARGV[7] - 1)
+end
 redis.call('PUBLISH', ARGV[4], ARGV[1])
 return ended
 """
@@ -143,6 +148,39 @@ end
 redis.call('HSET', KEYS[1], 'owner', '', 'lease', 0)
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 if ARGV[2] ~= '' then redis.call('LPUSH', KEYS[3], ARGV[2]) end
+return 1
+"""
+)
+
+# KEYS req pending queue result kept dead | ARGV id letter message deadline_ms created_ms push, then field value …
+# Start a request that was given up anew: its entry stands in the ledger again as if it had just been accepted, and its
+# letter and report are gone.
+# -> 1 it is pending · 0 its letter was gone already
+REVIVE: Final = (
+    _EVEN_WHEN_FULL
+    + _NOW
+    + """
+local had_letter = redis.call('LREM', KEYS[6], 1, ARGV[2]) == 1
+if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
+if not had_letter then return 0 end
+local entry = {'created', ARGV[5], 'deadline', now + ARGV[4], 'attempts', 0, 'owner', '', 'lease', 0}
+for i = 7, #ARGV do entry[#entry + 1] = ARGV[i] end
+redis.call('HSET', KEYS[1], unpack(entry))
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+redis.call('DEL', KEYS[4], KEYS[5])
+if ARGV[6] == '1' then redis.call('LPUSH', KEYS[3], ARGV[3]) end
+return 1
+"""
+)
+
+# KEYS dead queue | ARGV letter message
+# Put a message that was set aside behind what waits.
+# -> 1 pushed · 0 its letter was gone already
+PUSH_LETTER: Final = (
+    _EVEN_WHEN_FULL
+    + """
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[2])
 return 1
 """
 )

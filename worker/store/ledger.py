@@ -1,6 +1,6 @@
 """The ledger of ended requests: who inserts the row of a request first decides its outcome, for good."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -8,8 +8,9 @@ from typing import Any, Final
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contract.codes import Code
 from contract.envelope import Report, Status
-from worker.store.engine import driver_connection
+from worker.store.engine import driver_connection, transaction
 from worker.store.errors import typed_errors
 from worker.store.tables import request_ledger
 
@@ -25,6 +26,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT DO NOTHING
 RETURNING {_COLUMNS}
 """  # noqa: S608 - our own names
+
+_REOPEN: Final = "DELETE FROM request_ledger WHERE request_id = $1 AND code = $2"
+
+
+class _NotEntered(Exception):  # noqa: N818 - the fact
+    """Rolls a transaction back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,24 @@ async def finish(engine: AsyncEngine, report: Report) -> LedgerEntry:
         if row is None:
             (row,) = await driver.fetch(_LOAD, [report.request_id])
     return _entry(row)
+
+
+async def reopen(engine: AsyncEngine, request_id: str, code: Code, enter: Callable[[], Awaitable[bool]]) -> bool:
+    """Take back that a request ended with `code`, in one transaction around `enter`; returns what that returned.
+
+    Nothing is taken back when it returns False or raises. Who ends the request meanwhile waits for this transaction.
+
+    Raises:
+        StoreError: the database could not be written.
+    """
+    try:
+        async with driver_connection(engine) as driver, transaction(driver):
+            await driver.execute(_REOPEN, request_id, int(code))
+            if not await enter():
+                raise _NotEntered  # noqa: TRY301 - it is there to leave the transaction
+    except _NotEntered:
+        return False
+    return True
 
 
 async def purge(engine: AsyncEngine, *, ledger_days: int, skeleton_days: int | None = None) -> int:

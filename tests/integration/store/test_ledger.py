@@ -1,3 +1,4 @@
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -7,6 +8,7 @@ from contract.codes import Code, Refused
 from contract.envelope import Report, Status
 from tests.integration.store.plans import BIZ, MODULE, NOW, counts, fetch, plan, request
 from worker.store import ledger
+from worker.store.errors import StoreError
 from worker.store.writes import Writer
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +62,48 @@ async def test_ending_after_success_gets_the_rows(writer: Writer, engine: AsyncE
 
     assert entry.report == written.report
     assert entry.status is Status.SUCCESS
+
+
+async def test_end_that_is_taken_back_lets_whoever_waits_end_the_request(engine: AsyncEngine) -> None:
+    await ledger.finish(engine, refusal("a" * 32, Code.DEAD_LETTER))
+    quick: list[asyncio.Task[ledger.LedgerEntry]] = []
+
+    async def enter() -> bool:
+        quick.append(asyncio.create_task(ledger.finish(engine, refusal("a" * 32))))
+        while not await fetch(engine, "SELECT FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.01)
+        return True
+
+    assert await ledger.reopen(engine, "a" * 32, Code.DEAD_LETTER, enter)
+
+    assert (await quick[0]).code == Code.MODULE_NOT_FOUND
+
+
+async def test_end_stands_when_it_is_not_taken_back_after_all(engine: AsyncEngine) -> None:
+    ended = await ledger.finish(engine, refusal("a" * 32, Code.DEAD_LETTER))
+
+    async def refuse() -> bool:
+        return False
+
+    async def fail() -> bool:
+        raise ConnectionResetError
+
+    assert not await ledger.reopen(engine, "a" * 32, Code.DEAD_LETTER, refuse)
+    with pytest.raises(StoreError):
+        await ledger.reopen(engine, "a" * 32, Code.DEAD_LETTER, fail)
+
+    assert await ledger.load(engine, "a" * 32) == ended
+
+
+async def test_only_an_end_with_that_code_is_taken_back(engine: AsyncEngine) -> None:
+    ended = await ledger.finish(engine, refusal("a" * 32))
+
+    async def enter() -> bool:
+        return True
+
+    assert await ledger.reopen(engine, "a" * 32, Code.DEAD_LETTER, enter)
+
+    assert await ledger.load(engine, "a" * 32) == ended
 
 
 async def test_purge_leaves_a_skeleton_of_what_is_too_old(writer: Writer, engine: AsyncEngine) -> None:
