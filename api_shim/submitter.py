@@ -220,6 +220,10 @@ class Submitter:
         self._drain.observe(finished)
         return Backlog(pending, self._drain.seconds_for(pending))
 
+    async def dead_letters(self) -> int:
+        """How many messages and requests were set aside."""
+        return await reaching_redis(self.store.count_dead_letters())
+
     async def ready(self) -> dict[str, bool]:
         """What must hold before a submit can end: Redis answers, the broker answers, a worker has been seen lately."""
         redis = await _holds(self.store.client.ping())

@@ -19,9 +19,10 @@ from redis.exceptions import NoScriptError
 from contract import scripts
 from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
+from contract.dead_letter import PAYLOAD_TTL_S, letter_of
 from contract.envelope import Report, Status
 from contract.gather import Gather
-from contract.keys import Keys
+from contract.keys import MAX_DEAD_LETTERS, Keys
 from contract.message import QUEUE_NAME, Caller, Payload, summary
 from contract.outcome import Warning_
 from contract.packed import PackedBatch
@@ -80,6 +81,13 @@ class Entry:
             summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
         )
 
+    def fields(self) -> list[str | bytes | int]:
+        """Names and values as they stand in the entry's hash, but for those that the scripts set themselves."""
+        return [
+            *("payload", self.payload.dump(), "app", self.payload.caller.bk_app_code),
+            *("summary", self.summary, "biz", self.bk_biz_id, "module", self.bk_module_id, "count", self.count),
+        ]
+
 
 def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":
     """A client with a bounded, blocking pool and short time-outs: a dead Redis is an error soon, never a hang."""
@@ -136,6 +144,12 @@ def _found(request_id: str, answer: bytes | Sequence[bytes | None] | None, now_m
     return Report.load(answer) if isinstance(answer, bytes) else _unfinished(request_id, answer, now_ms)
 
 
+def _payload_ttl_s(report: Report, letter: bytes | None, settings: Settings) -> int:
+    if report.status is Status.SUCCESS:
+        return 0
+    return settings.result_ttl_s if letter is None else max(PAYLOAD_TTL_S, settings.result_ttl_s)
+
+
 class ResultStore:
     """All reads and writes of our Redis keys. Every method is one round trip and may be repeated."""
 
@@ -190,8 +204,7 @@ class ResultStore:
                     settings.result_ttl_s * 1000,
                     0 if idempotency_key is None else 2 if while_unfinished else 1,
                     int(message is not None),
-                    *("payload", entry.payload.dump(), "app", app, "summary", entry.summary),
-                    *("biz", entry.bk_biz_id, "module", entry.bk_module_id, "count", entry.count),
+                    *entry.fields(),
                 ],
             )
         )
@@ -276,6 +289,8 @@ class ResultStore:
     async def save(self, report: Report, dumped: bytes | None = None) -> bool:
         """Store a final report, end the ledger entry and wake the waiters; False when it had ended before.
 
+        A request that was given up gets its dead letter in the same step.
+
         Args:
             report: how the request ended.
             dumped: ``report.dump()``, from who has it already.
@@ -283,13 +298,17 @@ class ResultStore:
         return await self._saving((report, report.dump() if dumped is None else dumped))
 
     async def _save_together(self, reports: Sequence[tuple[Report, bytes]]) -> list[bool]:
-        keys = [self.keys.pending, self.keys.finished_count]
-        args: list[str | bytes | int] = [self.settings.result_ttl_s, self.keys.done_channel]
+        keys = [self.keys.pending, self.keys.finished_count, self.keys.dead_letters]
+        args: list[str | bytes | int] = [self.settings.result_ttl_s, self.keys.done_channel, MAX_DEAD_LETTERS]
         for report, dumped in reports:
-            id_ = report.request_id
+            id_, letter = report.request_id, letter_of(report)
             keys += [self.keys.result(id_), self.keys.request(id_), self.keys.kept(id_)]
-            args += [id_, dumped, int(report.status is not Status.SUCCESS)]
+            args += [id_, dumped, _payload_ttl_s(report, letter, self.settings), letter or b""]
         return [bool(ended) for ended in await self._save(keys=keys, args=args)]
+
+    async def count_dead_letters(self) -> int:
+        """How many messages and requests stand in the dead letters of this Redis."""
+        return await self.client.llen(self.keys.dead_letters)
 
     async def now_ms(self) -> int:
         """Redis' clock, in milliseconds."""

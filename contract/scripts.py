@@ -128,24 +128,30 @@ return held
 """
 )
 
-# KEYS pending finished, then for each report: result req kept | ARGV ttl_s channel, then for each: id report keep
-# With keep, the payload of a request that failed stays as long as its report, so that it can be tried again.
+# KEYS pending finished dead, then for each report: result req kept
+# ARGV ttl_s channel most_letters, then for each: id report kept_s letter
+# The payload of a request that failed stays for kept_s (0: not at all), so that it can be tried again. A letter goes to
+# the dead letters in the very step that ends the request, hence once.
 # -> for each: 1 the entry ended now · 0 it had ended before
 SAVE: Final = (
     _EVEN_WHEN_FULL
     + """
 local answers, ids = {}, {}
-for i = 3, #KEYS, 3 do
-  local result, req, kept, id, report, keep = KEYS[i], KEYS[i + 1], KEYS[i + 2], ARGV[i], ARGV[i + 1], ARGV[i + 2]
+for n = 1, (#KEYS - 3) / 3 do
+  local result, req, kept = unpack(KEYS, 3 * n + 1, 3 * n + 3)
+  local id, report, kept_s, letter = unpack(ARGV, 4 * n, 4 * n + 3)
   redis.call('SET', result, report, 'EX', ARGV[1])
-  if keep == '1' and redis.call('EXISTS', req) == 1 then
-    redis.call('SET', kept, redis.call('HGET', req, 'payload'), 'EX', ARGV[1])
+  if kept_s ~= '0' and redis.call('EXISTS', req) == 1 then
+    redis.call('SET', kept, redis.call('HGET', req, 'payload'), 'EX', kept_s)
   end
   local ended = redis.call('DEL', req)
   redis.call('ZREM', KEYS[1], id)
   if ended == 1 then redis.call('INCR', KEYS[2]) end
-  answers[#answers + 1] = ended
-  ids[#ids + 1] = id
+  if ended == 1 and letter ~= '' then
+    redis.call('LPUSH', KEYS[3], letter)
+    redis.call('LTRIM', KEYS[3], 0, ARGV[3] - 1)
+  end
+  answers[n], ids[n] = ended, id
 end
 redis.call('PUBLISH', ARGV[2], table.concat(ids, ' '))
 return answers
@@ -177,6 +183,39 @@ end
 redis.call('HSET', KEYS[1], 'owner', '', 'lease', 0)
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 if ARGV[2] ~= '' then redis.call('LPUSH', KEYS[3], ARGV[2]) end
+return 1
+"""
+)
+
+# KEYS req pending queue result kept dead | ARGV id letter message deadline_ms created_ms push, then field value …
+# Start a request that was given up anew: its entry stands in the ledger again as if it had just been accepted, and its
+# letter and report are gone.
+# -> 1 it is pending · 0 its letter was gone already
+REVIVE: Final = (
+    _EVEN_WHEN_FULL
+    + _NOW
+    + """
+local had_letter = redis.call('LREM', KEYS[6], 1, ARGV[2]) == 1
+if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
+if not had_letter then return 0 end
+local entry = {'created', ARGV[5], 'deadline', now + ARGV[4], 'attempts', 0, 'owner', '', 'lease', 0}
+for i = 7, #ARGV do entry[#entry + 1] = ARGV[i] end
+redis.call('HSET', KEYS[1], unpack(entry))
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+redis.call('DEL', KEYS[4], KEYS[5])
+if ARGV[6] == '1' then redis.call('LPUSH', KEYS[3], ARGV[3]) end
+return 1
+"""
+)
+
+# KEYS dead queue | ARGV letter message
+# Put a message that was set aside behind what waits.
+# -> 1 pushed · 0 its letter was gone already
+PUSH_LETTER: Final = (
+    _EVEN_WHEN_FULL
+    + """
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[2])
 return 1
 """
 )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 
-import orjson
 import redis.asyncio as aioredis
 
 from contract import scripts
@@ -132,20 +131,6 @@ class Leases(ResultStore):
             args=[request_id, message, token, score, int(count_attempt)],
         )
         return bool(pushed)
-
-    async def bury(self, report: Report) -> None:
-        """Note in the dead letters that a request was given up; its payload is kept with its report."""
-        letter = {
-            "kind": "request",
-            "request_id": report.request_id,
-            "reason": report.message(),
-            "attempts": report.attempts,
-            "at_ms": await self.now_ms(),
-        }
-        async with self.client.pipeline(transaction=True) as pipe:
-            pipe.lpush(self.keys.dead_letters, orjson.dumps(letter))
-            pipe.ltrim(self.keys.dead_letters, 0, MAX_DEAD_LETTERS - 1)
-            await pipe.execute()
 
     async def note_missing(self, request_id: str, note: Note) -> None:
         """Tell pollers for a while what PostgreSQL answered instead of a report."""

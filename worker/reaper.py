@@ -1,4 +1,4 @@
-"""Sends again what is pending and has no owner, and ends what is past its deadline.
+"""Sends again what is pending and has no owner, ends what is past its deadline, and drops reports that are too old.
 
 One runs in every worker process, so a reaper lives exactly where somebody could do the work; several at once are
 harmless, because each push is one script that first looks whether another was first.
@@ -8,6 +8,7 @@ been taken from it (`worker.queues`): only such a request, whose lease has run o
 """
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,12 +20,15 @@ from contract.settings import Settings
 from worker.ending import end_unfinished
 from worker.leases import Leases, Pending
 from worker.queues import Queue
+from worker.store import ledger
+from worker.store.errors import StoreError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 _log = structlog.get_logger(__name__)
 _PAGE: Final = 100
+_PURGE_EVERY_S: Final = 3600.0
 
 
 class Reaper:
@@ -35,17 +39,19 @@ class Reaper:
         self._engine = engine
         self._queue = queue
         self._settings = settings
+        self._purges_at = 0.0
 
     async def run(self) -> None:
-        """Sweep for ever, every ``reaper_interval_s``."""
+        """Sweep and purge for ever, every ``reaper_interval_s``."""
         while True:
             await asyncio.sleep(self._settings.reaper_interval_s)
-            try:
-                await self.sweep()
-            except (RedisError, OSError) as error:
-                _log.warning("sweep skipped", error=type(error).__name__)
-            except Exception as error:  # noqa: BLE001 - one odd entry must not leave all others without a reaper
-                _log.error("sweep failed", error=type(error).__name__)
+            for duty in (self.sweep, self.purge):
+                try:
+                    await duty()
+                except (RedisError, StoreError, OSError) as error:
+                    _log.warning(f"{duty.__name__} skipped", error=type(error).__name__)
+                except Exception as error:  # noqa: BLE001 - one odd entry must not leave all others without a reaper
+                    _log.error(f"{duty.__name__} failed", error=type(error).__name__)
 
     async def sweep(self) -> int:
         """One pass; returns how many requests were sent again or ended."""
@@ -60,6 +66,20 @@ class Reaper:
             if page[-1].pushed_ms >= taken_before and not gone:
                 break  # all further ones wait in the queue, and have more time left than these
         return moved
+
+    async def purge(self) -> int:
+        """Drop one batch of the reports that PostgreSQL has kept for ``ledger_days``; returns how many.
+
+        One batch between two sweeps, so that neither waits for the other; when none is left, not again for an hour.
+        """
+        if time.monotonic() < self._purges_at:
+            return 0
+        purged = await ledger.purge(self._engine, ledger_days=self._settings.ledger_days)
+        if purged:
+            _log.info("reports purged", count=purged)
+        if purged < ledger.PURGE_BATCH:
+            self._purges_at = time.monotonic() + _PURGE_EVERY_S
+        return purged
 
     async def _look_at(self, pending: Pending, now: int, taken_before: int) -> bool:
         """Send one again, or end it; whether that was done."""

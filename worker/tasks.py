@@ -175,8 +175,6 @@ class Walk:
         if lease.state == "exhausted":
             standing = await self._end(attempt, attempt.refusal(Refused(Code.DEAD_LETTER)))
             await publish(self._store, standing)
-            if standing.code == Code.DEAD_LETTER:
-                await self._store.bury(standing)
             return standing
         try:
             async with self._lane(attempt), asyncio.timeout(self._runtime.settings.attempt_timeout_s):

@@ -23,6 +23,9 @@ class Metrics:
         )
         self.open_waits = Gauge("bksi_http_open_waits", "Callers kept waiting for an end", registry=self.registry)
         self.pending = Gauge("bksi_pending_requests", "Accepted and unfinished requests", registry=self.registry)
+        self.dead_letters = Gauge(
+            "bksi_dead_letters", "Messages and requests that were set aside and not sent again", registry=self.registry
+        )
 
     def answered(self, route: str, status: int, code: int, seconds: float) -> None:
         """Count one answer. `route` is a path template, or ``other``."""

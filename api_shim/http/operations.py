@@ -37,6 +37,8 @@ async def metrics(request: Request) -> Response:
     door.metrics.open_waits.set(door.waits.count)
     try:
         door.metrics.pending.set((await door.submitter.backlog()).pending)
+        door.metrics.dead_letters.set(await door.submitter.dead_letters())
     except BrokerUnavailable:
         door.metrics.pending.set(float("nan"))
+        door.metrics.dead_letters.set(float("nan"))
     return Response(door.metrics.text(), headers={**_NO_STORE, "Content-Type": CONTENT_TYPE_LATEST})

@@ -9,6 +9,7 @@ from contract.envelope import Report
 from contract.message import QUEUE_NAME
 from tests.chaos.nursery import Child, wait_until
 from tests.chaos.system import System, bound, unbound
+from tests.conftest import RunBksi
 
 ATTEMPTS = 3
 
@@ -50,6 +51,23 @@ def test_request_that_breaks_its_task_is_started_three_times_by_the_same_worker(
     assert system.has_passed("before_write", ATTEMPTS)
     assert not system.has_passed("before_write", ATTEMPTS + 1)
     _given_up(system, poison, reports)
+
+
+def test_request_that_was_given_up_is_sent_again_by_hand_and_succeeds(system: System, bksi: RunBksi) -> None:
+    poison, *_ = system.submit(bound(1), unbound(3))
+    broken = system.worker(f"before_write@{poison}=raise")
+    system.finish()
+    broken.kill()
+    system.worker()
+    system.told[poison].reports.clear()  # taken back
+
+    env = {"BKSI_REDIS_URL": system.redis_url, "BKSI_POSTGRES_DSN": system.dsn}
+    sent = bksi("dlq", "requeue", poison, env=env)
+    assert sent.returncode == 0, sent.stderr
+
+    reports = {report.request_id: report for report in system.all_succeed()}
+    assert reports[poison].attempts == 1
+    assert system.redis_keys("bksi:dead") == []
 
 
 def test_request_that_never_comes_to_an_end_is_cut_off(system: System) -> None:

@@ -1,19 +1,18 @@
 """The ledger of ended requests: who inserts the row of a request first decides its outcome, for good."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contract.codes import Code
 from contract.envelope import Report, Status
-from worker.store.engine import driver_connection
-from worker.store.errors import typed_errors
-from worker.store.tables import request_ledger
+from worker.store.engine import driver_connection, transaction
 
-_PURGE_BATCH: Final = 1_000
+PURGE_BATCH: Final = 1_000
+"""Reports that one statement drops: their rows are locked for some hundredths of a second."""
 _COLUMNS: Final = (
     "request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, attempt, created_at, finished_at, report"
 )
@@ -25,6 +24,20 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT DO NOTHING
 RETURNING {_COLUMNS}
 """  # noqa: S608 - our own names
+_REOPEN: Final = "DELETE FROM request_ledger WHERE request_id = $1 AND code = $2"
+_PURGE: Final = """
+WITH old AS (
+    SELECT request_id FROM request_ledger WHERE report IS NOT NULL AND finished_at < now() - $1::interval
+    ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
+), purged AS (
+    UPDATE request_ledger SET report = NULL FROM old WHERE request_ledger.request_id = old.request_id RETURNING 1
+)
+SELECT count(*) FROM purged
+"""
+
+
+class _NotEntered(Exception):  # noqa: N818 - the fact
+    """Rolls a transaction back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,39 +99,36 @@ async def finish(engine: AsyncEngine, report: Report) -> LedgerEntry:
     return _entry(row)
 
 
-async def purge(engine: AsyncEngine, *, ledger_days: int, skeleton_days: int | None = None) -> int:
-    """Drop the reports of requests that ended more than `ledger_days` ago; returns how many.
+async def reopen(engine: AsyncEngine, request_id: str, code: Code, enter: Callable[[], Awaitable[bool]]) -> bool:
+    """Take back that a request ended with `code`, in one transaction around `enter`; returns what that returned.
 
-    What remains of them is a skeleton that says how they ended, so that a late poller is told "gone" and not "unknown",
-    and a message that turns up again still finds its request decided. Skeletons older than `skeleton_days` go too.
+    Nothing is taken back when it returns False or raises. Who ends the request meanwhile waits for this transaction.
 
     Raises:
-        StoreError: the database could not be written; what was purged before stays purged.
+        StoreError: the database could not be written.
     """
-    table = request_ledger
-    age = func.now() - timedelta(days=ledger_days)
-    old = select(table.c.request_id).where(table.c.report.is_not(None), table.c.finished_at < age).limit(_PURGE_BATCH)
-    statement = (
-        update(table)
-        .where(table.c.request_id.in_(old.with_for_update(skip_locked=True).scalar_subquery()))
-        .values(report=None)
-    )
-    purged = 0
-    with typed_errors():
-        while True:
-            async with engine.begin() as connection:
-                count = (await connection.execute(statement)).rowcount
-            purged += count
-            if count < _PURGE_BATCH:
-                break
-        if skeleton_days is not None:
-            async with engine.begin() as connection:
-                await connection.execute(
-                    delete(table).where(
-                        table.c.report.is_(None), table.c.finished_at < func.now() - timedelta(days=skeleton_days)
-                    )
-                )
-    return purged
+    try:
+        async with driver_connection(engine) as driver, transaction(driver):
+            await driver.execute(_REOPEN, request_id, int(code))
+            if not await enter():
+                raise _NotEntered  # noqa: TRY301 - it is there to leave the transaction
+    except _NotEntered:
+        return False
+    return True
+
+
+async def purge(engine: AsyncEngine, *, ledger_days: int) -> int:
+    """Drop the reports of up to `PURGE_BATCH` requests that ended more than `ledger_days` ago; returns how many.
+
+    What remains of them is a skeleton that says how they ended, so that a late poller is told "gone" and not "unknown",
+    and a message that turns up again still finds its request decided. What somebody else is just purging is left out.
+
+    Raises:
+        StoreError: the database could not be written.
+    """
+    async with driver_connection(engine) as driver:
+        purged = await driver.fetchval(_PURGE, timedelta(days=ledger_days), PURGE_BATCH)
+    return int(purged)
 
 
 def _entry(row: Any) -> LedgerEntry:

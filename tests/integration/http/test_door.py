@@ -102,3 +102,9 @@ def test_texts_come_in_the_callers_language(door: Client) -> None:
     assert english["code"] == chinese["code"] == 1199010
     assert english["message"].isascii()
     assert not chinese["message"].isascii()
+
+
+def test_metrics_count_the_dead_letters(door: Client, redis: "redis_client.Redis") -> None:
+    assert "\nbksi_dead_letters 0.0\n" in door.get("/metrics").text
+    redis.lpush("bksi:dead", b"{}", b"{}")
+    assert "\nbksi_dead_letters 2.0\n" in door.get("/metrics").text

@@ -1,3 +1,4 @@
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -7,6 +8,8 @@ from contract.codes import Code, Refused
 from contract.envelope import Report, Status
 from tests.integration.store.plans import BIZ, MODULE, NOW, counts, fetch, plan, request
 from worker.store import ledger
+from worker.store.engine import driver_connection, transaction
+from worker.store.errors import StoreError
 from worker.store.writes import Writer
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +65,48 @@ async def test_ending_after_success_gets_the_rows(writer: Writer, engine: AsyncE
     assert entry.status is Status.SUCCESS
 
 
+async def test_end_that_is_taken_back_lets_whoever_waits_end_the_request(engine: AsyncEngine) -> None:
+    await ledger.finish(engine, refusal("a" * 32, Code.DEAD_LETTER))
+    quick: list[asyncio.Task[ledger.LedgerEntry]] = []
+
+    async def enter() -> bool:
+        quick.append(asyncio.create_task(ledger.finish(engine, refusal("a" * 32))))
+        while not await fetch(engine, "SELECT FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.01)
+        return True
+
+    assert await ledger.reopen(engine, "a" * 32, Code.DEAD_LETTER, enter)
+
+    assert (await quick[0]).code == Code.MODULE_NOT_FOUND
+
+
+async def test_end_stands_when_it_is_not_taken_back_after_all(engine: AsyncEngine) -> None:
+    ended = await ledger.finish(engine, refusal("a" * 32, Code.DEAD_LETTER))
+
+    async def refuse() -> bool:
+        return False
+
+    async def fail() -> bool:
+        raise ConnectionResetError
+
+    assert not await ledger.reopen(engine, "a" * 32, Code.DEAD_LETTER, refuse)
+    with pytest.raises(StoreError):
+        await ledger.reopen(engine, "a" * 32, Code.DEAD_LETTER, fail)
+
+    assert await ledger.load(engine, "a" * 32) == ended
+
+
+async def test_only_an_end_with_that_code_is_taken_back(engine: AsyncEngine) -> None:
+    ended = await ledger.finish(engine, refusal("a" * 32))
+
+    async def enter() -> bool:
+        return True
+
+    assert await ledger.reopen(engine, "a" * 32, Code.DEAD_LETTER, enter)
+
+    assert await ledger.load(engine, "a" * 32) == ended
+
+
 async def test_purge_leaves_a_skeleton_of_what_is_too_old(writer: Writer, engine: AsyncEngine) -> None:
     old, young = request(plan([1])), request(plan([2]))
     for asked in (old, young):
@@ -97,16 +142,34 @@ async def test_message_that_turns_up_after_the_purge_is_not_run_again(writer: Wr
     assert (await counts(engine))["service_instance"] == 1
 
 
-async def test_purge_of_many_works_in_batches(engine: AsyncEngine) -> None:
+async def test_purge_of_many_goes_by_batches_the_oldest_first(engine: AsyncEngine) -> None:
+    await _fill(engine, 2500)
+
+    assert await ledger.purge(engine, ledger_days=30) == ledger.PURGE_BATCH == 1000
+    assert await fetch(engine, "SELECT count(*), max(request_id::int) FROM request_ledger WHERE report IS NULL") == [
+        (1000, 1000)
+    ]
+    assert [await ledger.purge(engine, ledger_days=30) for _ in range(3)] == [1000, 500, 0]
+    assert await fetch(engine, "SELECT count(*), count(report) FROM request_ledger") == [(2500, 0)]
+
+
+async def test_purges_at_once_take_different_reports_and_wait_for_nobody(engine: AsyncEngine) -> None:
+    await _fill(engine, 2500)
+
+    async with driver_connection(engine) as driver, transaction(driver):
+        await driver.execute("SELECT FROM request_ledger WHERE request_id::int <= 200 FOR UPDATE")
+        purged = await asyncio.gather(*(ledger.purge(engine, ledger_days=30) for _ in range(3)))
+
+    assert sum(purged) == 2300
+    assert await ledger.purge(engine, ledger_days=30) == 200
+
+
+async def _fill(engine: AsyncEngine, count: int) -> None:
+    """Requests that ended 40 days ago, "1" first."""
     await fetch(
         engine,
         "INSERT INTO request_ledger (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt,"
-        " created_at, finished_at) SELECT n::text, '', 1, 1, 'FAILED', 1, '{}', 1, now(), now() - interval '40 days'"
-        " FROM generate_series(1, 2500) AS n",
+        " created_at, finished_at) SELECT n::text, '', 1, 1, 'FAILED', 1, '{}', 1, now(),"
+        " now() - interval '40 days' + n * interval '1 ms' FROM generate_series(1, $1::int) AS n",
+        count,
     )
-
-    assert await ledger.purge(engine, ledger_days=30) == 2500
-    assert await fetch(engine, "SELECT count(*), count(report) FROM request_ledger") == [(2500, 0)]
-
-    await ledger.purge(engine, ledger_days=30, skeleton_days=35)
-    assert await fetch(engine, "SELECT count(*) FROM request_ledger") == [(0,)]

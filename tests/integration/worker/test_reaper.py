@@ -15,6 +15,7 @@ from devstack.process import Guard
 from devstack.servers import Valkey
 from tests.integration.worker.bench import Bench
 from worker.store import ledger
+from worker.store.engine import driver_connection
 
 pytestmark = pytest.mark.anyio
 
@@ -171,6 +172,33 @@ async def test_database_that_is_away_leaves_a_request_past_its_deadline_for_late
     assert bench.pending() == {id_}
     assert await bench.reaper.sweep() == 1
     await cut_off.close()
+
+
+async def test_reaper_that_runs_purges_old_reports_batch_by_batch_and_then_rests(
+    redis_url: str, redis: "redis_client.Redis", database: str
+) -> None:
+    bench = Bench(redis, redis_url=redis_url, postgres_dsn=database, reaper_interval_s=0.01)
+    young = _failed(new_request_id(), Code.MODULE_NOT_FOUND)
+    await ledger.finish(bench.engine, young)
+    async with driver_connection(bench.engine) as driver:
+        await driver.execute(
+            "INSERT INTO request_ledger (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report,"
+            " attempt, created_at, finished_at) SELECT n::text, '', 1, 1, 'FAILED', 1, '{}', 1, now(),"
+            " now() - interval '31 days' FROM generate_series(1, 1500) AS n"
+        )
+
+    running = asyncio.create_task(bench.reaper.run())
+    async with asyncio.timeout(30):
+        while not bench.reaper._purges_at:
+            await asyncio.sleep(0.01)
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    async with driver_connection(bench.engine) as driver:
+        left = await driver.fetch("SELECT request_id FROM request_ledger WHERE report IS NOT NULL")
+    assert [row["request_id"] for row in left] == [young.request_id]
+    await bench.close()
 
 
 @pytest.fixture

@@ -1,0 +1,85 @@
+"""One real worker over a Redis that may be restarted, and senders that have nothing of ours."""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import redis
+from celery import Celery
+
+from contract.message import QUEUE_NAME, TASK_NAME
+from devstack.process import Guard, Process
+from devstack.running import BKSI
+from devstack.servers import Valkey
+
+T = TypeVar("T")
+APP = "stock_sender"
+
+
+class LiveWorker:
+    """A `bksi worker` that consumes from `server`. Use as a context manager."""
+
+    def __init__(self, server: Valkey, dsn: str, directory: Path, guard: Guard, **environment: str) -> None:
+        self.server = server
+        self.redis = redis.Redis.from_url(server.url)
+        self.celery = Celery(broker=server.url, set_as_current=False)
+        settings = {"BKSI_REDIS_URL": server.url, "BKSI_POSTGRES_DSN": dsn, "BKSI_LOG_FORMAT": "console"}
+        self.process = Process(
+            "worker",
+            [BKSI, "worker"],
+            log=directory / "worker.log",
+            guard=guard,
+            env=os.environ | settings | environment,
+            grace_s=30,
+        )
+        self.pid = self.process.pid
+
+    def __enter__(self) -> Self:
+        self.process.wait_until(lambda: "ready." in self.process.log.read_text(), timeout_s=60)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.process.stop()
+        self.celery.close()
+        self.redis.close()
+
+    def send(self, host: int, *, request_id: str | None = None, **changes: Any) -> str:
+        """Enqueue a batch of one host as plain Celery does; `changes` are of the call. Returns its request_id."""
+        request_id = request_id or uuid.uuid4().hex
+        kwargs = {"request_id": request_id, "batch": batch(host), "caller": {"bk_app_code": APP}}
+        call = {"kwargs": kwargs, "task_id": request_id, "queue": QUEUE_NAME, **changes}
+        self.celery.send_task(TASK_NAME, **call)
+        return request_id
+
+    def report(self, request_id: str) -> Mapping[str, Any]:
+        """Wait until the request has ended; its stored report."""
+        stored = self.wait_for(lambda: self.redis.get(f"bksi:result:{request_id}"), f"the end of {request_id}")
+        document: dict[str, Any] = json.loads(stored)
+        return document
+
+    def letters(self) -> list[dict[str, Any]]:
+        """The dead letters, newest first."""
+        return [json.loads(stored) for stored in self.redis.lrange("bksi:dead", 0, -1)]
+
+    def held(self, message: bytes) -> set[tuple[bytes, bytes]]:
+        """Where the worker has recorded a message: the hash and its field."""
+        hashes = self.redis.scan_iter("bksi:unacked:*")
+        return {(key, field) for key in hashes for field, raw in self.redis.hgetall(key).items() if raw == message}
+
+    def wait_for(self, condition: Callable[[], T], what: str, seconds: float = 60) -> T:
+        """Ask until the answer is true; the worker must live all the while."""
+        give_up_at = time.monotonic() + seconds
+        while not (answer := condition()):
+            assert self.process.returncode is None, self.process.obituary()
+            assert time.monotonic() < give_up_at, f"not within {seconds} s: {what}\n{self.process.tail()}"
+            time.sleep(0.02)
+        return answer
+
+
+def batch(host: int) -> dict[str, Any]:
+    """What one request asks for."""
+    return {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": host}]}
