@@ -4,6 +4,7 @@ Each field is read from ``BKSI_<NAME>`` (``BKSI_REDIS_URL`` …). Units are in t
 milliseconds, ``_days`` days.
 """
 
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
     result_ttl_s: int = Field(default=86_400, ge=1)
     """How long an envelope stays in Redis."""
     ledger_days: int = Field(default=30, ge=1)
-    """How long PostgreSQL can publish an envelope again; afterwards it answers 410."""
+    """How long PostgreSQL can publish an envelope again; afterwards the answer is 410, for as long again, then 404."""
     idempotency_ttl_s: int = Field(default=86_400, ge=1)
 
     transport: Literal["guarded", "stock"] = "guarded"
@@ -82,6 +83,10 @@ class Settings(BaseSettings):
 
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "json"
+
+    def report_expires_at(self, finished_at: datetime, *, in_ledger: bool = True) -> datetime:
+        """Until when a report can be polled: while PostgreSQL keeps it, or, of a dry run, while Redis does."""
+        return finished_at + (timedelta(days=self.ledger_days) if in_ledger else timedelta(seconds=self.result_ttl_s))
 
     @property
     def broker(self) -> str:

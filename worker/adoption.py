@@ -39,6 +39,7 @@ async def adopt(store: Leases, engine: AsyncEngine, arguments: TaskArguments, bo
             bk_module_id=_id(body.get("bk_module_id")),
             created_at=now,
             finished_at=now,
+            expires_at=store.settings.report_expires_at(now),
         )
         return await end(store, engine, report)
     await store.reserve(Entry.of(request_id, parsed.batch, caller, parsed.warnings), message=None)

@@ -24,6 +24,7 @@ from contract.settings import Settings
 from worker.leases import Lease, Leases
 from worker.queues import open_queue
 from worker.reaper import Reaper
+from worker.retention import keep_to_retention
 from worker.store.catalogue_reads import Catalogue
 from worker.store.engine import make_engine
 from worker.store.writes import Writer
@@ -104,6 +105,7 @@ class Runtime:
         self._background = [
             asyncio.create_task(self._stay_alive()),
             asyncio.create_task(self.reaper.run()),
+            asyncio.create_task(keep_to_retention(self.engine, settings)),
             *([asyncio.create_task(self._guard_consumer())] if settings.watchdog_s else []),
         ]
 

@@ -30,6 +30,7 @@ from contract.failpoints import async_failpoint
 from contract.message import PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, summary
 from contract.outcome import Item, Warning_
 from contract.result_store import QueueFull
+from contract.settings import Settings
 from worker.adoption import adopt
 from worker.ending import decide, end, publish
 from worker.expand.expand import expand
@@ -70,6 +71,7 @@ class Attempt:
     lease: Lease
     payload: Payload
     batch: ServiceInstanceBatch
+    settings: Settings
 
     def about(self, now: datetime, warnings: Sequence[tuple[str, str]] = ()) -> About:
         """What every report of this request carries; `warnings` are added to the submitter's."""
@@ -80,6 +82,7 @@ class Attempt:
             bk_module_id=self.batch.bk_module_id,
             created_at=self.lease.created_at or now,
             finished_at=now,
+            expires_at=self.settings.report_expires_at(now, in_ledger=self.payload.kind == "create"),
             attempts=self.lease.attempts,
             warnings=(*self.payload.warnings, *(Warning_(path=path, reason=reason) for path, reason in warnings)),
         )
@@ -169,7 +172,7 @@ class Walk:
             return await end(self._store, self._engine, Report.load(lease.payload))
         payload = Payload.model_validate_json(lease.payload)
         batch = ServiceInstanceBatch.model_validate(payload.batch)
-        attempt = Attempt(lease, payload, batch)
+        attempt = Attempt(lease, payload, batch, self._runtime.settings)
         if lease.state == "exhausted":
             standing = await self._end(attempt, attempt.refusal(Refused(Code.DEAD_LETTER), await self._store.now()))
             await publish(self._store, standing)
