@@ -8,9 +8,12 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contract.urls import REDIS_SCHEMES
 
 
 class Settings(BaseSettings):
@@ -26,6 +29,9 @@ class Settings(BaseSettings):
     """libpq URL of the database (worker only)."""
     key_prefix: str = "bksi:"
     """Prefix of all our own Redis keys; the queue keeps its plain Celery name."""
+
+    allow_insecure: bool = False
+    """Start although a Redis beyond this machine takes anybody without a password."""
 
     http_host: str = "127.0.0.1"
     http_port: int = 8080
@@ -52,6 +58,8 @@ class Settings(BaseSettings):
 
     transport: Literal["guarded", "stock"] = "guarded"
     """`worker.transport` (batch take, shape guard, liveness recovery) or kombu's own Redis transport."""
+    remote_control: bool = False
+    """Whether workers obey Celery's remote control, which is open to whoever can write to the broker."""
     worker_concurrency: int = Field(default=16, ge=1)
     database_connections: int = Field(default=4, ge=1)
     owner_ttl_ms: int = Field(default=10_000, ge=500)
@@ -92,6 +100,12 @@ class Settings(BaseSettings):
     def broker(self) -> str:
         """The broker URL that is in force."""
         return self.broker_url or self.redis_url
+
+    @property
+    def redis_servers(self) -> tuple[str, ...]:
+        """The URL of each Redis in use: the ledger's, and the queue's where that is another one."""
+        is_redis = urlsplit(self.broker).scheme in REDIS_SCHEMES
+        return (self.redis_url, self.broker) if is_redis and not self.broker_is_ledger else (self.redis_url,)
 
     @property
     def broker_is_ledger(self) -> bool:

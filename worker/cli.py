@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from cyclopts import App
 
 from worker.catalogue.cli import app as catalogue
+from worker.doctor.cli import doctor
 from worker.serve import migrate, worker
 from worker.show import show
 
@@ -22,3 +23,4 @@ app.command(worker)
 app.command(migrate)
 app.command(catalogue)
 app.command(show)
+app.command(doctor)

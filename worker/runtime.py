@@ -19,6 +19,7 @@ import uvloop
 from celery import Celery
 from redis.exceptions import RedisError
 
+from contract.redis_safety import require_safe_redis
 from contract.result_store import connect
 from contract.settings import Settings
 from worker.leases import Lease, Leases
@@ -57,7 +58,11 @@ class Runtime:
         self._ticks = 0
 
     def start(self) -> None:
-        """Start the loop and everything that runs in it; returns when the process can work."""
+        """Start the loop and everything that runs in it; returns when the process can work.
+
+        Raises:
+            UnsafeRedis: see `contract.redis_safety`.
+        """
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="bksi-loop", daemon=True)
         self._thread.start()
@@ -95,6 +100,7 @@ class Runtime:
 
     async def _open(self) -> None:
         settings = self.settings
+        await require_safe_redis(settings)
         self.engine = make_engine(settings)
         self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms)
         self.writer = Writer(self.engine)
