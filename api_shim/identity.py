@@ -16,6 +16,7 @@ from api_shim.identity_apps import Application, Applications
 from api_shim.identity_gateway import read_token
 from contract.codes import Code, Refused
 from contract.message import Caller
+from contract.permission import iam_permission
 
 AUTHORIZATION_HEADER: Final = "x-bkapi-authorization"
 GATEWAY_HEADER: Final = "x-bkapi-jwt"
@@ -162,24 +163,6 @@ def refuse_query_credentials(names: Iterable[str]) -> None:
     for name in names:
         if name.lower() in CREDENTIAL_KEYS:
             raise Unauthenticated(path=f"query.{name.lower()}")
-
-
-def iam_permission(bk_biz_id: int) -> dict[str, Any]:
-    """What is missing, as CMDB's IAM describes it. The business's name is not known here: its id stands in."""
-    system = {"system_id": "bk_cmdb", "system_name": "配置平台"}
-    business = {"type": "biz", "type_name": "业务"}
-    return {
-        **system,
-        "actions": [
-            {
-                "id": "create_biz_service_instance",
-                "name": "服务实例新建",
-                "related_resource_types": [
-                    {**system, **business, "instances": [[{**business, "id": str(bk_biz_id), "name": str(bk_biz_id)}]]}
-                ],
-            }
-        ],
-    }
 
 
 def _credentials(said: Mapping[str, Any]) -> Credentials:

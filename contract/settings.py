@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     """`worker.transport` (batch take, shape guard, liveness recovery) or kombu's own Redis transport."""
     remote_control: bool = False
     """Whether workers obey Celery's remote control, which is open to whoever can write to the broker."""
+    senders_file: Path | None = None
+    """TOML file of services whose direct messages run, if signed; ``None`` = those of all who can write the queue."""
     worker_concurrency: int = Field(default=16, ge=1)
     database_connections: int = Field(default=4, ge=1)
     owner_ttl_ms: int = Field(default=10_000, ge=500)

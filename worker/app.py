@@ -16,6 +16,7 @@ from contract.message import PUBLISH_TASK_NAME, TASK_NAME, make_celery
 from contract.redis_safety import UnsafeRedis
 from contract.settings import Settings, load_settings
 from worker.runtime import Runtime
+from worker.senders import SendersFileInvalid
 from worker.tasks import register
 from worker.transport.configure import guard_broker
 
@@ -77,7 +78,7 @@ def _without_bodies(record: logging.LogRecord) -> bool:
 def _start(**_: Any) -> None:
     try:
         runtime.start()
-    except UnsafeRedis as error:
+    except (UnsafeRedis, SendersFileInvalid) as error:
         # Celery logs what a signal's receiver raises, and goes on; but not this.
         sys.exit(f"bksi worker: {error}")
 

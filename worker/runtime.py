@@ -26,6 +26,7 @@ from worker.leases import Lease, Leases
 from worker.queues import open_queue
 from worker.reaper import Reaper
 from worker.retention import keep_to_retention
+from worker.senders import Senders
 from worker.store.catalogue_reads import Catalogue
 from worker.store.engine import make_engine
 from worker.store.writes import Writer
@@ -47,6 +48,7 @@ class Runtime:
         self.settings = settings
         self.celery = celery
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.senders: Senders | None = None
         self.leases: dict[str, Lease] = {}
         """The leases this process holds, by token."""
         self.walks: set[asyncio.Task[Any]] = set()
@@ -62,7 +64,10 @@ class Runtime:
 
         Raises:
             UnsafeRedis: see `contract.redis_safety`.
+            SendersFileInvalid: the file of senders cannot be used.
         """
+        if self.settings.senders_file:
+            self.senders = Senders.load(self.settings.senders_file)
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="bksi-loop", daemon=True)
         self._thread.start()

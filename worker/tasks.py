@@ -37,6 +37,7 @@ from worker.expand.expand import expand
 from worker.expand.preview import preview
 from worker.leases import Lease
 from worker.pool import CoroutineTask
+from worker.senders import NotTrusted, open_message
 from worker.store import ledger
 from worker.store.draft import WriteRequest
 from worker.store.errors import StoreError
@@ -104,7 +105,8 @@ class Walk:
         """Take the lease, do the work, store the report; returns the line Flower shows as the task's result.
 
         Raises:
-            BatchFailed: the request ended with ``result`` false, and its report says so.
+            BatchFailed: the request ended with ``result`` false, and its report says so; or its message is not trusted,
+                and nothing is stored.
             Reject: Redis or the database is away, or too much is unfinished; the message goes back, for a direct one is
                 all there is of its request.
         """
@@ -160,10 +162,15 @@ class Walk:
             if entry.report is not None:
                 await publish(self._store, entry.report)
             return entry.report
-        if arguments.batch is None:
+        if arguments.batch is None and arguments.signed is None:
             _log.warning("message of an unknown request dropped", request_id=arguments.request_id)
             return None
-        return await adopt(self._store, self._engine, arguments, arguments.batch)
+        try:
+            arguments, sender = open_message(arguments, self._runtime.senders)
+        except NotTrusted as error:
+            _log.warning("direct message refused", request_id=arguments.request_id, reason=str(error))
+            raise BatchFailed(str(error)) from None
+        return await adopt(self._store, self._engine, arguments, arguments.batch or {}, sender)
 
     async def _finish(self, lease: Lease) -> Report:
         """Everything between lease and report."""

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 from contract.message import make_celery
 from contract.settings import Settings
+from contract.urls import is_local
 from worker.doctor.finding import Finding, error, ok, warning
+from worker.senders import Senders, SendersFileInvalid
 
 
 def examine_settings(settings: Settings) -> Iterator[Finding]:
@@ -25,6 +27,7 @@ def examine_settings(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield ok("remote control", "off")
+    yield _direct_messages(settings)
     if settings.log_level.upper() in ("DEBUG", "NOTSET"):
         yield warning("log level", settings.log_level, "Use INFO: at DEBUG, libraries log what requests hold.")
     if not settings.watchdog_s:
@@ -90,3 +93,23 @@ def _visibility(settings: Settings) -> Finding:
         f"with kombu's own transport, a dead worker's messages come back after {visibility_s:g} s",
         "Set BKSI_TRANSPORT=guarded: ten seconds, and none is lost between taking and recording it.",
     )
+
+
+def _direct_messages(settings: Settings) -> Finding:
+    path = settings.senders_file
+    if path is None:
+        taken = "a message that brings its own batch is run, whoever sent it"
+        if all(map(is_local, settings.redis_servers)):
+            return ok("direct messages", taken)
+        return warning(
+            "direct messages",
+            taken,
+            "Set BKSI_SENDERS_FILE (an empty list of senders refuses all), and let servers and workers alone write.",
+        )
+    try:
+        senders = Senders.load(path).senders
+    except SendersFileInvalid as failure:
+        return error("direct messages", str(failure), "Correct the file: no worker starts with it.")
+    if path.stat().st_mode & 0o077:
+        return warning("direct messages", f"others can read {path}", f"chmod 600 {path}: it holds keys.")
+    return ok("direct messages", f"run only when one of {len(senders)} senders has signed them")

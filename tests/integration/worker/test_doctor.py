@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -141,6 +142,20 @@ def test_settings_that_carry_a_risk_are_warnings(settings: dict[str, Any], check
 
     levels = {finding.check: finding.level for finding in examine_settings(Settings(**settings))}
     assert levels[check] is Level.WARNING
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "level"),
+    [("senders = {}", 0o600, Level.OK), ("senders = {}", 0o644, Level.WARNING), ("keys = 1", 0o600, Level.ERROR)],
+)
+def test_file_of_senders_must_be_valid_and_private(content: str, mode: int, level: Level, tmp_path: Path) -> None:
+    from worker.doctor.settings import examine_settings
+
+    path = tmp_path / "senders.toml"
+    path.write_text(content)
+    path.chmod(mode)
+    levels = {finding.check: finding.level for finding in examine_settings(Settings(senders_file=path))}
+    assert levels["direct messages"] is level
 
 
 @contextmanager
