@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
-from api_shim.http.body import read_object
+from api_shim.http.body import read_body
 from api_shim.http.door import door_of, trace_headers
 from api_shim.http.exchange import exchange_of
 from api_shim.identity import Identity, without_credentials
@@ -51,9 +51,9 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
         Refused, BatchRefused: with the code that the answer carries.
     """
     door, exchange = door_of(request), exchange_of(request)
-    body = await read_object(request, type_may_be_missing=exchange.style.is_compat)
-    identity = door.admit(request, "submit", body)
-    parsed = parse(without_credentials(body), strict=is_strict(request))
+    body = await read_body(request, type_may_be_missing=exchange.style.is_compat)
+    identity = await door.admit(request, "submit", body)
+    parsed = parse(without_credentials(body.content), strict=is_strict(request))
     if exchange.style.is_compat:
         parsed = _all_or_nothing(parsed, strict=is_strict(request))
     identity.require_business(parsed.batch.bk_biz_id)
