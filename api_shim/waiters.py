@@ -28,9 +28,10 @@ class Waiters:
 
     def __init__(self, store: ResultStore) -> None:
         self._store = store
-        self._futures: dict[str, set[asyncio.Future[Report]]] = defaultdict(set)
+        self._futures: dict[str, set[asyncio.Future[Report | None]]] = defaultdict(set)
         self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._tasks: list[asyncio.Task[None]] = []
+        self._released = False
 
     @property
     def count(self) -> int:
@@ -50,16 +51,27 @@ class Waiters:
                 task.cancel()
             await asyncio.wait(open_tasks, timeout=_CANCEL_AGAIN_S)
 
+    def release(self) -> None:
+        """Let every open wait end now, and every later one at once.
+
+        By a result and not by cancelling: a cancel that meets an answer of Redis gets lost (see `__aexit__`).
+        """
+        self._released = True
+        for futures in self._futures.values():
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)
+
     async def wait(self, request_id: str, timeout: float) -> Report | None:  # noqa: ASYNC109 - the caller's own budget
-        """The stored report as soon as it exists, or None after `timeout` seconds.
+        """The stored report as soon as it exists, or None after `timeout` seconds or when released.
 
         The first look comes after the registration, so a report saved in between is not missed.
         """
-        future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Report | None] = asyncio.get_running_loop().create_future()
         self._futures[request_id].add(future)
         try:
             report = await self._store.load(request_id)
-            if report is None or report.status.is_final:
+            if report is None or report.status.is_final or self._released:
                 return report
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
