@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 app: Final = App(name="shim", help="The HTTP door and its client commands.")
 EXIT_REFUSED, EXIT_UNFINISHED = 1, 3
+_PATIENCE_S: Final = 10.0
 
 Url = Annotated[str, Parameter(env_var="BKSI_URL")]
 AppCode = Annotated[str, Parameter(env_var="BKSI_APP_CODE")]
@@ -59,9 +60,7 @@ def submit(
         wait: seconds to wait for the end.
         idempotency_key: makes a repeat of this very command harmless.
     """
-    import httpx2  # noqa: PLC0415 - keep `bksi --help` quick
-
-    from api_shim.client import RequestRefused, StillRunning  # noqa: PLC0415 - same
+    from api_shim.client import RequestRefused, StillRunning, Unanswered  # noqa: PLC0415 - keep `bksi --help` quick
 
     text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     with _client(url, app_code, app_secret) as client:
@@ -71,7 +70,7 @@ def submit(
         except StillRunning as error:
             print(f"bksi submit: {error}", file=sys.stderr)  # noqa: T201 - a command speaks
             sys.exit(EXIT_UNFINISHED)
-        except (RequestRefused, httpx2.TransportError, ValueError) as error:
+        except (RequestRefused, Unanswered, ValueError) as error:
             sys.exit(f"bksi submit: {error}")
     for report in reports:
         _print(report)
@@ -95,14 +94,12 @@ def status(
         app_code: of the calling application.
         app_secret: of the calling application; set BKSI_APP_SECRET instead.
     """
-    import httpx2  # noqa: PLC0415 - keep `bksi --help` quick
-
-    from api_shim.client import RequestRefused  # noqa: PLC0415 - same
+    from api_shim.client import RequestRefused, Unanswered  # noqa: PLC0415 - keep `bksi --help` quick
 
     with _client(url, app_code, app_secret) as client:
         try:
             _print(client.poll(request_id))
-        except (RequestRefused, httpx2.TransportError) as error:
+        except (RequestRefused, Unanswered) as error:
             sys.exit(f"bksi status: {error}")
 
 
@@ -121,7 +118,7 @@ def app_secret(app_code: str) -> None:
 def _client(url: str, app_code: str, secret: str) -> "Client":
     from api_shim.client import Client  # noqa: PLC0415 - keep `bksi --help` quick
 
-    return Client(url, bk_app_code=app_code, bk_app_secret=secret)
+    return Client(url, bk_app_code=app_code, bk_app_secret=secret, patience_s=_PATIENCE_S)
 
 
 def _print(document: dict[str, Any]) -> None:

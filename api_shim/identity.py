@@ -8,14 +8,17 @@ is no login service here, so ``bk_username`` is recorded and never trusted with 
 import ipaddress
 import json
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from api_shim.identity_apps import Application, Applications
 from api_shim.identity_gateway import read_token
+from api_shim.identity_signature import SIGNATURE_KEYS, SignedCall
 from contract.codes import Code, Refused
 from contract.message import Caller
+from contract.permission import iam_permission
 
 AUTHORIZATION_HEADER: Final = "x-bkapi-authorization"
 GATEWAY_HEADER: Final = "x-bkapi-jwt"
@@ -90,13 +93,16 @@ class Doorkeeper:
         self._applications = applications
         self._proxies = tuple(ipaddress.ip_network(proxy) for proxy in trusted_proxies)
 
-    def identify(self, headers: Mapping[str, str], body: Mapping[str, Any], peer: str | None) -> Identity:
-        """Who calls.
+    def identify(
+        self, headers: Mapping[str, str], body: Mapping[str, Any], peer: str | None, signed: SignedCall | None = None
+    ) -> Identity:
+        """Who calls. The nonce of a signed call is for the caller of this to look at.
 
         Args:
             headers: The request's, by lower-case name.
             body: The decoded body; its credentials count when there is no ``X-Bkapi-Authorization``.
             peer: The address of the connection's other end.
+            signed: ESB's signature, when the request carries one; it then counts instead of any secret.
 
         Raises:
             Refused: 1306401 unknown application or wrong secret, 1100004 the gateway's token is not valid, 1306406
@@ -114,6 +120,11 @@ class Doorkeeper:
                 claims = read_token(token, self._applications.gateways)
                 app_code, username = claims.bk_app_code, claims.bk_username or username
                 application = self._applications.named(app_code)
+            elif signed is not None:
+                app_code = signed.bk_app_code
+                application = self._applications.named(app_code)
+                if not signed.is_by(application.signing_keys if application else (), time.time()):
+                    raise Unauthenticated
             else:
                 app_code = credentials.bk_app_code
                 application = self._applications.authenticated(app_code, credentials.bk_app_secret)
@@ -158,28 +169,15 @@ def without_credentials(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_query_credentials(names: Iterable[str]) -> None:
-    """Credentials in a URL end in access logs: refuse the request, so that its sender notices."""
-    for name in names:
+    """Credentials in a URL end in access logs: refuse the request, so that its sender notices.
+
+    What ESB signs is none: it is good once, and for five minutes.
+    """
+    names = set(names)
+    allowed = SIGNATURE_KEYS if names >= SIGNATURE_KEYS else frozenset()
+    for name in sorted(names - allowed):
         if name.lower() in CREDENTIAL_KEYS:
             raise Unauthenticated(path=f"query.{name.lower()}")
-
-
-def iam_permission(bk_biz_id: int) -> dict[str, Any]:
-    """What is missing, as CMDB's IAM describes it. The business's name is not known here: its id stands in."""
-    system = {"system_id": "bk_cmdb", "system_name": "配置平台"}
-    business = {"type": "biz", "type_name": "业务"}
-    return {
-        **system,
-        "actions": [
-            {
-                "id": "create_biz_service_instance",
-                "name": "服务实例新建",
-                "related_resource_types": [
-                    {**system, **business, "instances": [[{**business, "id": str(bk_biz_id), "name": str(bk_biz_id)}]]}
-                ],
-            }
-        ],
-    }
 
 
 def _credentials(said: Mapping[str, Any]) -> Credentials:

@@ -8,6 +8,7 @@
     rate = "100/second"                    # submits; as the API gateway allows them
     poll_rate = "1000/second"              # everything else
     supplier_accounts = ["0"]
+    signing_keys = ["…"]                   # only for an application that signs as ESB's callers may; as they are
 
     [gateways.bk-apigateway]               # the `kid` of the gateway's tokens
     public_key = "-----BEGIN PUBLIC KEY-----…"
@@ -65,6 +66,8 @@ class Application(_Configured):
     rate: Rate = "100/second"
     poll_rate: Rate = "1000/second"
     supplier_accounts: tuple[str, ...] = ("0",)
+    signing_keys: tuple[Annotated[str, StringConstraints(min_length=16)], ...] = Field(default=(), repr=False)
+    """See `api_shim.identity_signature`."""
 
     def may_write(self, bk_biz_id: int) -> bool:
         """Whether it may create service instances in this business."""

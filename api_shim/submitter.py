@@ -161,6 +161,7 @@ class Submitter:
             if report.status is Status.TERMINATED:
                 return report
             raise TooLate
+        now = datetime.now(tz=UTC)
         ended = Report.failed(
             Refused(Code.CANCELLED),
             count=report.statistics.total_count,
@@ -170,7 +171,8 @@ class Submitter:
             bk_biz_id=report.bk_biz_id,
             bk_module_id=report.bk_module_id,
             created_at=report.created_at,
-            finished_at=datetime.now(tz=UTC),
+            finished_at=now,
+            expires_at=self._settings.report_expires_at(now),
         )
         answer = await reaching_redis(self.store.cancel(ended))
         if answer == 0:

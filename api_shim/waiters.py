@@ -28,9 +28,10 @@ class Waiters:
 
     def __init__(self, store: ResultStore) -> None:
         self._store = store
-        self._futures: dict[str, set[asyncio.Future[Report]]] = defaultdict(set)
+        self._futures: dict[str, set[asyncio.Future[Report | None]]] = defaultdict(set)
         self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._tasks: list[asyncio.Task[None]] = []
+        self._released = False
 
     @property
     def count(self) -> int:
@@ -46,16 +47,30 @@ class Waiters:
         """Stop; open waits run into their time-out."""
         await cancel_and_wait(self._tasks)
 
+    def release(self) -> None:
+        """Let every open wait end now, and every later one at once.
+
+        By a result and not by cancelling: a cancel that meets an answer of Redis gets lost (see `__aexit__`).
+        """
+        self._released = True
+        for futures in self._futures.values():
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)
+
     @asynccontextmanager
     async def expecting(self, request_id: str) -> AsyncIterator[Callable[[float], Awaitable[Report | None]]]:
-        """Inside the block, ``await ended(seconds)`` gives the stored report as soon as it is there, or None.
+        """Inside the block, ``await ended(seconds)`` gives the stored report as soon as it is there.
 
+        None when the time is over, or when released.
         A report that is saved before the block begins is for the caller to look for, inside the block.
         """
-        future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Report | None] = asyncio.get_running_loop().create_future()
         self._futures[request_id].add(future)
 
         async def ended(seconds: float) -> Report | None:
+            if self._released:
+                return None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     return await future

@@ -116,6 +116,7 @@ class Reason(StrEnum):
     SERVER_OWNED = "server_owned", "set by the server; ignored", "由服务端设置，已忽略"
     REPLACED = "replaced", "replaced by bind_info in CMDB; ignored", "在 CMDB 中已由 bind_info 取代，已忽略"
     NESTED_WINS = "nested_wins", "also inside process_info, which was taken", "process_info 中也有此字段，以其为准"
+    V1_ONLY = "v1_only", "only known under /v1; ignored", "仅 /v1 路径支持，已忽略"
     MORE = "more", "further fields were ignored; only the first are listed", "还有其他字段被忽略，仅列出前面的部分"
     LOCKED = "locked", "locked by the process template, whose value was taken", "已被进程模板锁定，取模板的值"
     TEMPLATE_UNMATCHED = (

@@ -35,6 +35,11 @@ class Keys:
         name = hashlib.sha256(f"{bk_app_code}\0{idempotency_key}".encode()).hexdigest()
         return f"{self.prefix}idem:{name}"
 
+    def nonce(self, bk_app_code: str, nonce: str) -> str:
+        """String with a short TTL: this application has used this nonce. Hashed, as an idempotency key is."""
+        name = hashlib.sha256(f"{bk_app_code}\0{nonce}".encode()).hexdigest()
+        return f"{self.prefix}nonce:{name}"
+
     def of_app(self, bk_app_code: str) -> str:
         """Sorted set: an application's recent request ids, scored by the time they were accepted (ms)."""
         return f"{self.prefix}app:{bk_app_code}"

@@ -61,12 +61,14 @@ class Payload(BaseModel):
 
 
 class TaskArguments(BaseModel):
-    """The kwargs of both tasks. `batch` and `caller` come only from a service that sends without our submitter.
+    """The kwargs of both tasks. All but `request_id` come only from a service that sends without our submitter.
 
     Args:
         request_id: 32 lowercase hex digits, made by the sender from a random uuid4; also the ``task_id``.
         batch: the body of ``POST /v1/batches``, without credentials.
         caller: who asks; only this ``bk_app_code`` may poll the request.
+        signed: instead of `batch` and `caller`, the same as a JSON Web Signature that proves who asks; see
+            docs/direct-messages.md.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -74,6 +76,7 @@ class TaskArguments(BaseModel):
     request_id: str = Field(pattern=REQUEST_ID_PATTERN)
     batch: dict[str, Any] | None = None
     caller: Caller = Caller()
+    signed: str | None = None
 
 
 def new_request_id() -> str:

@@ -4,12 +4,16 @@ Each field is read from ``BKSI_<NAME>`` (``BKSI_REDIS_URL`` …). Units are in t
 milliseconds, ``_days`` days.
 """
 
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contract.urls import REDIS_SCHEMES
 
 
 class Settings(BaseSettings):
@@ -25,6 +29,9 @@ class Settings(BaseSettings):
     """libpq URL of the database (worker only)."""
     key_prefix: str = "bksi:"
     """Prefix of all our own Redis keys; the queue keeps its plain Celery name."""
+
+    allow_insecure: bool = False
+    """Start although a Redis beyond this machine takes anybody without a password."""
 
     http_host: str = "127.0.0.1"
     http_port: int = 8080
@@ -46,7 +53,7 @@ class Settings(BaseSettings):
     result_ttl_s: int = Field(default=86_400, ge=1)
     """How long an envelope stays in Redis."""
     ledger_days: int = Field(default=30, ge=1)
-    """How long PostgreSQL can publish an envelope again; afterwards it answers 410."""
+    """How long PostgreSQL can publish an envelope again; afterwards the answer is 410."""
     idempotency_ttl_s: int = Field(default=86_400, ge=1)
 
     transport: Literal["guarded", "stock"] = "guarded"
@@ -55,6 +62,10 @@ class Settings(BaseSettings):
     """Requests that a worker process has in hand; small ones that wait together are written together."""
     full_batches_at_once: int = Field(default=4, ge=1)
     """How many of them may be large (over 10 instances): the others are the fast lane of small ones."""
+    remote_control: bool = False
+    """Whether workers obey Celery's remote control, which is open to whoever can write to the broker."""
+    senders_file: Path | None = None
+    """TOML file of services whose direct messages run, if signed; ``None`` = those of all who can write the queue."""
     database_connections: int = Field(default=4, ge=1)
     owner_ttl_ms: int = Field(default=10_000, ge=500)
     """A worker process that has not refreshed its owner key for this long counts as dead; its leases are void."""
@@ -89,10 +100,20 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "json"
 
+    def report_expires_at(self, finished_at: datetime, *, in_ledger: bool = True) -> datetime:
+        """Until when a report can be polled: while PostgreSQL keeps it, or, of a dry run, while Redis does."""
+        return finished_at + (timedelta(days=self.ledger_days) if in_ledger else timedelta(seconds=self.result_ttl_s))
+
     @property
     def broker(self) -> str:
         """The broker URL that is in force."""
         return self.broker_url or self.redis_url
+
+    @property
+    def redis_servers(self) -> tuple[str, ...]:
+        """The URL of each Redis in use: the ledger's, and the queue's where that is another one."""
+        is_redis = urlsplit(self.broker).scheme in REDIS_SCHEMES
+        return (self.redis_url, self.broker) if is_redis and not self.broker_is_ledger else (self.redis_url,)
 
     @property
     def broker_is_ledger(self) -> bool:

@@ -5,17 +5,24 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.batch import MAX_INT64
+from contract.codes import Code, Refused
 from contract.envelope import Report
 from contract.failpoints import async_failpoint
 from contract.message import TaskArguments
 from contract.parse import BatchRefused, parse
+from contract.permission import iam_permission
 from contract.result_store import Entry
 from worker.ending import end
 from worker.leases import Leases
+from worker.senders import Sender
 
 
-async def adopt(store: Leases, engine: AsyncEngine, arguments: TaskArguments, body: dict[str, Any]) -> Report | None:
+async def adopt(
+    store: Leases, engine: AsyncEngine, arguments: TaskArguments, body: dict[str, Any], sender: Sender | None = None
+) -> Report | None:
     """Write the ledger entry that a submitter would have written, or refuse the batch as it would have.
+
+    A known `sender` is held to its businesses.
 
     Returns:
         The report of a refused request; None when it can be leased now.
@@ -26,19 +33,28 @@ async def adopt(store: Leases, engine: AsyncEngine, arguments: TaskArguments, bo
         QueueFull: `max_pending` requests are unfinished.
     """
     request_id, caller = arguments.request_id, arguments.caller
+    permission = None
     try:
         parsed = parse(body)
+        errors: tuple[Refused, ...] = ()
     except BatchRefused as refused:
+        errors = refused.errors
+    else:
+        if sender is not None and not sender.may_write(parsed.batch.bk_biz_id):
+            errors, permission = (Refused(Code.NO_PERMISSION),), iam_permission(parsed.batch.bk_biz_id)
+    if errors:
         now = await store.now()
         report = Report.failed(
-            refused.errors[0],
-            further=refused.errors[1:],
+            errors[0],
+            further=errors[1:],
+            permission=permission,
             request_id=request_id,
             bk_app_code=caller.bk_app_code,
             bk_biz_id=_id(body.get("bk_biz_id")),
             bk_module_id=_id(body.get("bk_module_id")),
             created_at=now,
             finished_at=now,
+            expires_at=store.settings.report_expires_at(now),
         )
         return await end(store, engine, report)
     await store.reserve(Entry.of(request_id, parsed.batch, caller, parsed.warnings), message=None)

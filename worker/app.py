@@ -5,6 +5,7 @@ Start it with ``bksi worker``, or with plain Celery:
 """
 
 import logging
+import sys
 from typing import Any
 
 from celery import Celery, signals
@@ -12,9 +13,11 @@ from celery import Celery, signals
 from contract import failpoints
 from contract.logs import configure_logging
 from contract.message import PUBLISH_TASK_NAME, TASK_NAME, make_celery
+from contract.redis_safety import UnsafeRedis
 from contract.settings import Settings, load_settings
 from worker.events import CONSUMER, SERIALIZER
 from worker.runtime import Runtime
+from worker.senders import SendersFileInvalid
 from worker.tasks import register
 from worker.transport.configure import guard_broker
 
@@ -43,6 +46,8 @@ def make_worker_app(settings: Settings) -> Celery:
         worker_send_task_events=True,
         worker_consumer=CONSUMER,
         event_serializer=SERIALIZER,
+        # Else whoever can write to the broker stops and throttles workers.
+        worker_enable_remote_control=settings.remote_control,
         # A soft limit's signal would poison the loop that all tasks share; deadlines are asyncio's and PostgreSQL's.
         task_soft_time_limit=None,
         task_time_limit=None,
@@ -78,7 +83,11 @@ def _without_bodies(record: logging.LogRecord) -> bool:
 
 @signals.worker_init.connect
 def _start(**_: Any) -> None:
-    runtime.start()
+    try:
+        runtime.start()
+    except (UnsafeRedis, SendersFileInvalid) as error:
+        # Celery logs what a signal's receiver raises, and goes on; but not this.
+        sys.exit(f"bksi worker: {error}")
 
 
 @signals.worker_shutting_down.connect

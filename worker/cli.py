@@ -10,6 +10,8 @@ from cyclopts import App
 
 from worker.catalogue.cli import app as catalogue
 from worker.dead_letters.cli import app as dead_letters
+from worker.doctor.cli import doctor
+from worker.sender_key import sender_key
 from worker.serve import migrate, worker
 from worker.show import show
 
@@ -24,3 +26,5 @@ app.command(migrate)
 app.command(catalogue)
 app.command(show)
 app.command(dead_letters)
+app.command(doctor)
+app.command(sender_key)

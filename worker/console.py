@@ -11,10 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.settings import load_settings
 from worker.store.engine import create_engine
 from worker.store.errors import StoreError, typed_errors
+from worker.store.health import UNDEFINED_TABLE
 
 Result = TypeVar("Result")
-
-UNDEFINED_TABLE: Final = "42P01"
 
 out: Final = Console(soft_wrap=True)
 """Results. Text is printed as it is: neither markup nor highlighting looks into what CMDB named its things."""

@@ -89,6 +89,7 @@ async def end_unfinished(store: Leases, engine: AsyncEngine, request_id: str, co
 
 
 async def _given_up(store: Leases, pending: Report, code: Code) -> Report:
+    now = await store.now()
     return Report.failed(
         Refused(code),
         count=pending.statistics.total_count,
@@ -97,6 +98,7 @@ async def _given_up(store: Leases, pending: Report, code: Code) -> Report:
         bk_biz_id=pending.bk_biz_id,
         bk_module_id=pending.bk_module_id,
         created_at=pending.created_at,
-        finished_at=await store.now(),
+        finished_at=now,
+        expires_at=store.settings.report_expires_at(now),
         attempts=pending.attempts,
     )

@@ -20,11 +20,13 @@ from celery import Celery
 from redis.exceptions import RedisError
 
 from contract.cancel import cancel_and_wait
+from contract.redis_safety import require_safe_redis
 from contract.result_store import connect
 from contract.settings import Settings
 from worker.leases import Lease, Leases
 from worker.queues import open_queue
 from worker.reaper import Reaper
+from worker.senders import Senders
 from worker.store.catalogue_reads import Catalogue
 from worker.store.engine import make_engine
 from worker.store.writes import Writer
@@ -46,6 +48,7 @@ class Runtime:
         self.settings = settings
         self.celery = celery
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.senders: Senders | None = None
         self.leases: dict[str, Lease] = {}
         """The leases this process holds, by token."""
         self.walks: set[asyncio.Task[Any]] = set()
@@ -57,7 +60,14 @@ class Runtime:
         self._ticks = 0
 
     def start(self) -> None:
-        """Start the loop and everything that runs in it; returns when the process can work."""
+        """Start the loop and everything that runs in it; returns when the process can work.
+
+        Raises:
+            UnsafeRedis: see `contract.redis_safety`.
+            SendersFileInvalid: the file of senders cannot be used.
+        """
+        if self.settings.senders_file:
+            self.senders = Senders.load(self.settings.senders_file)
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="bksi-loop", daemon=True)
         self._thread.start()
@@ -95,6 +105,7 @@ class Runtime:
 
     async def _open(self) -> None:
         settings = self.settings
+        await require_safe_redis(settings)
         self.engine = make_engine(settings)
         self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms)
         self.writer = Writer(self.engine)

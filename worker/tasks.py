@@ -29,6 +29,7 @@ from contract.failpoints import async_failpoint
 from contract.message import PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, summary
 from contract.outcome import Item, Warning_
 from contract.result_store import QueueFull
+from contract.settings import Settings
 from worker.adoption import adopt
 from worker.ending import decide, end, publish
 from worker.expand.expand import expand
@@ -36,6 +37,7 @@ from worker.expand.preview import preview
 from worker.leases import Lease
 from worker.pool import CoroutineTask
 from worker.retrying import retrying
+from worker.senders import NotTrusted, open_message
 from worker.store import ledger
 from worker.store.draft import WriteRequest
 from worker.store.errors import StoreError
@@ -72,6 +74,7 @@ class Attempt:
     lease: Lease
     payload: Payload
     batch: ServiceInstanceBatch
+    settings: Settings
 
     def about(self, warnings: Sequence[tuple[str, str]] = ()) -> About:
         """What every report of this request carries; `warnings` are added to the submitter's."""
@@ -83,6 +86,7 @@ class Attempt:
             bk_module_id=self.batch.bk_module_id,
             created_at=self.lease.created_at or now,
             finished_at=now,
+            expires_at=self.settings.report_expires_at(now, in_ledger=self.payload.kind == "create"),
             attempts=self.lease.attempts,
             warnings=(*self.payload.warnings, *(Warning_(path=path, reason=reason) for path, reason in warnings)),
         )
@@ -104,7 +108,8 @@ class Walk:
         """Take the lease, do the work, store the report; returns the line Flower shows as the task's result.
 
         Raises:
-            BatchFailed: the request ended with ``result`` false, and its report says so.
+            BatchFailed: the request ended with ``result`` false, and its report says so; or its message is not trusted,
+                and nothing is stored.
             Reject: Redis or the database is away, or too much is unfinished; the message goes back, for a direct one is
                 all there is of its request.
         """
@@ -160,10 +165,15 @@ class Walk:
             if entry.report is not None:
                 await publish(self._store, entry.report)
             return entry.report
-        if arguments.batch is None:
+        if arguments.batch is None and arguments.signed is None:
             _log.warning("message of an unknown request dropped", request_id=arguments.request_id)
             return None
-        return await adopt(self._store, self._engine, arguments, arguments.batch)
+        try:
+            arguments, sender = open_message(arguments, self._runtime.senders)
+        except NotTrusted as error:
+            _log.warning("direct message refused", request_id=arguments.request_id, reason=str(error))
+            raise BatchFailed(str(error)) from None
+        return await adopt(self._store, self._engine, arguments, arguments.batch or {}, sender)
 
     async def _finish(self, lease: Lease) -> Report:
         """Everything between lease and report."""
@@ -171,7 +181,7 @@ class Walk:
         if lease.state == "cancelled":
             return await end(self._store, self._engine, Report.load(lease.payload))
         payload = Payload.model_validate_json(lease.payload)
-        attempt = Attempt(lease, payload, payload.batch.unpack())
+        attempt = Attempt(lease, payload, payload.batch.unpack(), self._runtime.settings)
         if lease.state == "exhausted":
             standing = await self._end(attempt, attempt.refusal(Refused(Code.DEAD_LETTER)))
             await publish(self._store, standing)

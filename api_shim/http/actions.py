@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api_shim.http import openapi
 from api_shim.http.answers import finished, listed, whole_seconds
-from api_shim.http.body import read_optional_object
+from api_shim.http.body import read_optional_body
 from api_shim.http.door import Door, door_of, trace_headers
 from api_shim.http.exchange import Exchange, exchange_of
 from api_shim.refusals import BrokerUnavailable
@@ -28,7 +28,7 @@ _LOOKED_AT: Final = 2_000
 async def list_batches(request: Request) -> Response:
     """The caller's own requests, newest first; ``status``, ``bk_biz_id`` and ``bk_module_id`` narrow them down."""
     door, exchange = door_of(request), exchange_of(request)
-    app = door.admit(request, "poll").caller.bk_app_code
+    app = (await door.admit(request, "poll")).caller.bk_app_code
     query = request.query_params
     status = _one_of(request, "status", [member.value for member in Status])
     wanted = {name: _number(request, name) for name in ("bk_biz_id", "bk_module_id") if query.get(name)}
@@ -54,7 +54,7 @@ async def list_batches(request: Request) -> Response:
 async def list_items(request: Request, request_id: str) -> Response:
     """What became of each instance, in the request's order; ``outcome`` narrows them down."""
     door, exchange = door_of(request), exchange_of(request)
-    app = door.admit(request, "poll").caller.bk_app_code
+    app = (await door.admit(request, "poll")).caller.bk_app_code
     outcome = _one_of(request, "outcome", [member.value for member in Outcome])
     purpose = f"items {request_id}"
     after = int(door.cursors.read(purpose, request.query_params.get("cursor")) or -1)
@@ -70,8 +70,8 @@ async def list_items(request: Request, request_id: str) -> Response:
 async def cancel_batch(request: Request, request_id: str) -> Response:
     """End a request that no worker has started: TERMINATED, or 409 when it is too late."""
     door, exchange = door_of(request), exchange_of(request)
-    app = door.admit(request, "submit", await read_optional_object(request)).caller.bk_app_code
-    report = await door.submitter.cancel(request_id, app)
+    identity = await door.admit(request, "submit", await read_optional_body(request))
+    report = await door.submitter.cancel(request_id, identity.caller.bk_app_code)
     if report is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
     exchange.request_id = request_id
@@ -82,7 +82,7 @@ async def cancel_batch(request: Request, request_id: str) -> Response:
 async def retry_batch(request: Request, request_id: str) -> Response:
     """Submit a request that did not succeed again: 202 with the new request's ``Location``."""
     door, exchange = door_of(request), exchange_of(request)
-    identity = door.admit(request, "submit", await read_optional_object(request))
+    identity = await door.admit(request, "submit", await read_optional_body(request))
     old = await _known(door, request_id, identity.caller.bk_app_code)
     identity.require_business(old.bk_biz_id)
     submitted = await door.submitter.retry(request_id, identity.caller, trace_headers(exchange))

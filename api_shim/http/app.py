@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -46,7 +47,9 @@ def create_app(settings: Settings) -> FastAPI:
             )
             yield
 
-    app = FastAPI(
+    # FastAPI's own /docs makes browsers load its scripts from elsewhere; many of our networks reach nothing there.
+    app = FastAPIOffline(
+        redoc_url=None,
         title="Batch creation of service instances",
         version="1",
         lifespan=lifespan,

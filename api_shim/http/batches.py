@@ -36,7 +36,7 @@ async def validate_batch(request: Request) -> Response:
 async def poll_batch(request: Request, request_id: str) -> Response:
     """How a request stands. ``Prefer: wait=N`` answers as soon as it ends, or after N seconds."""
     door, exchange = door_of(request), exchange_of(request)
-    identity = door.admit(request, "poll")
+    identity = await door.admit(request, "poll")
     wait = preferred_wait(request.headers.get("prefer"), door.settings.max_wait_s)
     report = await door.waits.until_final(request_id, identity.caller.bk_app_code, wait or 0)
     if report is None:

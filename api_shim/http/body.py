@@ -1,7 +1,7 @@
 """From a request's bytes to a JSON object, within every limit, before any model looks at it."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
 
@@ -17,6 +17,16 @@ MIN_BYTES_PER_SECOND: Final = 1024
 """After the grace a sender must have been this fast on average."""
 
 
+class Body(NamedTuple):
+    """A request's body: its bytes, and the JSON object they are."""
+
+    raw: bytes
+    content: dict[str, Any]
+
+
+NO_BODY: Final = Body(b"", {})
+
+
 class ClientLeft(Exception):  # noqa: N818 - an error name says the fact
     """The connection was closed before the body was complete: there is nobody to answer."""
 
@@ -30,7 +40,7 @@ class MalformedBody(Refused):
         self.offset = offset
 
 
-async def read_object(request: Request, *, type_may_be_missing: bool = False) -> dict[str, Any]:
+async def read_body(request: Request, *, type_may_be_missing: bool = False) -> Body:
     """The request's body as a JSON object.
 
     Args:
@@ -43,20 +53,21 @@ async def read_object(request: Request, *, type_may_be_missing: bool = False) ->
         ClientLeft: the connection was closed.
     """
     _check_headers(request, type_may_be_missing=type_may_be_missing)
-    return parse_object(await _read(request))
+    raw = await _read(request)
+    return Body(raw, parse_object(raw))
 
 
-async def read_optional_object(request: Request) -> dict[str, Any]:
-    """Like `read_object`, but no body at all is an empty object, whatever the ``Content-Type``."""
-    body = await _read(request)
-    if not body:
-        return {}
+async def read_optional_body(request: Request) -> Body:
+    """Like `read_body`, but no body at all is an empty object, whatever the ``Content-Type``."""
+    raw = await _read(request)
+    if not raw:
+        return NO_BODY
     _check_headers(request, type_may_be_missing=False)
-    return parse_object(body)
+    return Body(raw, parse_object(raw))
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object that `body` holds; raises as `read_object` does."""
+    """The JSON object that `body` holds; raises as `read_body` does."""
     if not body.strip():
         raise MalformedBody(Code.BODY_EMPTY, "empty")
     # RFC 8259 8.1: UTF-8 without a byte order mark. UTF-16 and UTF-32 show by theirs, or by a NUL among the first two.

@@ -1,18 +1,20 @@
 """What every route needs: the submitter, who may call, how often, and how long callers may be kept waiting."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from starlette.requests import Request
 
+from api_shim.http.body import NO_BODY, Body
 from api_shim.http.cursor import Cursors
 from api_shim.http.exchange import Exchange, exchange_of
 from api_shim.http.metrics import Metrics
 from api_shim.http.rates import Rates
 from api_shim.http.waits import OpenWaits
-from api_shim.identity import Doorkeeper, Identity, refuse_query_credentials
+from api_shim.identity import Doorkeeper, Identity, Unauthenticated, refuse_query_credentials
+from api_shim.identity_signature import VALID_S, SignedCall, signed_call
+from api_shim.refusals import reaching_redis
 from api_shim.submitter import Backlog, Submitter
 from contract.settings import Settings
 
@@ -32,17 +34,27 @@ class Door:
     rates: Rates = field(default_factory=Rates)
     _backlog: tuple[float, Backlog] = (0.0, Backlog(0, 1.0))
 
-    def admit(
-        self, request: Request, purpose: Literal["submit", "poll"], body: Mapping[str, Any] | None = None
-    ) -> Identity:
+    async def admit(self, request: Request, purpose: Literal["submit", "poll"], body: Body = NO_BODY) -> Identity:
         """Authenticate the caller of `request` and count the call against its rate."""
-        refuse_query_credentials(request.query_params)
+        query = request.query_params
+        refuse_query_credentials(query)
+        signed = signed_call(request.method, request.scope["path"], query, body.raw) if query else None
         identity = self.doorkeeper.identify(
-            request.headers, body or {}, request.client.host if request.client else None
+            request.headers, body.content, request.client.host if request.client else None, signed
         )
-        exchange_of(request).bk_app_code = identity.caller.bk_app_code
+        app_code = identity.caller.bk_app_code
+        if signed is not None and identity.application is not None:
+            await self._use_once(signed, app_code)
+        exchange_of(request).bk_app_code = app_code
         self.rates.spend(identity, purpose)
         return identity
+
+    async def _use_once(self, signed: SignedCall, bk_app_code: str) -> None:
+        store = self.submitter.store
+        # Twice as long as it is valid: a clock may be ahead, or behind.
+        first = store.client.set(store.keys.nonce(bk_app_code, signed.bk_nonce), "1", nx=True, ex=2 * VALID_S)
+        if not await reaching_redis(first):
+            raise Unauthenticated
 
     async def retry_after(self) -> float:
         """In how many seconds it is worth asking again, from the backlog, read at most twice a second."""

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api_shim.http import openapi
 from api_shim.http.answers import succeeded, whole_seconds
-from api_shim.http.body import read_object
+from api_shim.http.body import read_body
 from api_shim.http.door import door_of, trace_headers
 from api_shim.http.exchange import exchange_of
 from api_shim.http.submission import idempotency_key, is_strict
@@ -31,9 +31,9 @@ _INSTANCES: Final = "instances["
 async def submit_job(request: Request) -> Response:
     """Accept any number of instances: 202 with the job's ``Location``. Refused as a whole when any part is."""
     door, exchange = door_of(request), exchange_of(request)
-    body = await read_object(request)
-    identity = door.admit(request, "submit", body)
-    parts = list(_parse(without_credentials(body), strict=is_strict(request)))
+    body = await read_body(request)
+    identity = await door.admit(request, "submit", body)
+    parts = list(_parse(without_credentials(body.content), strict=is_strict(request)))
     identity.require_business(parts[0].batch.bk_biz_id)
     job = await Jobs(door.submitter).submit(
         parts,
@@ -52,7 +52,8 @@ async def submit_job(request: Request) -> Response:
 async def poll_job(request: Request, job_id: str) -> Response:
     """The summed counters of a job, and how each of its batches stands."""
     door, exchange = door_of(request), exchange_of(request)
-    found = await Jobs(door.submitter).poll(job_id, door.admit(request, "poll").caller.bk_app_code)
+    identity = await door.admit(request, "poll")
+    found = await Jobs(door.submitter).poll(job_id, identity.caller.bk_app_code)
     if found is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
     exchange.request_id = job_id

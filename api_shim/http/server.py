@@ -6,9 +6,7 @@ shares between the processes (SO_REUSEPORT); a rolling restart is the same.
 """
 
 import asyncio
-import ipaddress
 import signal
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -20,7 +18,9 @@ from granian.server.embed import Server
 
 from api_shim.http.app import create_app
 from api_shim.identity_apps import AppsFileInvalid
+from contract.redis_safety import UnsafeRedis, require_safe_redis
 from contract.settings import Settings
+from contract.urls import is_loopback
 
 _HEADER_TIMEOUT_MS: Final = 5_000
 """To the end of the headers, and between two requests on one connection."""
@@ -40,7 +40,7 @@ class InsecureBinding(CannotServe):
 
 def require_safe_binding(settings: Settings) -> None:
     """Raise `InsecureBinding` when everybody may call and not only this machine can."""
-    if settings.apps_file is not None or _is_loopback(settings.http_host):
+    if settings.apps_file is not None or (settings.http_host and is_loopback(settings.http_host)):
         return
     raise InsecureBinding(
         f"BKSI_APPS_FILE is not set, so any caller would be let in: {settings.http_host!r} is not served. "
@@ -56,7 +56,7 @@ def run(settings: Settings) -> None:
     """
     try:
         uvloop.run(serve(settings))
-    except (AppsFileInvalid, ValueError, OSError) as error:
+    except (AppsFileInvalid, UnsafeRedis, ValueError, OSError) as error:
         raise CannotServe(str(error)) from None
 
 
@@ -65,10 +65,12 @@ async def serve(settings: Settings) -> None:
 
     Raises:
         InsecureBinding: see `require_safe_binding`.
+        UnsafeRedis: see `require_safe_redis`.
         OSError: the address cannot be bound.
     """
     require_safe_binding(settings)
     app = create_app(settings)
+    await require_safe_redis(settings)
     server = Server(
         app,
         address=settings.http_host,
@@ -95,11 +97,3 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop)
     _log.info("serving", host=settings.http_host, port=settings.http_port)
     await server.serve()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False

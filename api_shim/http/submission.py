@@ -1,18 +1,19 @@
 """From a request to an accepted batch: the same steps on every path."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
-from api_shim.http.body import read_object
+from api_shim.http.body import read_body
 from api_shim.http.door import door_of, trace_headers
 from api_shim.http.exchange import exchange_of
 from api_shim.identity import Identity, without_credentials
-from contract.codes import Code, Refused
+from contract.codes import Code, Reason, Refused
 from contract.envelope import Report
+from contract.outcome import Warning_
 from contract.parse import IdempotencyKey, ParsedBatch, parse
 
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
@@ -50,9 +51,11 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
         Refused, BatchRefused: with the code that the answer carries.
     """
     door, exchange = door_of(request), exchange_of(request)
-    body = await read_object(request, type_may_be_missing=exchange.style.is_compat)
-    identity = door.admit(request, "submit", body)
-    parsed = parse(without_credentials(body), strict=is_strict(request))
+    body = await read_body(request, type_may_be_missing=exchange.style.is_compat)
+    identity = await door.admit(request, "submit", body)
+    parsed = parse(without_credentials(body.content), strict=is_strict(request))
+    if exchange.style.is_compat:
+        parsed = _all_or_nothing(parsed, strict=is_strict(request))
     identity.require_business(parsed.batch.bk_biz_id)
     key = idempotency_key(request, parsed.client_request_id)
     attach = key is None and exchange.style.is_compat
@@ -83,6 +86,16 @@ def idempotency_key(request: Request, client_request_id: str | None) -> str | No
         return _KEY.validate_python(key)
     except ValidationError:
         raise Refused.field(Code.PARAM_INVALID, "Idempotency-Key") from None
+
+
+def _all_or_nothing(parsed: ParsedBatch, *, strict: bool) -> ParsedBatch:
+    """A compat answer has no way to say which instances failed, so ``mode`` is no field of those paths."""
+    if parsed.batch.mode == "atomic":
+        return parsed
+    if strict:
+        raise Refused.field(Code.PARAM_INVALID, "mode")
+    batch = parsed.batch.model_copy(update={"mode": "atomic"})
+    return replace(parsed, batch=batch, warnings=(*parsed.warnings, Warning_(path="mode", reason=Reason.V1_ONLY)))
 
 
 def is_strict(request: Request) -> bool:

@@ -1,6 +1,5 @@
 """Requests that are kept waiting for an end: how many may be, and how all of them are let go at once."""
 
-import asyncio
 from collections import Counter
 
 from api_shim.refusals import BrokerUnavailable
@@ -18,21 +17,18 @@ class OpenWaits:
     def __init__(self, submitter: Submitter, settings: Settings) -> None:
         self._submitter = submitter
         self._maximum, self._per_app = settings.max_open_waits, settings.max_open_waits_per_app
-        self._deadlines: set[asyncio.Timeout] = set()
         self._of_app: Counter[str] = Counter()
         self._draining = False
 
     @property
     def count(self) -> int:
         """How many are open."""
-        return len(self._deadlines)
+        return self._of_app.total()
 
     def drain(self) -> None:
         """Let every open wait end now, and every later one at once."""
         self._draining = True
-        now = asyncio.get_running_loop().time()
-        for deadline in self._deadlines:
-            deadline.reschedule(now)
+        self._submitter.waiters.release()
 
     async def until_final(self, request_id: str, bk_app_code: str, seconds: float) -> Report | None:
         """The final report if the request ends within `seconds`, else the latest known one; None when unknown."""
@@ -40,16 +36,9 @@ class OpenWaits:
         if seconds <= 0 or full or self._draining:
             return await self._submitter.poll(request_id, bk_app_code)
         self._of_app[bk_app_code] += 1
-        deadline = asyncio.timeout(seconds)
         try:
-            async with deadline:
-                self._deadlines.add(deadline)
-                # A little longer than our own deadline, so that only one of the two decides.
-                return await self._submitter.wait(request_id, bk_app_code, seconds + 1)
-        except TimeoutError:
-            return await self._submitter.poll(request_id, bk_app_code)
+            return await self._submitter.wait(request_id, bk_app_code, seconds)
         finally:
-            self._deadlines.discard(deadline)
             self._of_app[bk_app_code] -= 1
             if not self._of_app[bk_app_code]:
                 del self._of_app[bk_app_code]

@@ -38,7 +38,7 @@ def test_async_client_mirrors_the_blocking_one(stack: Any) -> None:
 def test_failures_are_three_errors(stack: Any) -> None:
     with Client(stack.http) as client:
         with pytest.raises(BatchFailed) as failed:
-            client.submit(bound(2, module=999)).result(timeout=30)
+            client.submit(bound(2, module=999), "mine-999").result(timeout=30)
         with pytest.raises(RequestRefused) as refused:
             client.submit(bound(0))
         key = uuid.uuid4().hex
@@ -46,7 +46,7 @@ def test_failures_are_three_errors(stack: Any) -> None:
         with pytest.raises(RequestRefused) as conflict:
             client.submit(bound(43), key)
 
-    assert failed.value.report["code"] == 1101034
+    assert (failed.value.report["code"], failed.value.idempotency_key) == (1101034, "mine-999")
     assert (refused.value.status_code, refused.value.envelope["code"]) == (400, 1199006)
     assert (conflict.value.status_code, conflict.value.idempotency_key) == (422, key)
     assert issubclass(StillRunning, TimeoutError)

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "FLOWER_PASSWORD", "BKSI_APPS_FILE"}
+SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "REDIS_FLOWER_PASSWORD", "REDIS_SENDER_PASSWORD", "FLOWER_PASSWORD"}
+SECRETS |= {"BKSI_APPS_FILE"}
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 OURS = ("migrate", "worker", "shim", "flower")
 
@@ -51,7 +52,7 @@ def test_nothing_starts_before_what_it_needs() -> None:
 def test_redis_keeps_what_was_accepted() -> None:
     command = SERVICES["redis"]["command"][-1]
     assert "--appendonly yes --appendfsync always --maxmemory-policy noeviction" in command
-    assert "--requirepass" in command
+    assert "--user default off" in command
 
 
 def test_flower_is_on_loopback_behind_a_password_and_changes_nothing() -> None:

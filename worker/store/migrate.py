@@ -6,6 +6,7 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select
 
 from worker.store.engine import create_engine
@@ -40,9 +41,21 @@ async def upgrade_async(dsn: str, revision: str = "head") -> None:
         await engine.dispose()  # closing the session also frees the lock after a failure
 
 
-def _run(connection: Connection, revision: str) -> None:
+def newest_revision() -> str:
+    """The revision that `upgrade` reaches."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None  # noqa: S101 - there is a first migration
+    return revision
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
+    return config
+
+
+def _run(connection: Connection, revision: str) -> None:
+    config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

@@ -1,5 +1,6 @@
 """The door without a worker behind it: what it accepts stays unfinished, and what it cannot reach it says at once."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,19 @@ def test_openapi_names_every_path(door: Client) -> None:
     paths: dict[str, Any] = door.get("/openapi.json").json()["paths"]
 
     assert {V1_PATH, f"{V1_PATH}/{{request_id}}", ESB_PATH, NATIVE_PATH} <= set(paths)
-    assert door.get("/docs").status_code == 200
+
+
+def test_documentation_page_loads_nothing_from_elsewhere(door: Client) -> None:
+    page = door.get("/docs")
+
+    assert page.status_code == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+    loaded = re.findall(r"""(?:src|href)="([^"]+)\"""", page.text)
+    assert len(loaded) == 3
+    for address in loaded:
+        assert address.startswith("/")
+        assert door.get(address).status_code == 200
+    assert "//cdn" not in page.text
 
 
 def test_texts_come_in_the_callers_language(door: Client) -> None:

@@ -1,11 +1,16 @@
 """Who is let in, and what they may see: over HTTP, with a file of applications."""
 
 import base64
+import hashlib
+import hmac
 import json
+import secrets
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import jwt
 import pytest
@@ -19,6 +24,7 @@ from contract.settings import Settings
 from tests.integration.http.door_client import ESB_PATH, V1_PATH, Client
 
 SECRET, OTHER_SECRET = "CANARY-secret-1", "CANARY-secret-2"
+SIGNING_KEY = "CANARY-signing-key"
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +54,9 @@ def guarded(
         bk_biz_ids = "*"
         rate = "2/hour"
         [apps.through_the_gateway]
+        bk_biz_ids = "*"
+        [apps.signing]
+        signing_keys = ["an-older-signing-key", "{SIGNING_KEY}"]
         bk_biz_ids = "*"
         [gateways.bk-apigateway]
         public_key = '''{_public(key)}'''
@@ -207,9 +216,6 @@ def _unsigned(key: rsa.RSAPrivateKey) -> dict[str, str]:
 
 def _signed_with_the_public_key(key: rsa.RSAPrivateKey) -> dict[str, str]:
     """HS256 with the public key's text as its secret, which PyJWT itself refuses to make."""
-    import hashlib
-    import hmac
-
     header = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"bk-apigateway","typ":"JWT"}').rstrip(b"=").decode()
     signed = f"{header}.{_token(key)['X-Bkapi-JWT'].split('.')[1]}"
     mac = hmac.new(_public(key).encode(), signed.encode(), hashlib.sha256).digest()
@@ -249,6 +255,65 @@ def test_token_from_outside_the_proxies_is_refused(
     proxied, direct = (guarded(trusted_proxies=("10.0.0.0/8",), peer=peer) for peer in ("10.1.2.3", "192.0.2.1"))
     assert proxied.post(V1_PATH, seed, headers=_token(key)).status_code == 202
     assert direct.post(V1_PATH, seed, headers=_token(key)).status_code == 401
+
+
+def _signed(method: str, path: str, body: bytes, key: str = SIGNING_KEY, **changes: str) -> str:
+    """`path` with a query as ESB's callers sign it."""
+    query = {"bk_app_code": "signing", "bk_timestamp": str(int(time.time())), "bk_nonce": secrets.token_hex(8)}
+    query |= changes
+    pairs = query | ({"data": body.decode()} if body else {})
+    text = f"{method}{path}?" + "&".join(f"{name}={pairs[name]}" for name in sorted(pairs))
+    signature = base64.b64encode(hmac.new(key.encode(), text.encode(), hashlib.sha1).digest()).decode()
+    return f"{path}?{urlencode(query | {'bk_signature': signature})}"
+
+
+@pytest.mark.parametrize("path", [ESB_PATH, V1_PATH])
+def test_signed_request_is_let_in_once_82(guarded: Callable[..., Client], seed: dict[str, Any], path: str) -> None:
+    door, body = guarded(), json.dumps(seed).encode()
+    signed = _signed("POST", path, body)
+
+    first, captured = door.post(signed, body), door.post(signed, body)
+
+    assert first.json()["code"] in (0, 1190001)
+    assert captured.json()["code"] == 1306401
+    assert captured.status_code == (401 if path == V1_PATH else 200)
+    poll = f"{V1_PATH}/{first.json()['request_id']}"
+    assert door.get(_signed("GET", poll, b"")).status_code == 200
+    assert door.get(_signed("GET", poll, b"", key="an-older-signing-key")).status_code == 200
+
+
+@pytest.mark.parametrize("minutes", [-6, 6])
+def test_signature_of_another_time_is_refused_82(
+    guarded: Callable[..., Client], seed: dict[str, Any], minutes: int
+) -> None:
+    body = json.dumps(seed).encode()
+    stamp = str(int(time.time()) + 60 * minutes)
+    assert guarded().post(_signed("POST", V1_PATH, body, bk_timestamp=stamp), body).status_code == 401
+
+
+def test_signature_is_for_this_path_this_body_and_this_application_82(
+    guarded: Callable[..., Client], seed: dict[str, Any], redis: "redis_client.Redis"
+) -> None:
+    door, body = guarded(), json.dumps(seed).encode()
+    forged = [
+        _signed("POST", V1_PATH, b"{}"),
+        _signed("GET", V1_PATH, body),
+        _signed("POST", "/v1/jobs", body).replace("/v1/jobs", V1_PATH),
+        _signed("POST", V1_PATH, body) + "&strict=1",
+        _signed("POST", V1_PATH, body, key="somebody-elses-key"),
+        _signed("POST", V1_PATH, body, bk_nonce=""),
+        _signed("POST", V1_PATH, body, bk_timestamp="now"),
+        _signed("POST", V1_PATH, body, bk_app_code="esb_test", key=SECRET),
+        _signed("POST", V1_PATH, body, bk_app_code="nobody"),
+    ]
+    assert [door.post(path, body).status_code for path in forged] == [401] * len(forged)
+    assert redis.keys() == []
+
+
+def test_signature_lets_no_secret_into_the_query_82(guarded: Callable[..., Client], seed: dict[str, Any]) -> None:
+    body = json.dumps(seed).encode()
+    answer = guarded().post(_signed("POST", V1_PATH, body, bk_app_secret="x"), body)
+    assert (answer.status_code, answer.json()["errors"][0]["path"]) == (401, "query.bk_app_secret")
 
 
 @pytest.mark.parametrize("header", ["X-Bkcmdb-User", "BK_User"])

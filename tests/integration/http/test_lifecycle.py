@@ -1,8 +1,9 @@
 """A request from its acceptance to its end, as v1 and compat callers see it. The end is saved as a worker saves it."""
 
 import asyncio
+import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -126,6 +127,23 @@ def test_compat_repeat_attaches_while_unfinished_and_runs_anew_afterwards(door: 
     assert door.post(ESB_PATH, seed).json()["request_id"] != first
 
 
+@pytest.mark.parametrize("path", [ESB_PATH, NATIVE_PATH])
+def test_mode_of_a_compat_request_is_ignored_with_a_warning(door: Client, seed: dict[str, Any], path: str) -> None:
+    body = seed | {"mode": "partial"}
+    request_id = door.post(path, body).json()["request_id"]
+
+    payload = json.loads(door.run(door.door.submitter.store.client.hget(f"bksi:req:{request_id}", "payload")))
+    assert payload["batch"]["mode"] == "atomic"
+    assert payload["warnings"][-1] == {"path": "mode", "reason": "v1_only"}
+    # The same body again, with the field or without it, is the same request.
+    assert {door.post(path, again).json()["request_id"] for again in (body, seed)} == {request_id}
+    refused = door.post(
+        f"{path}?strict=1", {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": 2}], "mode": "partial"}
+    )
+    assert (refused.status_code, refused.json()["code"]) == (200, 1199006)
+    assert "mode" in refused.json()["message"]
+
+
 def test_same_key_replays_and_another_body_is_refused(door: Client, seed: dict[str, Any]) -> None:
     first = _accepted(door, seed, **{"Idempotency-Key": "k-1"})
     again = _accepted(door, seed | {"client_request_id": "k-1"})
@@ -142,6 +160,8 @@ def test_cancel_ends_what_no_worker_has_started_and_nothing_else(door: Client, s
     location = _accepted(door, seed).headers["Location"]
     cancelled = door.call("POST", f"{location}:cancel")
     assert (cancelled.status_code, cancelled.json()["status"], cancelled.json()["code"]) == (200, "TERMINATED", 1190008)
+    ended, expires = (datetime.fromisoformat(cancelled.json()[name]) for name in ("finished_at", "expires_at"))
+    assert expires - ended == timedelta(days=30)
 
     done = _accepted(door, seed).headers["Location"]
     _end(door, done.rpartition("/")[2])

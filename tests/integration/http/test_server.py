@@ -15,7 +15,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from api_shim.client import AsyncClient, Client, RequestRefused, StillRunning
+from api_shim.client import AsyncClient, Client, RequestRefused, StillRunning, Unanswered
+from api_shim.identity_apps import hash_secret
 from devstack.ports import free_port
 
 SERVE = [sys.executable, "-c", "from api_shim.cli import app; app()"]
@@ -107,9 +108,9 @@ def test_dead_redis_is_503_at_once_and_the_server_lives(url: str, seed: dict[str
         ready = httpx2.get(f"{dead}/readyz")
         assert (ready.status_code, ready.json()["checks"]["redis"]) == (503, False)
         assert httpx2.get(f"{dead}/healthz").status_code == 200
-        with Client(dead) as client, pytest.raises(RequestRefused) as raised:
+        with Client(dead, patience_s=0) as client, pytest.raises(RequestRefused) as raised:
             client.submit(seed, idempotency_key="mine")
-        assert raised.value.idempotency_key == "mine"
+        assert (raised.value.idempotency_key, raised.value.retry_after) == ("mine", 2.0)
     finally:
         process.terminate()
         process.communicate(timeout=30)
@@ -176,3 +177,40 @@ def test_async_client_does_the_same(url: str, seed: dict[str, Any]) -> None:
             assert (await operation.cancel())["status"] == "TERMINATED"
 
     asyncio.run(scenario())
+
+
+def test_client_comes_again_when_the_server_says(redis_url: str, seed: dict[str, Any], tmp_path: Path) -> None:
+    apps = tmp_path / "apps.toml"
+    apps.write_text(
+        f'[apps.slow]\nsecrets = ["{hash_secret("s")}"]\nbk_biz_ids = "*"\nrate = "1/second"\npoll_rate = "1/second"'
+    )
+    process, url = _start(redis_url, BKSI_APPS_FILE=str(apps))
+    who = {"bk_app_code": "slow", "bk_app_secret": "s"}
+    try:
+        with Client(url, **who, patience_s=0) as hasty, pytest.raises(RequestRefused) as refused:
+            hasty.submit_many(seed | {"instances": [{"bk_host_id": 2}] * 2_000})
+        assert (refused.value.status_code, refused.value.envelope["code"]) == (429, 1199997)
+        assert refused.value.retry_after == 1
+        assert refused.value.idempotency_key is not None
+        with Client(url, **who) as client:
+            assert client.submit(seed).request_id
+            # The old path says it with 200 and the same code.
+            assert client.create_service_instance(seed)["code"] == 1190001
+
+        async def mirrored() -> None:
+            async with AsyncClient(url, **who) as client:
+                assert (await client.submit(seed)).request_id
+
+        asyncio.run(mirrored())
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def test_server_that_is_away_gives_an_error_with_the_key(seed: dict[str, Any]) -> None:
+    with Client(f"http://127.0.0.1:{free_port()}", patience_s=0.3) as client:
+        with pytest.raises(Unanswered) as unanswered:
+            client.submit(seed)
+        assert unanswered.value.idempotency_key is not None
+        with pytest.raises(Unanswered):
+            client.poll("0" * 32)

