@@ -154,6 +154,8 @@ class BatchHead(_Frozen):
     bk_module_id: Id
     on_existing: Literal["reuse", "fail", "clone"] = "reuse"
     mode: Literal["atomic", "partial"] = "atomic"
+    strict: Bool = False
+    """Refuse what would only be ignored with a warning: unknown keys, processes and bind rows that match nothing."""
 
 
 class ServiceInstanceBatch(BatchHead):
@@ -166,7 +168,8 @@ class ServiceInstanceBatch(BatchHead):
 
     def canonical(self) -> bytes:
         """The meaning as bytes: sorted JSON of what was given, defaults filled in where absent means the default."""
-        meaning = self.model_dump(exclude_unset=True) | {"on_existing": self.on_existing, "mode": self.mode}
+        defaults = {"on_existing": self.on_existing, "mode": self.mode, "strict": self.strict}
+        meaning = self.model_dump(exclude_unset=True) | defaults
         for instance in meaning["instances"]:
             if not instance.get("service_instance_name"):
                 instance.pop("service_instance_name", None)

@@ -9,7 +9,7 @@ from contract.batch import MAX_NAME_BYTES, InstanceSpec, ServiceInstanceBatch
 from contract.codes import Code, Refused
 from worker.expand.bound import Expansion, bound_processes
 from worker.expand.catalogue import CatalogueSlice, Host, Module
-from worker.expand.naming import generate_name
+from worker.expand.naming import generate_name, unbound_key
 from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
 from worker.expand.unbound import unbound_processes
 from worker.expand.where import Warnings
@@ -98,7 +98,7 @@ class _Expander:
     """Plans one instance after the other, with what all of them share."""
 
     def __init__(self, catalogue: CatalogueSlice, module: Module, batch: ServiceInstanceBatch, request_id: str) -> None:
-        self.warnings = Warnings()
+        self.warnings = Warnings(strict=batch.strict)
         self._catalogue = catalogue
         self._module = module
         self._clone_of = request_id if batch.on_existing == "clone" else None
@@ -108,7 +108,7 @@ class _Expander:
     def plan(self, index: int, spec: InstanceSpec) -> PlannedInstance:
         """Return the rows of one instance whose host is in the module; raises `Refused` (CMDB V10 to V22)."""
         self._check(index, spec)
-        host = self._catalogue.hosts[spec.bk_host_id]
+        host, ignored_before = self._catalogue.hosts[spec.bk_host_id], len(self.warnings.ignored)
         if self._module.is_bound:
             processes = bound_processes(self._expansions, index, spec, host, self.warnings)
             name = spec.service_instance_name or self._expansions[0].generate_name(host)
@@ -116,7 +116,10 @@ class _Expander:
         else:
             processes = unbound_processes(index, spec, self.warnings, self._filled)
             name = spec.service_instance_name or _generate_unbound_name(host, processes[0])
-            instance_key = name if self._clone_of is None else f"{self._clone_of}/{index}"
+            instance_key = unbound_key(name) if self._clone_of is None else f"{self._clone_of}/{index}"
+        ignored = self.warnings.ignored[ignored_before:]
+        if ignored:
+            raise Refused.field(Code.PARAM_INVALID, ignored[0])
         return PlannedInstance(
             index, host.bk_host_id, instance_key, name, processes, is_name_given=bool(spec.service_instance_name)
         )

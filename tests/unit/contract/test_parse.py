@@ -76,6 +76,14 @@ def test_documented_example_in_strict_mode_is_refused_for_what_the_server_owns()
     ]
 
 
+def test_strict_mode_may_be_asked_for_in_the_body_and_travels_with_the_batch() -> None:
+    assert parse(body(), strict=True).batch.strict
+    assert parse({**body(), "strict": True}).batch.strict
+    assert not parse({**body(), "strict": False}).batch.strict
+    assert refusals({**body(), "strict": True, "x": 1}) == [(1199006, "x")]
+    assert refusals({**body(), "strict": "yes"}) == [(1199025, "strict")]
+
+
 # Order of errors ------------------------------------------------------------------------------------------------------
 
 
