@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.codes import Code
 from contract.envelope import Status
 from tests.integration.store.plans import CALLER, MODULE, bind, counts, fetch, outcomes, plan, process, request, stored
+from worker.expand.naming import unbound_key
 from worker.store import ledger
 from worker.store.writes import Writer
 
@@ -203,6 +204,19 @@ async def test_unbound_module_keeps_instances_of_one_host_apart_by_key(writer: W
         ("cache", second.report.data[1] if second.report and second.report.data else None),
     ]
     assert await fetch(engine, "SELECT DISTINCT process_template_id FROM process") == [(0,)]
+
+
+async def test_name_longer_than_an_index_takes_is_stored_whole_and_found_again(
+    writer: Writer, engine: AsyncEngine
+) -> None:
+    addresses = ",".join(f"10.{number * 7 % 251}.{number * 13 % 251}.{number}" for number in range(250))
+    asked = [plan([2], keys=[unbound_key(f"{addresses}_{process}")]) for process in ("nginx", "redis", "nginx")]
+    named = [replace(one, instances=(replace(one.instances[0], name=f"{addresses}_x"),)) for one in asked]
+
+    written = [await writer.write(request(one)) for one in named]
+
+    assert [outcomes(one.report) for one in written] == [["created"], ["created"], ["existing"]]
+    assert await fetch(engine, "SELECT name FROM service_instance") == [(f"{addresses}_x",)] * 2
 
 
 @pytest.mark.rule(
