@@ -40,7 +40,8 @@ SECTIONS = (
         pattern=r"V\d+",
         text="""\
 V0 to V3 look at the request alone, V4 to V9 at the module and all hosts, V10 to V17 at one instance, V18 to V22 at its
-processes, V23 to V26 at the writing.
+processes, V23 to V26 at the writing. Each code is also caused through HTTP, and read in both languages, in
+[test_codes.py](../tests/acceptance/test_codes.py).
 """,
     ),
     Section(
@@ -49,7 +50,7 @@ processes, V23 to V26 at the writing.
         text="""\
 2.x is the request, 3.1 the properties of a process, 3.2 the bind rows of an instance, 3.3 those of a template, 3.4 the
 port grammar, 3.5 building a process from its template, 3.6 the caller's values over it, 3.7 the documented example,
-3.8 what must differ between templates, 4.x what is stored.
+3.8 what must differ between templates, 4.x what is stored, 5.x the answer.
 """,
     ),
     Section(
@@ -60,6 +61,18 @@ A1 to A38 are questions that the interface page of `create_service_instance` lea
 """,
     ),
 )
+
+RULES = (
+    *(f"V{number}" for number in range(27)),
+    *(
+        f"{chapter}.{section}"
+        for chapter, sections in ((2, "1235"), (3, "12345678"), (4, "123456"))
+        for section in sections
+    ),
+    *("5.1", "5.2", "5.3"),
+    *(f"A{number}" for number in range(1, 39)),
+)
+"""All of them: checks, sections and open questions. 2.4, what a transfer of hosts creates, is not done here."""
 
 
 class Rule(NamedTuple):

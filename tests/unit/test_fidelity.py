@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fidelity import PAGE, TESTS, Rule, main, read_marks, render
+from tests.fidelity import PAGE, RULES, TESTS, Rule, main, read_marks, render
 
 SOURCE = """
 import pytest
@@ -30,6 +30,10 @@ def test_third(): ...
 def test_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == render(read_marks(TESTS)), "run: python -m tests.fidelity"
     assert main(["--check"]) == 0
+
+
+def test_every_rule_is_proven():
+    assert set(RULES) <= {rule.number for rule in read_marks(TESTS)}
 
 
 def test_marks_are_read_wherever_a_test_carries_them(tmp_path):

@@ -183,6 +183,11 @@ async def test_cache_is_bounded(engine: AsyncEngine, monkeypatch: pytest.MonkeyP
             assert len(found.process_templates) == (2 if module == 60 else 0)
 
 
+@pytest.mark.rule(
+    "V13",
+    "the module has another template than when it was read first: 1113018",
+    ours="cannot be: module, templates and hosts of a batch are of one version",
+)
 async def test_many_batches_at_once_while_the_catalogue_changes_see_whole_versions(engine: AsyncEngine) -> None:
     """Host and template always carry the same number: a slice that mixes versions would not."""
     catalogue = Catalogue(engine, check_ms=0)

@@ -14,6 +14,11 @@ from worker.store.writes import Writer
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.rule(
+    "V24",
+    "the audit record cannot be written: 1109001, and nothing is stored",
+    ours="it is part of the statement that writes the rows, and fails with it as in V23",
+)
 @pytest.mark.rule("A32", "no partial success: one transaction for the whole request", ours="so unless mode is partial")
 async def test_fresh_request_creates_every_row_in_one_transaction(writer: Writer, engine: AsyncEngine) -> None:
     asked = request(plan([2, 3]))
@@ -41,6 +46,9 @@ async def test_fresh_request_creates_every_row_in_one_transaction(writer: Writer
     assert len(made_by) == 1
 
 
+@pytest.mark.rule(
+    "4.1", "service instance, processes and relations with their ids, business, supplier account, operator and times"
+)
 async def test_fresh_rows_hold_what_was_planned(writer: Writer, engine: AsyncEngine) -> None:
     asked = request(plan([2], [process(1, [bind(4, "80-90")], priority=-100, start_cmd="./run 'x' ; \"y\"")]))
 

@@ -26,6 +26,7 @@ SEED = json.loads(sample.REQUEST.read_bytes())
 # The documented example -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("A35", "the example is tagged python, and is JSON")
 def test_documented_example_is_a_batch_and_its_server_owned_fields_are_listed() -> None:
     parsed = parse(SEED)
     assert (parsed.batch.bk_biz_id, parsed.batch.bk_module_id) == (1, 60)
@@ -63,6 +64,7 @@ def test_documented_example_is_a_batch_and_its_server_owned_fields_are_listed() 
     ]
 
 
+@pytest.mark.rule("A36", "application, secret and token in the body say who calls, and go no further")
 def test_credentials_are_neither_kept_nor_mentioned() -> None:
     parsed = parse({**SEED, "bk_app_secret": "CANARY", "bk_token": "CANARY", "access_token": "CANARY"})
     assert b"CANARY" not in parsed.batch.canonical()

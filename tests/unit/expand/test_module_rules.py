@@ -15,11 +15,17 @@ def refused_whole(catalogue, *instances, **fields):
     return caught.value
 
 
+@pytest.mark.rule(
+    "V12", "the module is gone since V4: 1199006 bk_module_id", ours="all checks see one version of the catalogue"
+)
 @pytest.mark.rule("V4", "no module with the id in any business: 1101034")
 def test_unknown_module_is_refused():
     assert said(refused_whole(bound(template(), module=None), instance())) == (1101034, "bk_module_id")
 
 
+@pytest.mark.rule(
+    "V11", "the business does not exist: 1199006 bk_biz_id", ours="V5 has said so: no module belongs to it"
+)
 @pytest.mark.rule("V5", "the module's business is not bk_biz_id: 1113004 with module and business id")
 def test_module_of_another_business_is_refused():
     problem = refused_whole(bound(template()), instance(), bk_biz_id=2)
@@ -34,6 +40,11 @@ def test_built_in_module_is_refused(default):
     assert said(refused_whole(unbound(module=module), instance(1, named()))) == (1199006, "bk_module_id")
 
 
+@pytest.mark.rule(
+    "V18",
+    "bound, and no process template is left when the processes are made: 1199006 service_template_id",
+    ours="V7 has said so: one read serves both",
+)
 @pytest.mark.rule("V7", "bound, and the service template has no process template: 1199006 service_template_id")
 def test_service_template_without_processes_is_refused_whatever_the_caller_lists():
     problem = refused_whole(bound(), instance(1, named()))
