@@ -4,6 +4,7 @@ import json
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contract.settings import Settings
 from tests.integration.store.plans import fetch
 from worker.expand.catalogue import Host, Module
 from worker.store import catalogue_reads
@@ -139,6 +140,10 @@ async def test_change_is_seen_at_the_next_check_and_as_a_whole(engine: AsyncEngi
     whole = await patient.slice(1, 60, [2, 3])
     assert whole.process_templates[0].properties["timeout"].value == 99
     assert whole.hosts == new.hosts
+
+
+def test_a_worker_looks_for_changes_within_a_second() -> None:
+    assert Settings.model_fields["catalogue_check_ms"].default <= 1000
 
 
 async def test_import_that_is_not_committed_is_not_seen(engine: AsyncEngine) -> None:
