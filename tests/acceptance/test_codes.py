@@ -137,7 +137,6 @@ def world(stack: RunningStack, http: httpx2.Client, side: Side) -> World:
         return World(stack, http, side, prepared | answers)
 
 
-@pytest.mark.rule("V0", "the body cannot be read: 1199004", ours="the same when it is sent too slowly, with HTTP 408")
 @pytest.mark.rule(
     "V26",
     "a crash anywhere: 1199999 with the server's name",
