@@ -154,6 +154,8 @@ class BatchHead(_Frozen):
     bk_module_id: Id
     on_existing: Literal["reuse", "fail", "clone"] = "reuse"
     mode: Literal["atomic", "partial"] = "atomic"
+    strict: Bool = False
+    """Refuse what would only be ignored with a warning: unknown keys, processes and bind rows that match nothing."""
 
 
 class ServiceInstanceBatch(BatchHead):
@@ -174,7 +176,7 @@ class ServiceInstanceBatch(BatchHead):
                 lists[key] = ",".join(map(_canonical_process, instance.processes))
             name = json.dumps(instance.service_instance_name or None, ensure_ascii=False)
             instances.append(f"[{instance.bk_host_id},{name},[{lists[key]}]]")
-        head = json.dumps([self.bk_biz_id, self.bk_module_id, self.on_existing, self.mode])
+        head = json.dumps([self.bk_biz_id, self.bk_module_id, self.on_existing, self.mode, self.strict])
         return f"[{head},[{','.join(instances)}]]".encode()
 
     def digest(self) -> str:

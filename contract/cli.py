@@ -12,7 +12,7 @@ NOTHING_INSTALLED = (
     "bksi: only the client library is installed, and it has no commands.\n"
     "Install a side that has some:\n"
     "  pip install 'bksi[shim]'      submit, status: the HTTP server and its client commands\n"
-    "  pip install 'bksi[worker]'    worker, migrate, catalogue, show, dlq, doctor: the Celery worker and its database\n"
+    "  pip install 'bksi[worker]'    worker, migrate, catalogue, show, dlq, doctor: the worker and its database\n"
     "  pip install 'bksi[devstack]'  up: the whole system on one machine"
 )
 

@@ -4,7 +4,6 @@ Read leniently (unknown keys, properties at two levels, a single bind row), neve
 becomes a warning.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar, cast
@@ -13,10 +12,8 @@ import orjson
 from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 
 from contract.batch import (
-    MAX_ERRORS,
     MAX_INSTANCES,
     MAX_ROWS,
-    MAX_WARNINGS,
     BatchHead,
     BindRow,
     InstanceSpec,
@@ -25,6 +22,7 @@ from contract.batch import (
     ServiceInstanceBatch,
 )
 from contract.codes import Code, Reason, Refused
+from contract.findings import Check, EnoughErrors, Findings
 from contract.outcome import Warning_
 
 IDENTITY_KEYS: Final = frozenset(
@@ -60,13 +58,12 @@ _CODES: Final = {
     "bool_type": Code.PARAM_NOT_BOOL,
     "string_type": Code.PARAM_NOT_TEXT,
 }
-# The number of CMDB's check decides which error comes first (V1, V2, …).
-_WRONG_TYPE: Final = 1
-_NO_INSTANCES: Final = 2
-_TOO_MANY: Final = 3
-_PROCESS_CREATION: Final = 21
-_STRICT: Final = 99
-_CHECK_OF_FIELD: Final = {"bk_module_id": 4, "bk_biz_id": 5, "bk_host_id": 9, "service_instance_name": 10}
+_CHECK_OF_FIELD: Final = {
+    "bk_module_id": Check.MODULE,
+    "bk_biz_id": Check.BUSINESS,
+    "bk_host_id": Check.HOST,
+    "service_instance_name": Check.NAME,
+}
 
 _KEY: Final[TypeAdapter[str]] = TypeAdapter(IdempotencyKey)
 
@@ -96,7 +93,8 @@ def parse(body: object, *, strict: bool = False) -> ParsedBatch:
     * ``null`` equals absent, except for a property of a process and a column of a bind row.
     * Properties are also read from beside ``process_info``; the nested one wins.
     * ``bind_info`` is an array; a single object counts as one row.
-    * Keys that are unknown or belong to the server are ignored with a warning, or refused with `strict` (1199006).
+    * Keys that are unknown or belong to the server are ignored with a warning, or refused with `strict`, the argument
+      or the body's own (1199006). The batch carries it on: the worker refuses what only it can see.
     * Keys are matched exactly; CMDB's own indifference to case is not copied.
 
     Raises:
@@ -122,22 +120,17 @@ def parse_idempotency_key(key: object, path: str) -> str:
         raise Refused(Code.PARAM_INVALID, path, path=path) from None
 
 
-class _EnoughErrors(Exception):  # noqa: N818 - not an error: the end of the walk
-    pass
-
-
 class _Reader:
     """One walk over one body: shapes here, values by the models, errors and warnings on the side."""
 
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
-        self._errors: list[tuple[int, Refused]] = []
-        self._errors_of_check: Counter[int] = Counter()
-        self._warnings: list[Warning_] = []
+        self._found = Findings()
         self._rows = 0
         self._seen: dict[bytes, tuple[tuple[ProcessSpec, ...], int]] = {}
 
     def read(self, body: Mapping[str, Any]) -> ParsedBatch:
+        self._strict = self._strict or body.get("strict") is True
         given = self._known(body, _BODY, "")
         head = _without_nulls(given, _HEAD)
         instances: tuple[InstanceSpec, ...] = ()
@@ -145,13 +138,14 @@ class _Reader:
             self._model(BatchHead, head, "")
             self._key(given.get("client_request_id"))
             instances = tuple(self._instances(given.get("instances")))
-        except _EnoughErrors:
+        except EnoughErrors:
             pass
-        if self._errors:
-            ordered = sorted(self._errors, key=lambda error: error[0])
-            raise BatchRefused(tuple(refused for _, refused in ordered[:MAX_ERRORS]))
+        if self._found.errors:
+            raise BatchRefused(self._found.errors)
+        if self._strict:
+            head["strict"] = True
         batch = ServiceInstanceBatch.model_validate({**head, "instances": instances})
-        return ParsedBatch(batch, tuple(self._warnings), given.get("client_request_id"))
+        return ParsedBatch(batch, self._found.warnings, given.get("client_request_id"))
 
     # The levels of the body -------------------------------------------------------------------------------------------
 
@@ -160,15 +154,16 @@ class _Reader:
             if key is not None:
                 parse_idempotency_key(key, "client_request_id")
         except Refused as refused:
-            self._refuse(_WRONG_TYPE, refused.code, refused.path)
+            self._found.refuse(Check.WRONG_TYPE, refused.code, refused.path)
 
     def _instances(self, given: object) -> Iterator[InstanceSpec]:
         if given is None or given == []:
-            self._refuse(_NO_INSTANCES, Code.PARAM_REQUIRED, "instances")
+            self._found.refuse(Check.NO_INSTANCES, Code.PARAM_REQUIRED, "instances")
             return
         if isinstance(given, list) and len(given) > MAX_INSTANCES:
             # Said before any item is looked at: 200,000 bad items must cost nothing.
-            self._note(_TOO_MANY, Refused(Code.TOO_MANY, "create service instances", MAX_INSTANCES, path="instances"))
+            too_many = Refused(Code.TOO_MANY, "create service instances", MAX_INSTANCES, path="instances")
+            self._found.note(Check.TOO_MANY, too_many)
             return
         for path, values in self._objects(given, "instances"):
             known = _without_nulls(self._known(values, _INSTANCE, path), _INSTANCE)
@@ -213,7 +208,7 @@ class _Reader:
         inside = process.get("process_info")
         at = f"{path}.process_info"
         if inside is not None and not isinstance(inside, dict):
-            self._refuse(_WRONG_TYPE, Code.PARAM_INVALID, at)
+            self._found.refuse(Check.WRONG_TYPE, Code.PARAM_INVALID, at)
             return None
         beside = [name for name in process if name in _PROPERTIES]
         if inside is None and not beside:
@@ -222,7 +217,7 @@ class _Reader:
         paths = {name: path for name in beside if name not in nested}
         for name in beside:
             if name in nested:
-                self._warn(f"{path}.{name}", Reason.NESTED_WINS)
+                self._ignore(f"{path}.{name}", Reason.NESTED_WINS)
         merged = {**nested, **{name: process[name] for name in paths}}
         if merged.get("bind_info") is not None:
             rows = f"{paths.get('bind_info', at)}.bind_info"
@@ -243,13 +238,13 @@ class _Reader:
     def _objects(self, given: object, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The objects of an array with their paths; anything else is refused."""
         if not isinstance(given, list):
-            self._refuse(_WRONG_TYPE, Code.PARAM_INVALID, path)
+            self._found.refuse(Check.WRONG_TYPE, Code.PARAM_INVALID, path)
             return
         for index, item in enumerate(given):
             if isinstance(item, dict):
                 yield f"{path}[{index}]", item
             else:
-                self._refuse(_WRONG_TYPE, Code.PARAM_INVALID, f"{path}[{index}]")
+                self._found.refuse(Check.WRONG_TYPE, Code.PARAM_INVALID, f"{path}[{index}]")
 
     def _count_rows(self, given: object) -> None:
         self._add_rows(len(given) if isinstance(given, list) else 0)
@@ -257,8 +252,9 @@ class _Reader:
     def _add_rows(self, count: int) -> None:
         self._rows += count
         if self._rows > MAX_ROWS:
-            self._note(_TOO_MANY, Refused(Code.TOO_MANY, "processes and bind rows", MAX_ROWS, path="instances"))
-            raise _EnoughErrors
+            too_many = Refused(Code.TOO_MANY, "processes and bind rows", MAX_ROWS, path="instances")
+            self._found.note(Check.TOO_MANY, too_many)
+            raise EnoughErrors
 
     def _known(self, values: Mapping[str, Any], names: frozenset[str], path: str) -> Mapping[str, Any]:
         """The fields this level has; every other key is warned about, or refused in strict mode."""
@@ -266,16 +262,14 @@ class _Reader:
             return values
         for key in values:
             if key not in names:
-                self._ignore(_joined(path, _shown(key)), key)
+                self._ignore(_joined(path, _shown(key)), _reason(key))
         return {key: value for key, value in values.items() if key in names}
 
-    def _ignore(self, path: str, key: str) -> None:
+    def _ignore(self, path: str, reason: Reason) -> None:
         if self._strict:
-            self._refuse(_STRICT, Code.PARAM_INVALID, path)
-        elif key in _SERVER_OWNED:
-            self._warn(path, Reason.SERVER_OWNED)
+            self._found.refuse(Check.STRICT, Code.PARAM_INVALID, path)
         else:
-            self._warn(path, Reason.REPLACED if key in _REPLACED else Reason.UNKNOWN_FIELD)
+            self._found.warn(path, reason)
 
     def _model(self, model: type[M], values: Mapping[str, Any], path: str, paths: Mapping[str, str] = {}) -> M | None:
         """Validate one object by its model; `paths` says which fields stand elsewhere than under `path`."""
@@ -292,26 +286,8 @@ class _Reader:
         if kind == "literal_error" and not isinstance(value, str):
             code = Code.PARAM_NOT_TEXT
         by_type = code not in (Code.PARAM_INVALID, Code.PARAM_REQUIRED)
-        self._refuse(_WRONG_TYPE if by_type else _CHECK_OF_FIELD.get(name, _PROCESS_CREATION), code, path)
-
-    # Errors and warnings ----------------------------------------------------------------------------------------------
-
-    def _refuse(self, check: int, code: Code, path: str) -> None:
-        self._note(check, Refused(code, path, path=path))
-
-    def _note(self, check: int, refused: Refused) -> None:
-        self._errors_of_check[check] += 1
-        if self._errors_of_check[check] <= MAX_ERRORS:
-            self._errors.append((check, refused))
-        if check == _WRONG_TYPE and self._errors_of_check[check] == MAX_ERRORS:
-            # Nothing can come before these.
-            raise _EnoughErrors
-
-    def _warn(self, path: str, reason: Reason) -> None:
-        if len(self._warnings) < MAX_WARNINGS:
-            self._warnings.append(Warning_(path=path, reason=reason))
-        elif len(self._warnings) == MAX_WARNINGS:
-            self._warnings.append(Warning_(path="", reason=Reason.MORE))
+        check = Check.WRONG_TYPE if by_type else _CHECK_OF_FIELD.get(name, Check.PROCESS_CREATION)
+        self._found.refuse(check, code, path)
 
 
 def _bytes_of(value: object) -> bytes | None:
@@ -324,6 +300,12 @@ def _bytes_of(value: object) -> bytes | None:
 
 def _without_nulls(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: values[name] for name in names if values.get(name) is not None}
+
+
+def _reason(key: str) -> Reason:
+    if key in _SERVER_OWNED:
+        return Reason.SERVER_OWNED
+    return Reason.REPLACED if key in _REPLACED else Reason.UNKNOWN_FIELD
 
 
 def _joined(path: str, name: str) -> str:

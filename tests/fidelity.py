@@ -9,7 +9,7 @@ The marks are read from the source, so that nothing has to be imported or starte
 import ast
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,20 +27,34 @@ tests that hold it. [differences-from-cmdb.md](differences-from-cmdb.md) gives t
 
 
 class Section(NamedTuple):
-    """A table of the page: the rules whose number matches `pattern`."""
+    """A table of the page: the rules whose number matches `pattern`; with `who`, the side that makes the check."""
 
     title: str
     pattern: str
     text: str
+    who: bool = False
+
+
+WHO = {
+    "unit/contract/": "submitter",
+    "integration/http/": "submitter",
+    "unit/expand/": "worker: rules",
+    "integration/store/": "worker: database",
+    "integration/worker/": "worker: reaper",
+    "acceptance/": "both",
+}
+"""Whose code the tests of a directory hold to a check."""
 
 
 SECTIONS = (
     Section(
         title="Checks, in the order CMDB makes them",
         pattern=r"V\d+",
+        who=True,
         text="""\
 V0 to V3 look at the request alone, V4 to V9 at the module and all hosts, V10 to V17 at one instance, V18 to V22 at its
-processes, V23 to V26 at the writing.
+processes, V23 to V26 at the writing. Each code is also caused through HTTP, and read in both languages, in
+[test_codes.py](../tests/acceptance/test_codes.py).
 """,
     ),
     Section(
@@ -49,7 +63,7 @@ processes, V23 to V26 at the writing.
         text="""\
 2.x is the request, 3.1 the properties of a process, 3.2 the bind rows of an instance, 3.3 those of a template, 3.4 the
 port grammar, 3.5 building a process from its template, 3.6 the caller's values over it, 3.7 the documented example,
-3.8 what must differ between templates, 4.x what is stored.
+3.8 what must differ between templates, 4.x what is stored, 5.x the answer.
 """,
     ),
     Section(
@@ -60,6 +74,18 @@ A1 to A38 are questions that the interface page of `create_service_instance` lea
 """,
     ),
 )
+
+RULES = (
+    *(f"V{number}" for number in range(27)),
+    *(
+        f"{chapter}.{section}"
+        for chapter, sections in ((2, "1235"), (3, "12345678"), (4, "123456"))
+        for section in sections
+    ),
+    *("5.1", "5.2", "5.3"),
+    *(f"A{number}" for number in range(1, 39)),
+)
+"""All of them: checks, sections and open questions. 2.4, what a transfer of hosts creates, is not done here."""
 
 
 class Rule(NamedTuple):
@@ -92,10 +118,11 @@ def render(marks: dict[Rule, list[str]]) -> str:
     for section in SECTIONS:
         rules = sorted((rule for rule in left if re.fullmatch(section.pattern, rule.number)), key=_natural)
         left -= set(rules)
+        who = " Checked by |" if section.who else ""
         table = [
-            "| Rule | CMDB | Ours, where it differs | Proven by |",
-            "|---|---|---|---|",
-            *(_row(rule, marks[rule]) for rule in rules),
+            f"| Rule | CMDB | Ours, where it differs |{who} Proven by |",
+            f"|---|---|---|{'---|' if who else ''}---|",
+            *(_row(rule, marks[rule], who=section.who) for rule in rules),
         ]
         parts += [f"## {section.title}", section.text, "\n".join(table) + "\n"]
     if left:
@@ -103,8 +130,10 @@ def render(marks: dict[Rule, list[str]]) -> str:
     return "\n".join(parts)
 
 
-def _row(rule: Rule, tests: Iterable[str]) -> str:
-    return f"| {rule.number} | {_cell(rule.statement)} | {_cell(rule.ours)} | {_links(tests)} |"
+def _row(rule: Rule, tests: Sequence[str], *, who: bool) -> str:
+    sides = [side for directory, side in WHO.items() for test in tests if who and test.startswith(directory)]
+    checked_by = f" {'; '.join(dict.fromkeys(sides))} |" if who else ""
+    return f"| {rule.number} | {_cell(rule.statement)} | {_cell(rule.ours)} |{checked_by} {_links(tests)} |"
 
 
 def _natural(rule: Rule) -> tuple[list[int], str]:

@@ -10,9 +10,7 @@ import redis.asyncio as aioredis
 
 from contract import scripts
 from contract.archive import NOTE_TTL_S, Note
-from contract.envelope import Report
 from contract.gather import Gather
-from contract.keys import MAX_DEAD_LETTERS
 from contract.message import QUEUE_NAME
 from contract.result_store import ResultStore, moment
 from contract.settings import Settings

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.acceptance.calls import bound, compat, count_rows, instance_rows, rows, run, submit, unbound
+from tests.acceptance.calls import bound, count_rows, instance_rows, rows, run, unbound
 
 
 def test_bound_module_expands_every_process_template(stack: Any) -> None:
@@ -87,28 +87,6 @@ def test_a_hundred_instances_are_answered_in_input_order(stack: Any) -> None:
     assert report["statistics"]["success_count"] == 100
 
 
-REFUSED = {
-    "unknown module": (bound(2, module=999), 1101034),
-    "module of another business": (bound(2) | {"bk_biz_id": 2}, 1113004),
-    "host not in the module": (bound(987654), 1110056),
-    "unbound without processes": ({"bk_biz_id": 1, "bk_module_id": 61, "instances": [{"bk_host_id": 17}]}, 1199010),
-    "port out of range": (unbound(17, port="65536"), 1199011),
-}
-
-
-@pytest.mark.rule("5.2", "on failure result is false, data is null, and nothing is stored")
-@pytest.mark.parametrize(("body", "code"), REFUSED.values(), ids=REFUSED)
-def test_failing_batch_leaves_no_row_and_answers_the_code(stack: Any, body: dict[str, Any], code: int) -> None:
-    before = count_rows(stack.postgres)
-
-    envelope = compat(stack.http, body)
-    report = run(stack.http, body)
-
-    assert (envelope["result"], envelope["code"], envelope["data"]) == (False, code, None)
-    assert (report["status"], report["code"], report["data"]) == ("FAILED", code, None)
-    assert count_rows(stack.postgres) == before
-
-
 @pytest.mark.rule("A32", "no partial success: one transaction for the whole request", ours="so unless mode is partial")
 def test_one_bad_instance_fails_all_of_an_atomic_batch(stack: Any) -> None:
     before = count_rows(stack.postgres)
@@ -120,22 +98,6 @@ def test_one_bad_instance_fails_all_of_an_atomic_batch(stack: Any) -> None:
     assert (report["status"], report["code"]) == ("FAILED", 1199011)
     assert report["errors"][0]["path"] == "instances[1].processes[0].process_info.bind_info[0].port"
     assert count_rows(stack.postgres) == before
-
-
-@pytest.mark.parametrize(("count", "code"), [(101, 1199035), (0, 1199010)])
-def test_too_many_and_none_are_refused_at_the_door(stack: Any, count: int, code: int) -> None:
-    body = {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": host} for host in range(1, count + 1)]}
-
-    response = submit(stack.http, body)
-
-    assert (response.status_code, response.json()["code"]) == (400, code)
-    assert compat(stack.http, body)["code"] == code
-
-
-def test_poll_of_an_unknown_id_is_not_found(stack: Any) -> None:
-    response = httpx2.get(f"{stack.http}/v1/batches/{'0' * 32}", timeout=60)
-
-    assert (response.status_code, response.json()["code"]) == (404, 1190002)
 
 
 def test_dry_run_shows_the_rows_and_writes_none(stack: Any) -> None:

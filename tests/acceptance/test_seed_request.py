@@ -34,6 +34,9 @@ def seed_id(stack: Any) -> int:
     return int(service_instance_id)
 
 
+@pytest.mark.rule(
+    "5.1", "success: result, code 0, message, permission null, data in input order, and request_id on ESB"
+)
 @pytest.mark.rule("A2", "data is an array of ids")
 @pytest.mark.rule(
     "A25", "code and message on ESB, bk_error_code and bk_error_msg on the native path", ours="native: both"

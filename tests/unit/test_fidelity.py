@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fidelity import PAGE, TESTS, Rule, main, read_marks, render
+from tests.fidelity import PAGE, RULES, TESTS, WHO, Rule, main, read_marks, render
 
 SOURCE = """
 import pytest
@@ -32,6 +32,10 @@ def test_page_is_up_to_date():
     assert main(["--check"]) == 0
 
 
+def test_every_rule_is_proven():
+    assert set(RULES) <= {rule.number for rule in read_marks(TESTS)}
+
+
 def test_marks_are_read_wherever_a_test_carries_them(tmp_path):
     (tmp_path / "unit").mkdir()
     (tmp_path / "unit" / "test_sample.py").write_text(SOURCE)
@@ -44,12 +48,17 @@ def test_marks_are_read_wherever_a_test_carries_them(tmp_path):
 
 
 def test_rules_are_in_order_and_their_text_does_not_break_the_table():
-    marks = {Rule(number, "x | y", ""): [f"unit/test_a.py::test_{number}"] for number in ("V10", "V9", "A2")}
+    marks = {Rule(number, "x | y", ""): [f"unit/expand/test_a.py::test_{number}"] for number in ("V10", "V9", "A2")}
     lines = [line for line in render(marks).splitlines() if line.startswith(("| V", "| A"))]
     assert lines == [
-        rf"| {number} | x \| y |  | [test_a.py](../tests/unit/test_a.py): `test_{number}` |"
-        for number in ("V9", "V10", "A2")
+        rf"| {number} | x \| y |  |{who} [test_a.py](../tests/unit/expand/test_a.py): `test_{number}` |"
+        for number, who in (("V9", " worker: rules |"), ("V10", " worker: rules |"), ("A2", ""))
     ]
+
+
+def test_every_check_says_who_makes_it():
+    checks = [test for rule, tests in read_marks(TESTS).items() if rule.number.startswith("V") for test in tests]
+    assert [test for test in checks if not test.startswith(tuple(WHO))] == []
 
 
 def test_a_number_of_no_section_is_a_mistake():

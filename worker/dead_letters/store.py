@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract import scripts
-from contract.batch import ServiceInstanceBatch
 from contract.codes import Code
 from contract.message import QUEUE_NAME, build_message, send_message
 from contract.result_store import Entry, ResultStore

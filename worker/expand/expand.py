@@ -1,7 +1,7 @@
 """A batch and the catalogue in, the rows it asks for or the reason to refuse out (CMDB sections 2 to 4)."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -9,18 +9,18 @@ from contract.batch import MAX_NAME_BYTES, InstanceSpec, ServiceInstanceBatch
 from contract.codes import Code, Refused
 from worker.expand.bound import Merged, Prepared, bound_processes
 from worker.expand.catalogue import CatalogueSlice, Host, Module
-from worker.expand.naming import generate_name
+from worker.expand.naming import generate_name, unbound_key
 from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
 from worker.expand.unbound import unbound_processes
-from worker.expand.where import MAX_WARNINGS, Warnings
+from worker.expand.where import Warnings
 
 
 def expand(catalogue: CatalogueSlice, batch: ServiceInstanceBatch, request_id: str) -> Plan:
     """Return the rows that `batch` asks for, and the refusal of every instance that cannot be written.
 
-    Checks run in CMDB's order, V4 to V22. What is wrong with one instance goes to `Plan.refused` under its index; in
-    mode "atomic", where one bad instance ends the request, CMDB V8 and V9 are decided for all instances before anything
-    else of any instance, and therefore raised.
+    Checks run in CMDB's order, V4 to V22. What is wrong with one instance goes to `Plan.refused` under its index. Where
+    one bad instance ends the request (mode "atomic"), V8 is decided for all instances, then V9 for all, before anything
+    else of any instance; when one of the two refuses, nothing else is looked at, and no instance is planned.
 
     Args:
         catalogue: the module, its templates, and those requested hosts that are in it.
@@ -29,14 +29,14 @@ def expand(catalogue: CatalogueSlice, batch: ServiceInstanceBatch, request_id: s
 
     Raises:
         Refused: nothing of the batch can be written. 1101034 unknown module (V4), 1113004 another business's (V5),
-            1199006 built-in module (V6), template without processes (V7), or "clone" in a module with a template; in
-            mode "atomic" also 1199010 no processes (V8) and 1110056 hosts not in the module (V9).
+            1199006 built-in module (V6), template without processes (V7), or "clone" in a module with a template.
     """
     module = _checked_module(catalogue, batch)
     refused = _refusals_before_expansion(catalogue, module, batch)
     expander = _Expander(catalogue, module, batch, request_id)
     planned = []
-    for index, spec in enumerate(batch.instances):
+    is_over = bool(refused) and batch.mode == "atomic"
+    for index, spec in enumerate(() if is_over else batch.instances):
         if index in refused:
             continue
         try:
@@ -73,25 +73,23 @@ def _checked_module(catalogue: CatalogueSlice, batch: ServiceInstanceBatch) -> M
 def _refusals_before_expansion(
     catalogue: CatalogueSlice, module: Module, batch: ServiceInstanceBatch
 ) -> dict[int, Refused]:
+    """V8 and V9. Of hosts that are not in the module the first names all, as CMDB's one message does."""
+    is_atomic = batch.mode == "atomic"
     refused: dict[int, Refused] = {}
     if not module.is_bound:
         for index, spec in enumerate(batch.instances):
             if not spec.processes:
                 refused[index] = Refused.field(Code.PARAM_REQUIRED, f"instances[{index}].processes")
-    if batch.mode == "atomic" and refused:
-        raise min(refused.items())[1]
-    strangers = [index for index, spec in enumerate(batch.instances) if spec.bk_host_id not in catalogue.hosts]
-    if batch.mode == "atomic" and strangers:
-        raise _not_in_module(batch, strangers)
-    for index in strangers:
-        refused.setdefault(index, _not_in_module(batch, [index]))
+    if is_atomic and refused:
+        return refused
+    strangers = {
+        index: spec.bk_host_id for index, spec in enumerate(batch.instances) if spec.bk_host_id not in catalogue.hosts
+    }
+    for index, host in strangers.items():
+        named = strangers.values() if is_atomic and not refused else [host]
+        path = f"instances[{index}].bk_host_id"
+        refused.setdefault(index, Refused(Code.HOST_NOT_IN_MODULE, list(dict.fromkeys(named)), path=path))
     return refused
-
-
-def _not_in_module(batch: ServiceInstanceBatch, indexes: Sequence[int]) -> Refused:
-    hosts = dict.fromkeys(batch.instances[index].bk_host_id for index in indexes)
-    path = f"instances[{indexes[0]}].bk_host_id"
-    return Refused(Code.HOST_NOT_IN_MODULE, list(hosts), path=path)
 
 
 _PREPARED: Final = Prepared()
@@ -101,7 +99,7 @@ class _Expander:
     """Plans one instance after the other, with what all of them share."""
 
     def __init__(self, catalogue: CatalogueSlice, module: Module, batch: ServiceInstanceBatch, request_id: str) -> None:
-        self.warnings = Warnings()
+        self.warnings = Warnings(strict=batch.strict)
         self._catalogue = catalogue
         self._module = module
         self._clone_of = request_id if batch.on_existing == "clone" else None
@@ -114,7 +112,7 @@ class _Expander:
     def plan(self, index: int, spec: InstanceSpec) -> PlannedInstance:
         """Return the rows of one instance whose host is in the module; raises `Refused` (CMDB V10 to V22)."""
         self._check(index, spec)
-        host = self._catalogue.hosts[spec.bk_host_id]
+        host, ignored_before = self._catalogue.hosts[spec.bk_host_id], len(self.warnings.ignored)
         if self._module.is_bound:
             processes = self._processes(index, spec, host)
             name = spec.service_instance_name or self._expansions[0].generate_name(host)
@@ -122,7 +120,10 @@ class _Expander:
         else:
             processes = self._processes(index, spec, host)
             name = spec.service_instance_name or _generate_unbound_name(host, processes[0])
-            instance_key = name if self._clone_of is None else f"{self._clone_of}/{index}"
+            instance_key = unbound_key(name) if self._clone_of is None else f"{self._clone_of}/{index}"
+        ignored = self.warnings.ignored[ignored_before:]
+        if ignored:
+            raise Refused.field(Code.PARAM_INVALID, ignored[0])
         return PlannedInstance(
             index, host.bk_host_id, instance_key, name, processes, is_name_given=bool(spec.service_instance_name)
         )
@@ -135,14 +136,14 @@ class _Expander:
         known = self._alike.get(id(spec.processes))
         if known is not None:
             return known
-        warned = len(self.warnings)
+        found = self.warnings.found
         if self._module.is_bound:
             processes = bound_processes(
                 self._expansions, index, spec, host, warnings=self.warnings, merged=self._merged
             )
         else:
             processes = unbound_processes(index, spec, self.warnings, self._filled)
-        if self._may_share and warned == len(self.warnings) < MAX_WARNINGS:
+        if self._may_share and found == self.warnings.found:
             self._alike[id(spec.processes)] = processes
         return processes
 

@@ -1,8 +1,15 @@
 """The name CMDB gives a service instance that came without one (CMDB CP/service_instance.go:692-725)."""
 
+import hashlib
 from collections.abc import Iterable
+from typing import Final
 
+from contract.batch import MAX_NAME_BYTES
 from worker.expand.catalogue import Host
+
+_MAX_KEY_BYTES: Final = 2000
+# More characters than a given name has bytes: no caller can send the key of a name that was generated.
+_KEPT_OF_A_LONG_NAME: Final = MAX_NAME_BYTES + 1
 
 
 def generate_name(host: Host, bk_process_name: str | None, ports: Iterable[str | None]) -> str:
@@ -16,3 +23,15 @@ def generate_name(host: Host, bk_process_name: str | None, ports: Iterable[str |
     address = host.bk_host_innerip or host.bk_host_innerip_v6
     port = next((port for port in ports if port), None)
     return "_".join(part for part in (address, bk_process_name, port) if part)
+
+
+def unbound_key(name: str) -> str:
+    """Return the `instance_key` of an instance of that name in a module without a service template.
+
+    It is the name, or a digest of it where the name is longer than 2000 bytes: a host may have any number of addresses,
+    CMDB sets no limit to a generated name, and a row of an index of PostgreSQL's holds 2704 bytes.
+    """
+    encoded = name.encode()
+    if len(encoded) <= _MAX_KEY_BYTES:
+        return name
+    return f"{name[:_KEPT_OF_A_LONG_NAME]} {hashlib.sha256(encoded).hexdigest()}"

@@ -25,26 +25,40 @@ class Where(NamedTuple):
         return self._replace(item=None)
 
 
-class Warnings:
-    """The first (path, reason) pairs in the order they were found; what comes after them is not kept."""
+# Not `Reason.LOCKED`: another value for a locked property is never an error (CMDB A23).
+_IGNORED: Final = frozenset(
+    {Reason.TEMPLATE_UNMATCHED, Reason.TEMPLATE_REPEATED, Reason.TEMPLATE_UNUSED, Reason.ROW_UNMATCHED}
+)
 
-    def __init__(self) -> None:
+
+class Warnings:
+    """The first (path, reason) pairs in the order they were found; what comes after them is not kept.
+
+    With `strict`, the paths of what would only be ignored go to `ignored` instead, all of them.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.ignored: list[str] = []
+        self.found = 0
+        """How many there were, kept or not."""
+        self._strict = strict
         self._kept: list[tuple[str, Reason]] = []
         self._is_full = False
 
     def add(self, where: Where, field: str, reason: Reason) -> None:
         """Warn about a field of ``process_info``."""
-        if self._has_room():
-            self._kept.append((where.path(field), reason))
+        if self._strict or self._has_room():
+            self.add_path(where.path(field), reason)
+        else:
+            self.found += 1
 
     def add_path(self, path: str, reason: Reason) -> None:
         """Warn about any other field."""
-        if self._has_room():
+        self.found += 1
+        if self._strict and reason in _IGNORED:
+            self.ignored.append(path)
+        elif self._has_room():
             self._kept.append((path, reason))
-
-    def __len__(self) -> int:
-        """How many were kept."""
-        return len(self._kept)
 
     def _has_room(self) -> bool:
         if len(self._kept) < MAX_WARNINGS:

@@ -96,7 +96,7 @@ service_instance = Table(
     Column("bk_biz_id", BigInteger, nullable=False),
     Column("bk_module_id", BigInteger, nullable=False),
     Column("bk_host_id", BigInteger, nullable=False),
-    # '' in a bound module (one instance per module and host), the name or a clone's key in an unbound one.
+    # '' in a bound module (one instance per module and host); in an unbound one the name, its digest, or a clone's key.
     _text("instance_key"),
     Column("service_template_id", BigInteger, nullable=False),
     _text("name"),

@@ -86,6 +86,20 @@ async def test_whole_business_is_read_in_pages_and_stored(
     assert sum(call.api == "list_proc_template" for call in cmdb.calls) == 7
 
 
+def test_progress_reaches_the_end_of_every_listing(cmdb: CmdbServer, tmp_path: Path) -> None:
+    cmdb.fill(templates=2, modules=3, hosts=600, hosts_per_module=2)
+    progress = Progress(disable=True)
+    with Cmdb(cmdb.url, AUTHORIZATION) as client:
+        pull(client, 1, Pages(tmp_path / "state", {}), progress)
+    assert {task.description: (task.completed, task.total) for task in progress.tasks} == {
+        "service templates": (2, 2),
+        "process templates": (2, 2),
+        "modules": (3, 3),
+        "hosts": (600, 600),
+        "relations 0": (6, 6),
+    }
+
+
 async def test_second_pull_changes_nothing_and_a_third_removes_what_is_gone(
     cmdb: CmdbServer, engine: AsyncEngine, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def test_credentials_of_the_body_are_enough(guarded: Callable[..., Client], seed
     assert guarded().post(V1_PATH, _body(seed, "esb_test", SECRET)).status_code == 202
 
 
+@pytest.mark.rule("A37", "X-Bkapi-Authorization wins over credentials in the body")
 def test_header_wins_over_the_body(guarded: Callable[..., Client], seed: dict[str, Any]) -> None:
     door = guarded()
     good, bad = _as("esb_test", SECRET), _as("esb_test", "wrong")
@@ -99,6 +100,7 @@ def test_unknown_application_and_wrong_secret_answer_alike(
     assert (compat.status_code, compat.json()["code"]) == (200, 1306401)
 
 
+@pytest.mark.rule("5.3", "a missing permission: 9900403 and what IAM would have to grant")
 def test_foreign_business_answers_403_with_iams_permission(
     guarded: Callable[..., Client], seed: dict[str, Any], redis: "redis_client.Redis"
 ) -> None:

@@ -61,6 +61,7 @@ def _exchange(url: str, *parts: bytes, timeout: float = 15) -> bytes:
 HEAD = b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
+@pytest.mark.rule("V0", "the body cannot be read: 1199004", ours="when it is sent too slowly, with HTTP 408")
 @pytest.mark.parametrize(
     ("number", "sent", "status"),
     [

@@ -4,6 +4,7 @@ import json
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contract.settings import Settings
 from tests.integration.store.plans import fetch
 from worker.expand.catalogue import Host, Module
 from worker.store import catalogue_reads
@@ -141,6 +142,10 @@ async def test_change_is_seen_at_the_next_check_and_as_a_whole(engine: AsyncEngi
     assert whole.hosts == new.hosts
 
 
+def test_a_worker_looks_for_changes_within_a_second() -> None:
+    assert Settings.model_fields["catalogue_check_ms"].default <= 1000
+
+
 async def test_import_that_is_not_committed_is_not_seen(engine: AsyncEngine) -> None:
     catalogue = Catalogue(engine, check_ms=0)
     await catalogue.slice(1, 60, [2])
@@ -183,6 +188,11 @@ async def test_cache_is_bounded(engine: AsyncEngine, monkeypatch: pytest.MonkeyP
             assert len(found.process_templates) == (2 if module == 60 else 0)
 
 
+@pytest.mark.rule(
+    "V13",
+    "the module has another template than when it was read first: 1113018",
+    ours="cannot be: module, templates and hosts of a batch are of one version",
+)
 async def test_many_batches_at_once_while_the_catalogue_changes_see_whole_versions(engine: AsyncEngine) -> None:
     """Host and template always carry the same number: a slice that mixes versions would not."""
     catalogue = Catalogue(engine, check_ms=0)

@@ -71,6 +71,11 @@ async def until_waiting(engine: AsyncEngine, sessions: int = 1) -> None:
             await asyncio.sleep(0)
 
 
+@pytest.mark.rule(
+    "4.5",
+    "a write conflict repeats the whole request, at most three times in 10 s",
+    ours="rows are taken in one order, so that there is none",
+)
 async def test_overlapping_requests_in_any_order_never_deadlock(engine: AsyncEngine) -> None:
     chance = random.Random(7)
     processes = [process(number, [bind(row) for row in range(1, number + 1)]) for number in range(1, 5)]
@@ -159,6 +164,11 @@ async def test_ending_waits_for_a_commit_and_yields_to_it(writer: Writer, engine
     assert ending.result().report == writing.result().report
 
 
+@pytest.mark.rule(
+    "V23",
+    "making ids, insert, select or update fails: 1199058, 1199018, 1199017, 1199020",
+    ours="nothing is written, and a worker tries again; after three starts that ended so it is 1190010",
+)
 async def test_session_killed_in_mid_statement_leaves_nothing_and_can_be_repeated(
     writer: Writer, engine: AsyncEngine
 ) -> None:

@@ -7,12 +7,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.codes import Code
 from contract.envelope import Status
 from tests.integration.store.plans import CALLER, MODULE, bind, counts, fetch, outcomes, plan, process, request, stored
+from worker.expand.naming import unbound_key
 from worker.store import ledger
 from worker.store.writes import Writer
 
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.rule(
+    "V24",
+    "the audit record cannot be written: 1109001, and nothing is stored",
+    ours="it is part of the statement that writes the rows, and fails with it as in V23",
+)
 @pytest.mark.rule("A32", "no partial success: one transaction for the whole request", ours="so unless mode is partial")
 async def test_fresh_request_creates_every_row_in_one_transaction(writer: Writer, engine: AsyncEngine) -> None:
     asked = request(plan([2, 3]))
@@ -40,6 +46,9 @@ async def test_fresh_request_creates_every_row_in_one_transaction(writer: Writer
     assert len(made_by) == 1
 
 
+@pytest.mark.rule(
+    "4.1", "service instance, processes and relations with their ids, business, supplier account, operator and times"
+)
 async def test_fresh_rows_hold_what_was_planned(writer: Writer, engine: AsyncEngine) -> None:
     asked = request(plan([2], [process(1, [bind(4, "80-90")], priority=-100, start_cmd="./run 'x' ; \"y\"")]))
 
@@ -203,6 +212,19 @@ async def test_unbound_module_keeps_instances_of_one_host_apart_by_key(writer: W
         ("cache", second.report.data[1] if second.report and second.report.data else None),
     ]
     assert await fetch(engine, "SELECT DISTINCT process_template_id FROM process") == [(0,)]
+
+
+async def test_name_longer_than_an_index_takes_is_stored_whole_and_found_again(
+    writer: Writer, engine: AsyncEngine
+) -> None:
+    addresses = ",".join(f"10.{number * 7 % 251}.{number * 13 % 251}.{number}" for number in range(250))
+    asked = [plan([2], keys=[unbound_key(f"{addresses}_{process}")]) for process in ("nginx", "redis", "nginx")]
+    named = [replace(one, instances=(replace(one.instances[0], name=f"{addresses}_x"),)) for one in asked]
+
+    written = [await writer.write(request(one)) for one in named]
+
+    assert [outcomes(one.report) for one in written] == [["created"], ["created"], ["existing"]]
+    assert await fetch(engine, "SELECT name FROM service_instance") == [(f"{addresses}_x",)] * 2
 
 
 @pytest.mark.rule(

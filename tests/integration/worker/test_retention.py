@@ -4,13 +4,13 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from worker.retention import keep_to_retention
 
 from contract.codes import Code, Refused
 from contract.envelope import Report
 from contract.message import new_request_id
 from contract.settings import Settings
 from tests.conftest import execute
-from worker.retention import keep_to_retention
 from worker.store import ledger
 from worker.store.engine import create_engine
 

@@ -69,6 +69,7 @@ def test_input_that_only_the_worker_can_judge_is_accepted_as_sent(sent: dict[str
     assert parsed.warnings == ()
 
 
+@pytest.mark.rule("A12", "bk_process_id in the input is ignored: ids come from the sequence")
 @pytest.mark.rule(
     "A10",
     "bk_supplier_account, bk_biz_id and bk_process_id inside a process are the server's",
@@ -169,6 +170,9 @@ def test_more_rows_than_fit_in_a_request_are_refused() -> None:
     assert parse(body_with_info(bind_info=[{}] * (MAX_ROWS - 1))).batch.instances
 
 
+@pytest.mark.rule(
+    "A3", "instances missing or empty: 1199010 naming service_instance_ids", ours="1199010 naming instances"
+)
 @pytest.mark.rule(
     "V2", "no instances: 1199010", ours="the argument is instances, not the misleading service_instance_ids"
 )

@@ -26,6 +26,7 @@ SEED = json.loads(sample.REQUEST.read_bytes())
 # The documented example -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("A35", "the example is tagged python, and is JSON")
 def test_documented_example_is_a_batch_and_its_server_owned_fields_are_listed() -> None:
     parsed = parse(SEED)
     assert (parsed.batch.bk_biz_id, parsed.batch.bk_module_id) == (1, 60)
@@ -63,6 +64,7 @@ def test_documented_example_is_a_batch_and_its_server_owned_fields_are_listed() 
     ]
 
 
+@pytest.mark.rule("A36", "application, secret and token in the body say who calls, and go no further")
 def test_credentials_are_neither_kept_nor_mentioned() -> None:
     parsed = parse({**SEED, "bk_app_secret": "CANARY", "bk_token": "CANARY", "access_token": "CANARY"})
     assert b"CANARY" not in parsed.batch.canonical()
@@ -74,6 +76,14 @@ def test_documented_example_in_strict_mode_is_refused_for_what_the_server_owns()
     assert refusals(SEED, strict=True) == [
         (1199006, f"{INFO}.{name}") for name in ("bk_supplier_account", "port", "bk_biz_id", "bk_process_id")
     ]
+
+
+def test_strict_mode_may_be_asked_for_in_the_body_and_travels_with_the_batch() -> None:
+    assert parse(body(), strict=True).batch.strict
+    assert parse({**body(), "strict": True}).batch.strict
+    assert not parse({**body(), "strict": False}).batch.strict
+    assert refusals({**body(), "strict": True, "x": 1}) == [(1199006, "x")]
+    assert refusals({**body(), "strict": "yes"}) == [(1199025, "strict")]
 
 
 # Order of errors ------------------------------------------------------------------------------------------------------

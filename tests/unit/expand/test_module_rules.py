@@ -6,7 +6,14 @@ from contract.codes import Refused
 from tests.unit.expand.builders import bound, hosts, instance, named, plan, said, template, unbound
 from worker.expand.catalogue import Module
 
-ATOMIC_FIRST = "ours decides it per instance in mode partial"
+ATOMIC_FIRST = "all such instances are listed; in mode partial each stands alone"
+
+
+def refused_each(catalogue, *instances, **fields):
+    """The refusals by index of a plan of which nothing is left."""
+    expanded = plan(catalogue, *instances, **fields)
+    assert (expanded.instances, expanded.warnings) == ((), ())
+    return expanded.refused
 
 
 def refused_whole(catalogue, *instances, **fields):
@@ -15,11 +22,17 @@ def refused_whole(catalogue, *instances, **fields):
     return caught.value
 
 
+@pytest.mark.rule(
+    "V12", "the module is gone since V4: 1199006 bk_module_id", ours="all checks see one version of the catalogue"
+)
 @pytest.mark.rule("V4", "no module with the id in any business: 1101034")
 def test_unknown_module_is_refused():
     assert said(refused_whole(bound(template(), module=None), instance())) == (1101034, "bk_module_id")
 
 
+@pytest.mark.rule(
+    "V11", "the business does not exist: 1199006 bk_biz_id", ours="V5 has said so: no module belongs to it"
+)
 @pytest.mark.rule("V5", "the module's business is not bk_biz_id: 1113004 with module and business id")
 def test_module_of_another_business_is_refused():
     problem = refused_whole(bound(template()), instance(), bk_biz_id=2)
@@ -34,6 +47,11 @@ def test_built_in_module_is_refused(default):
     assert said(refused_whole(unbound(module=module), instance(1, named()))) == (1199006, "bk_module_id")
 
 
+@pytest.mark.rule(
+    "V18",
+    "bound, and no process template is left when the processes are made: 1199006 service_template_id",
+    ours="V7 has said so: one read serves both",
+)
 @pytest.mark.rule("V7", "bound, and the service template has no process template: 1199006 service_template_id")
 def test_service_template_without_processes_is_refused_whatever_the_caller_lists():
     problem = refused_whole(bound(), instance(1, named()))
@@ -44,8 +62,10 @@ def test_service_template_without_processes_is_refused_whatever_the_caller_lists
 @pytest.mark.rule("V8", "unbound, and an instance has no processes: 1199010 instances.processes", ours=ATOMIC_FIRST)
 @pytest.mark.parametrize("nothing", [{}, {"processes": None}, {"processes": []}])
 def test_unbound_instance_without_processes_is_refused(nothing):
-    problem = refused_whole(unbound(), instance(1, named()), {"bk_host_id": 2, **nothing})
-    assert said(problem) == (1199010, "instances[1].processes")
+    refused = refused_each(unbound(), instance(1, named()), *({"bk_host_id": host, **nothing} for host in (2, 99)))
+    assert {index: said(problem) for index, problem in refused.items()} == {
+        index: (1199010, f"instances[{index}].processes") for index in (1, 2)
+    }
 
 
 def test_unbound_instance_without_processes_stands_alone_in_a_partial_request():
@@ -65,9 +85,12 @@ def test_bound_instance_without_processes_is_pure_template_expansion():
 @pytest.mark.rule("V9", "hosts not in the module: 1110056 with all of them, each once, in first-seen order")
 def test_hosts_outside_the_module_are_refused_together():
     instances = [instance(host, named(f"p{index}")) for index, host in enumerate([1, 30, 20, 30])]
-    problem = refused_whole(unbound(hosts=hosts(1)), *instances)
-    assert said(problem) == (1110056, "instances[1].bk_host_id")
-    assert problem.message_args == ([30, 20],)
+    refused = refused_each(unbound(hosts=hosts(1)), *instances)
+    assert {index: (said(problem), problem.message_args) for index, problem in refused.items()} == {
+        1: ((1110056, "instances[1].bk_host_id"), ([30, 20],)),
+        2: ((1110056, "instances[2].bk_host_id"), ([20],)),
+        3: ((1110056, "instances[3].bk_host_id"), ([30],)),
+    }
 
 
 def test_hosts_outside_the_module_stand_alone_in_a_partial_request():
@@ -94,13 +117,19 @@ def test_hosts_outside_the_module_stand_alone_in_a_partial_request():
     "2.2", "checks of the module and of all instances come in the order V4 to V9, before any instance's own"
 )
 def test_the_first_check_in_order_decides(catalogue, fields, code):
-    assert refused_whole(catalogue, {"bk_host_id": 1}, **fields).code == code
+    try:
+        [problem] = plan(catalogue, {"bk_host_id": 1}, **fields).refused.values()
+    except Refused as whole:
+        problem = whole
+    assert problem.code == code
 
 
 def test_v8_and_v9_come_before_a_bad_value_of_an_earlier_instance():
     bad_value = instance(1, named(timeout=0))
-    assert refused_whole(unbound(), bad_value, {"bk_host_id": 2}).code == 1199010
-    assert refused_whole(unbound(hosts=hosts(1)), bad_value, instance(20, named())).code == 1110056
+    without_processes = refused_each(unbound(), bad_value, {"bk_host_id": 2})
+    elsewhere = refused_each(unbound(hosts=hosts(1)), bad_value, instance(20, named()))
+    assert {index: problem.code for index, problem in without_processes.items()} == {1: 1199010}
+    assert {index: problem.code for index, problem in elsewhere.items()} == {1: 1110056}
 
 
 @pytest.mark.rule(

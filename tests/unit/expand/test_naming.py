@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.expand.builders import bind, bound, free, instance, locked, named, one, process, template, unbound
 from worker.expand.catalogue import Host
-from worker.expand.naming import generate_name
+from worker.expand.naming import generate_name, unbound_key
 
 HOST = Host(1, "10.0.0.1")
 
@@ -72,3 +72,23 @@ def test_an_overridden_port_does_not_show():
 def test_unbound_name_comes_from_the_first_item():
     rows = [{"port": "81", "protocol": "1"}, {"port": "82", "protocol": "1"}]
     assert one(unbound(), instance(1, named("b", bind_info=rows), named("a"))).name == "10.0.0.1_b_81"
+
+
+LONG_HOST = Host(1, ",".join(f"10.{octet}.0.1" for octet in range(250)))
+
+
+@pytest.mark.rule(
+    "4.3", "a generated name has no limit", ours="none either; beyond 2000 bytes the instance is known by its digest"
+)
+def test_name_too_long_for_an_index_is_stored_whole_and_known_by_its_digest():
+    catalogue = unbound(hosts={1: LONG_HOST})
+    long, other = (one(catalogue, instance(1, named(name))) for name in ("nginx", "redis"))
+    assert long.name == f"{LONG_HOST.bk_host_innerip}_nginx"
+    assert len(long.instance_key.encode()) < 2000
+    assert long.instance_key == unbound_key(long.name) != other.instance_key
+    assert len(long.instance_key.encode()) > 256  # more than any caller may send
+
+
+@pytest.mark.parametrize("name", ["x", "名" * 666, "a" * 2000])
+def test_name_that_fits_is_the_key(name):
+    assert unbound_key(name) == name

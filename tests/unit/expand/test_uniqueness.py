@@ -23,6 +23,11 @@ def item(name, func, **info):
     return process(0, bk_process_name=name, bk_func_name=func, **info)
 
 
+@pytest.mark.rule(
+    "V21",
+    "the processes of an unbound instance fail: 1199010, 1199011 or 1199014 around the inner error",
+    ours="the inner error alone, with its path",
+)
 @pytest.mark.rule("4.4", "two processes of one name in an instance: 1199014")
 @pytest.mark.parametrize("again", ["nginx", " nginx "])
 def test_same_name_is_refused(again):

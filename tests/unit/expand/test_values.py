@@ -56,6 +56,11 @@ def test_text_is_limited_in_bytes(name, limit):
     assert refused(name, "名" * (limit // 3 + 1)) == {(1199011, PATH + name)}
 
 
+@pytest.mark.rule(
+    "V21",
+    "the processes of an unbound instance fail: 1199010, 1199011 or 1199014 around the inner error",
+    ours="the inner error alone, with its path",
+)
 @pytest.mark.rule("3.1", "ints have a range, ends included; outside: 1199011")
 @pytest.mark.parametrize(("name", "low", "high"), [(name, *ends) for name, ends in RANGES.items()])
 def test_int_has_a_range(name, low, high):
@@ -72,6 +77,11 @@ def test_bool_is_stored(value):
     assert stored("auto_start", value) == [value] * 2
 
 
+@pytest.mark.rule(
+    "V21",
+    "the processes of an unbound instance fail: 1199010, 1199011 or 1199014 around the inner error",
+    ours="the inner error alone, with its path",
+)
 @pytest.mark.rule("2.5", "bk_process_name and bk_func_name are required in an unbound module: 1199010")
 @pytest.mark.parametrize("name", REQUIRED)
 def test_required_name_that_is_absent_is_refused(name):
@@ -87,6 +97,7 @@ def test_required_name_that_is_empty_is_refused(name, nothing):
     assert refused(name, nothing) == {(1199010, PATH + name)}
 
 
+@pytest.mark.rule("A9", "only bk_process_name and bk_func_name are required, whatever the documentation marks")
 @pytest.mark.rule("2.5", 'an absent property of an unbound process is "" for text, null for int, false for bool')
 def test_absent_properties_get_defaults():
     values = dict(one_process(unbound(), named()).values)

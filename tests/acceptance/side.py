@@ -1,0 +1,94 @@
+"""A second shim on a stack's Redis: it knows applications, has little room, and its messages reach no worker."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from api_shim.identity_apps import hash_secret
+from devstack.ports import free_port
+from devstack.process import Guard, Process
+from devstack.running import BKSI, RunningStack
+from devstack.stack import READY_TIMEOUT_S
+
+CHINESE = {"X-Bkcmdb-Language": "zh-cn"}
+ROOM = 3
+"""Unfinished requests that the side shim accepts."""
+BUGS = 2
+"""The first submits that it fails."""
+
+Ask = Callable[[Mapping[str, str]], httpx2.Response]
+"""Makes one call with further headers."""
+
+
+class Said(NamedTuple):
+    """An answer in both languages."""
+
+    english: dict[str, Any]
+    chinese: dict[str, Any]
+
+    @classmethod
+    def of(cls, ask: Ask) -> "Said":
+        """Make the call twice."""
+        return cls(ask({}).json(), ask(CHINESE).json())
+
+
+class Side(NamedTuple):
+    """Calls the side shim as one of its applications: ``known`` (business 1) or ``slow`` (one submit an hour)."""
+
+    http: httpx2.Client
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, app: str = "known"
+    ) -> Ask:
+        own = {"X-Bkapi-Authorization": json.dumps({"bk_app_code": app, "bk_app_secret": app}), **(headers or {})}
+        return lambda more: self.http.request(method, path, json=body, headers={**own, **more})
+
+    def accept(self, body: dict[str, Any]) -> str:
+        """The request_id of a batch that waits for a worker."""
+        answer = self.ask("POST", "/v1/batches", body)({})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["request_id"])
+
+    def poll(self, request_id: str) -> Ask:
+        return self.ask("GET", f"/v1/batches/{request_id}", headers={"Prefer": "wait=20"})
+
+
+@contextmanager
+def side_shim(stack: RunningStack, guard: Guard, directory: Path) -> Iterator[Side]:
+    """Run one for the length of the block."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    apps, port = directory / "apps.toml", free_port()
+    apps.write_text(
+        f'[apps.known]\nsecrets = ["{hash_secret("known")}"]\nbk_biz_ids = [1]\n'
+        f'[apps.slow]\nsecrets = ["{hash_secret("slow")}"]\nbk_biz_ids = "*"\nrate = "1/hour"\n'
+        f"[gateways.bk-apigateway]\npublic_key = '''{pem}'''\n"
+    )
+    environment = {
+        "BKSI_REDIS_URL": stack.redis,
+        "BKSI_BROKER_URL": stack.redis.rpartition("/")[0] + "/5",
+        "BKSI_HTTP_PORT": str(port),
+        "BKSI_APPS_FILE": str(apps),
+        "BKSI_COMPAT_WAIT_S": "0",
+        "BKSI_MAX_PENDING": str(ROOM),
+        # A bug, as far as its callers can tell.
+        "BKSI_FAILPOINTS": f"before_submit=raise:{BUGS}",
+    }
+    url = f"http://127.0.0.1:{port}"
+    with Process("side shim", [BKSI, "serve"], log=directory / "log", guard=guard, env=environment) as process:
+        process.wait_until(lambda: _is_up(url), timeout_s=READY_TIMEOUT_S)
+        with httpx2.Client(base_url=url, timeout=60) as http:
+            yield Side(http)
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/healthz", timeout=5).is_success
+    except httpx2.TransportError:
+        return False
