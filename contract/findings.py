@@ -33,6 +33,8 @@ class Findings:
         self._errors: list[tuple[Check, Refused]] = []
         self._errors_of_check: Counter[Check] = Counter()
         self._warnings: list[Warning_] = []
+        self.count = 0
+        """How many errors and warnings there were, listed or not."""
 
     @property
     def errors(self) -> tuple[Refused, ...]:
@@ -55,6 +57,7 @@ class Findings:
         Raises:
             EnoughErrors: nothing that is found from now on would be listed.
         """
+        self.count += 1
         self._errors_of_check[check] += 1
         if self._errors_of_check[check] <= MAX_ERRORS:
             self._errors.append((check, refused))
@@ -63,6 +66,7 @@ class Findings:
 
     def warn(self, path: str, reason: Reason) -> None:
         """Note that something was accepted but not taken as sent."""
+        self.count += 1
         if len(self._warnings) < MAX_WARNINGS:
             self._warnings.append(Warning_(path=path, reason=reason))
         elif len(self._warnings) == MAX_WARNINGS:

@@ -180,10 +180,10 @@ class _Reader:
             return tuple(self._processes(given, path))
         seen = self._seen.get(key)
         if seen is None:
-            before = self._rows, len(self._warnings), len(self._errors)
+            rows, found = self._rows, self._found.count
             processes = tuple(self._processes(given, path))
-            if before[1:] == (len(self._warnings), len(self._errors)):
-                self._seen[key] = processes, self._rows - before[0]
+            if found == self._found.count:
+                self._seen[key] = processes, self._rows - rows
             return processes
         processes, rows = seen
         self._add_rows(rows)
