@@ -21,6 +21,7 @@ _AGAIN_AFTER_S: Final = (0.1, 0.3)
 _WAIT_S: Final = 10
 _AGAIN: Final = (408, 429, 503)
 _MOST_WRONG: Final = 50
+_UNKNOWN_FOR_S: Final = 120.0
 _ASKED_AT_LAST: Final = 200
 _UNKNOWN_HOST: Final = 404
 _DIRECT, _TWICE, _REFUSED, _POLLED_AGAIN = 0.1, 0.1, 0.03, 0.05
@@ -96,6 +97,10 @@ class Load:
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
 
+class _Refused(Exception):  # noqa: N818 - the fact
+    """A submit had an answer that repeating it will not change."""
+
+
 class _Caller:
     def __init__(self, load: Load, choose: random.Random, client: httpx2.AsyncClient, celery: Celery) -> None:
         self._load = load
@@ -107,19 +112,24 @@ class _Caller:
         mean_s = self._load.callers / self._load.per_s
         while not self._load.is_over:
             await self._load.pause(self._choose.expovariate(1 / mean_s))
-            refused, direct, twice = (self._choose.random() for _ in range(3))
-            batch = Batch((Instance(60, _UNKNOWN_HOST),)) if refused < _REFUSED else random_batch(self._choose)
-            key = uuid.UUID(int=self._choose.getrandbits(128), version=4).hex
-            if direct < _DIRECT:
-                await self._send(key, batch)
-                request_id = key
-            else:
-                request_id = await self._submit(key, batch, copies=2 if twice < _TWICE else 1)
-            await self.finish(request_id)
-            if self._choose.random() < _POLLED_AGAIN and self._load.known:
-                await self.finish(self._choose.choice(self._load.known[-200:]))
-            if self._load.told[request_id].reports[-1]["status"] == "FAILED":
-                await self.finish(await self._retry(request_id, batch))
+            with suppress(_Refused):
+                await self._call()
+
+    async def _call(self) -> None:
+        """One request from its submission to its end, and what may follow."""
+        refused, direct, twice = (self._choose.random() for _ in range(3))
+        batch = Batch((Instance(60, _UNKNOWN_HOST),)) if refused < _REFUSED else random_batch(self._choose)
+        key = uuid.UUID(int=self._choose.getrandbits(128), version=4).hex
+        if direct < _DIRECT:
+            await self._send(key, batch)
+            request_id = key
+        else:
+            request_id = await self._submit(key, batch, copies=2 if twice < _TWICE else 1)
+        status = await self.finish(request_id)
+        if self._choose.random() < _POLLED_AGAIN and self._load.known:
+            await self.finish(self._choose.choice(self._load.known[-200:]))
+        if status == "FAILED":
+            await self.finish(await self._retry(request_id, batch))
 
     async def _submit(self, key: str, batch: Batch, copies: int) -> str:
         """POST until it is accepted, more than once at the same time if `copies` says so."""
@@ -145,6 +155,7 @@ class _Caller:
                 return document
             if answer is not None and answer.status_code not in _AGAIN:
                 self._load.note(f"POST {path} answered {answer.status_code}: {answer.text[:200]}")
+                raise _Refused
             await self._again()
 
     async def _send(self, request_id: str, batch: Batch) -> None:
@@ -162,27 +173,24 @@ class _Caller:
                 self._load.accepted(request_id, batch, "bare Celery message")
                 return
 
-    async def finish(self, request_id: str) -> None:
-        """Poll until it has ended, and remember what was told."""
+    async def finish(self, request_id: str) -> str:
+        """Poll until it has ended, and remember what was told; the status, or nothing for a request that is lost."""
+        told, give_up_at = self._load.told[request_id], time.monotonic() + _UNKNOWN_FOR_S
         while True:
             answer = await self._ask("GET", f"/v1/batches/{request_id}", {"Prefer": f"wait={_WAIT_S}"})
-            if answer is not None and answer.status_code == 200 and "Retry-After" not in answer.headers:
-                break
-            if (
-                answer is not None
-                and answer.status_code not in (200, *_AGAIN)
-                and not self._is_waiting(request_id, answer)
-            ):
-                self._load.note(f"GET of {request_id} answered {answer.status_code}: {answer.text[:200]}")
-            if answer is None or answer.status_code != 200:
+            if answer is None or answer.status_code in _AGAIN:
                 await self._again()
-        told = self._load.told[request_id]
-        told.ended_at = told.ended_at or time.monotonic()
-        told.reports.append(_essential(answer.json()))
-
-    def _is_waiting(self, request_id: str, answer: httpx2.Response) -> bool:
-        """Whether nobody but the queue can know it: a bare message that no worker has adopted yet."""
-        return answer.status_code == 404 and request_id in self._load.direct and not self._load.told[request_id].reports
+            elif answer.status_code == 200 and "Retry-After" not in answer.headers:
+                told.ended_at = told.ended_at or time.monotonic()
+                told.reports.append(_essential(answer.json()))
+                return str(told.reports[-1]["status"])
+            elif answer.status_code != 200:
+                # Of a bare message nobody but the queue knows until a worker has adopted it.
+                may_wait = answer.status_code == 404 and request_id in self._load.direct and not told.reports
+                if not may_wait or time.monotonic() > give_up_at:
+                    self._load.note(f"GET of {request_id} answered {answer.status_code}: {answer.text[:200]}")
+                    return ""
+                await self._again()
 
     async def _ask(
         self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, Any] | None = None
