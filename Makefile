@@ -11,10 +11,10 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_REQUIRE_VIRTUALENV := 1
 export PIP_USER := 0
 
-.PHONY: help demo test check bench lock
+.PHONY: help demo test test-matrix check bench lock
 
 help: ## Say what there is.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/ready ## Run the whole system once, submit the documented request, show the answers and the rows. KEEP=1 leaves it running.
 	@$(BIN)/bksi demo $(if $(filter-out 0,$(KEEP)),--keep)
@@ -24,6 +24,9 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
 test: check ## Lint, types, import rules and every test. Brings its own servers.
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+test-matrix: $(VENV)/ready ## The integration tests against Debian's PostgreSQL, Redis and RabbitMQ, which apt installs (as root).
+	@$(BIN)/python -m tests.matrix $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(VENV)/ready ## Lint, types and import rules.
 	$(BIN)/ruff check .

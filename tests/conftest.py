@@ -31,6 +31,20 @@ settings.load_profile("local")
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    servers = parser.getgroup("servers", "other servers than the wheels'; `make test-matrix` gives Debian's")
+    servers.addoption("--postgres-bin", type=Path, help="directory of initdb and postgres")
+    servers.addoption("--redis-server", type=Path, help="a redis-server or valkey-server")
+    servers.addoption(
+        "--rabbitmq-server", type=Path, help="RabbitMQ's own script; tests that need it are skipped without"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    Postgres.binaries = config.getoption("--postgres-bin")
+    Valkey.binary = config.getoption("--redis-server")
+
+
 class RunBksi(Protocol):
     """Run a `bksi` command to its end; `env` is added to this process's own."""
 

@@ -6,7 +6,7 @@ Start it with ``bksi worker``, or with plain Celery:
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery, signals
 
@@ -64,10 +64,13 @@ runtime = Runtime(settings, app)
 register(app, runtime)
 
 
+_SHOWS_BODY: Final = ("The full contents of the message body was", "Can't decode message body")
+
+
 @signals.setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     configure_logging(settings)
-    # Celery logs the whole body of a message whose task it does not know. A body may hold anything.
+    # Celery logs the whole body of a message that it cannot read or whose task it does not know. It may hold anything.
     logging.getLogger("celery.worker.consumer.consumer").addFilter(_without_bodies)
     if settings.log_level != "DEBUG":
         # A line for each task that was received: its event says the same, and Flower shows it.
@@ -75,7 +78,7 @@ def _configure_logging(**_: Any) -> None:
 
 
 def _without_bodies(record: logging.LogRecord) -> bool:
-    if record.args and "The full contents of the message body was" in str(record.msg):
+    if record.args and any(phrase in str(record.msg) for phrase in _SHOWS_BODY):
         record.msg, record.args = "message refused: unknown task or unreadable body", ()
         record.exc_info = None
     return True

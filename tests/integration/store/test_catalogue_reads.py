@@ -107,7 +107,7 @@ async def test_only_hosts_of_that_module_in_that_business_are_found(catalogue: C
 
 
 async def test_cached_answer_needs_no_connection(database: str) -> None:
-    engine = create_engine(database, connections=1, pool_timeout_s=0.05)
+    engine = create_engine(database, connections=1, pool_timeout_s=2)
     catalogue = Catalogue(engine, check_ms=60_000)
     first = await catalogue.slice(1, 60, [2, 3])
 

@@ -13,7 +13,7 @@ import pytest
 from contract.message import QUEUE_NAME, TASK_NAME
 from devstack.process import Guard
 from devstack.servers import Valkey
-from tests.integration.transport.live import APP, LiveWorker, batch
+from tests.integration.live import APP, LiveWorker, batch
 from tests.unit.transport.messages import NEWER, UNFIT, raw, wire
 from worker.transport.configure import TRANSPORT
 from worker.transport.guard import KEPT_OF_DEAD
@@ -39,8 +39,12 @@ def worker(
     guard: Guard,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LiveWorker]:
-    dsn = clone_database(catalogue_template)
-    with LiveWorker(valkey, dsn, tmp_path_factory.mktemp("worker"), guard, BKSI_OWNER_TTL_MS="1000") as worker:
+    settings = {
+        "BKSI_REDIS_URL": valkey.url,
+        "BKSI_POSTGRES_DSN": clone_database(catalogue_template),
+        "BKSI_OWNER_TTL_MS": "1000",
+    }
+    with LiveWorker(settings, tmp_path_factory.mktemp("worker"), guard) as worker:
         yield worker
         assert worker.process.returncode is None
 

@@ -1,4 +1,4 @@
-"""One real worker over a Redis that may be restarted, and senders that have nothing of ours."""
+"""One real worker over servers that may be restarted, and senders that have nothing of ours."""
 
 import json
 import os
@@ -14,27 +14,32 @@ from celery import Celery
 from contract.message import QUEUE_NAME, TASK_NAME
 from devstack.process import Guard, Process
 from devstack.running import BKSI
-from devstack.servers import Valkey
 
 T = TypeVar("T")
 APP = "stock_sender"
 
 
 class LiveWorker:
-    """A `bksi worker` that consumes from `server`. Use as a context manager."""
+    """A `bksi worker` and what one needs to send to it. Use as a context manager.
 
-    def __init__(self, server: Valkey, dsn: str, directory: Path, guard: Guard, **environment: str) -> None:
-        self.server = server
-        self.redis = redis.Redis.from_url(server.url)
-        self.celery = Celery(broker=server.url, set_as_current=False)
-        settings = {"BKSI_REDIS_URL": server.url, "BKSI_POSTGRES_DSN": dsn, "BKSI_LOG_FORMAT": "console"}
+    Args:
+        settings: the worker's, by the variables' names; with ``BKSI_REDIS_URL`` and ``BKSI_POSTGRES_DSN``.
+        directory: for its log.
+        guard: who ends it should this process die.
+    """
+
+    def __init__(self, settings: Mapping[str, str], directory: Path, guard: Guard) -> None:
+        self.redis = redis.Redis.from_url(settings["BKSI_REDIS_URL"])
+        self.celery = Celery(broker=settings.get("BKSI_BROKER_URL", settings["BKSI_REDIS_URL"]), set_as_current=False)
+        # A sender declares the queue as it knows it, and RabbitMQ refuses one that differs. Redis has no types.
+        self.celery.conf.task_create_missing_queue_type = "quorum"
         self.process = Process(
             "worker",
             [BKSI, "worker"],
             log=directory / "worker.log",
             guard=guard,
-            env=os.environ | settings | environment,
-            grace_s=30,
+            env=os.environ | {"BKSI_LOG_FORMAT": "console"} | dict(settings),
+            grace_s=35,
         )
         self.pid = self.process.pid
 

@@ -1,0 +1,78 @@
+"""RabbitMQ from the system's own package, on a free port of loopback, as a plain child process.
+
+Nothing of it outlives its directory: node, cookie and data lie there, and the port mapper that Erlang would leave
+behind as a daemon runs in the same process group.
+"""
+
+import shlex
+from pathlib import Path
+
+from devstack.ports import free_port
+from devstack.process import Guard, Process
+from devstack.servers import PLAIN_ENVIRONMENT, Server
+
+
+class RabbitMQ(Server):
+    """One node.
+
+    Args:
+        directory: made when missing.
+        guard: who ends the server should this process die.
+        script: RabbitMQ's own ``rabbitmq-server``. Debian has it in ``/usr/lib/rabbitmq/bin``; the wrapper in
+            ``/usr/sbin`` changes the user and the directory.
+        port: of 127.0.0.1; ``None`` takes a free one at the first start and keeps it.
+    """
+
+    name = "rabbitmq"
+
+    def __init__(
+        self, directory: Path, guard: Guard, *, script: Path, port: int | None = None, log: Path | None = None
+    ) -> None:
+        super().__init__(directory, guard, port=port, log=log)
+        self._script = script
+        self._mapper_port, self._node_port = free_port(), free_port()
+
+    @property
+    def url(self) -> str:
+        """AMQP URL of the virtual host ``/``."""
+        return f"amqp://bksi:{self.password}@127.0.0.1:{self.port}//"
+
+    def _spawn(self, port: int) -> Process:
+        config = self.directory / "rabbitmq.conf"
+        config.touch(mode=0o600)
+        config.write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{port}\ndefault_user = bksi\ndefault_pass = {self.password}\n"
+            "log.file = false\nlog.console = true\n"
+        )
+        (plugins := self.directory / "enabled_plugins").write_text("[].\n")
+        environment = {
+            "HOME": str(self.directory),
+            # The node's name is part of its data: it must not change with the port.
+            "RABBITMQ_NODENAME": "bksi@localhost",
+            "RABBITMQ_MNESIA_BASE": str(self.data),
+            "RABBITMQ_LOG_BASE": str(self.directory),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_CONFIG_FILE": str(config),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
+            "RABBITMQ_PID_FILE": str(self.directory / "pid"),
+            "RABBITMQ_DIST_PORT": str(self._node_port),
+            "ERL_CRASH_DUMP": "/dev/null",
+            "ERL_EPMD_PORT": str(self._mapper_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none"
+            ),
+        }
+        both = f"epmd & exec {shlex.quote(str(self._script))}"
+        return Process(
+            self.name,
+            ["/bin/sh", "-c", both],
+            log=self.log,
+            guard=self._guard,
+            env=PLAIN_ENVIRONMENT | environment,
+            stop_signal=self.stop_signal,
+            grace_s=20,
+        )
+
+    def _accepts(self) -> bool:
+        return "Server startup complete" in (self.process.tail(200) if self.process else "")

@@ -1,0 +1,50 @@
+"""The system over RabbitMQ, for whoever has it: ``--rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server``."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack.process import Guard
+from devstack.rabbitmq import RabbitMQ
+from devstack.servers import Valkey
+from tests.integration.live import LiveWorker
+
+FAST = {"BKSI_OWNER_TTL_MS": "1000", "BKSI_REAPER_INTERVAL_S": "0.2"}
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(
+    request: pytest.FixtureRequest, guard: Guard, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RabbitMQ]:
+    """A node of this module's own: restart it as you like."""
+    script: Path | None = request.config.getoption("--rabbitmq-server")
+    if script is None:
+        pytest.skip("needs RabbitMQ: name its script with --rabbitmq-server, or run `make test-matrix`")
+    with RabbitMQ(tmp_path_factory.mktemp("rabbitmq"), guard, script=script) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def settings(
+    rabbitmq: RabbitMQ,
+    clone_database: Callable[[str], str],
+    catalogue_template: str,
+    guard: Guard,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, str]]:
+    """Of every process: the ledger on a Redis, the queue on RabbitMQ."""
+    with Valkey(tmp_path_factory.mktemp("redis"), guard) as ledger:
+        yield FAST | {
+            "BKSI_REDIS_URL": ledger.url,
+            "BKSI_BROKER_URL": rabbitmq.url,
+            "BKSI_POSTGRES_DSN": clone_database(catalogue_template),
+        }
+
+
+@pytest.fixture(scope="module")
+def worker(settings: dict[str, str], guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveWorker]:
+    """One worker process for all tests, and it must outlive them."""
+    with LiveWorker(settings, tmp_path_factory.mktemp("worker"), guard) as worker:
+        yield worker
+        assert worker.process.returncode is None

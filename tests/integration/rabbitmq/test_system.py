@@ -1,0 +1,123 @@
+"""The same system with its queue on RabbitMQ: accepted means kept, done once, and both sides outlive the broker."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from kombu import Connection, Queue
+
+from api_shim.submitter import Submitter
+from contract.envelope import Report
+from contract.message import QUEUE_NAME, Caller
+from contract.parse import parse
+from contract.settings import Settings
+from devstack.process import Guard
+from devstack.rabbitmq import RabbitMQ
+from tests.integration.live import LiveWorker, batch
+
+T = TypeVar("T")
+APP = "rabbit"
+
+
+def submitting(settings: dict[str, str], scenario: Callable[[Submitter], Awaitable[T]]) -> T:
+    async def main() -> T:
+        chosen = Settings(redis_url=settings["BKSI_REDIS_URL"], broker_url=settings["BKSI_BROKER_URL"])
+        async with Submitter.open(chosen) as submitter:
+            return await scenario(submitter)
+
+    return asyncio.run(main())
+
+
+async def submit(submitter: Submitter, *hosts: int) -> list[str]:
+    caller = Caller(bk_app_code=APP)
+    return [(await submitter.submit(parse(batch(host)).batch, caller)).request_id for host in hosts]
+
+
+async def finish(submitter: Submitter, ids: list[str]) -> list[Report]:
+    """Wait until each has ended."""
+
+    async def end_of(id_: str) -> Report:
+        async with asyncio.timeout(60):
+            while True:
+                report = await submitter.wait(id_, APP, 5)
+                assert report is not None
+                if report.status.is_final:
+                    return report
+
+    return list(await asyncio.gather(*map(end_of, ids)))
+
+
+def test_requests_are_done_at_the_first_attempt(worker: LiveWorker, settings: dict[str, str]) -> None:
+    async def scenario(submitter: Submitter) -> list[Report]:
+        assert await submitter.ready() == {"redis": True, "broker": True, "worker": True}
+        return await finish(submitter, await submit(submitter, *range(1, 41)))
+
+    reports = submitting(settings, scenario)
+
+    assert {(report.code, report.attempts) for report in reports} == {(0, 1)}
+    assert len({id_ for report in reports for id_ in report.data or ()}) == 40
+
+
+def test_queue_is_a_quorum_queue(worker: LiveWorker, rabbitmq: RabbitMQ) -> None:
+    """It outlives the loss of a node where there are several."""
+    with Connection(rabbitmq.url) as connection, connection.channel() as channel:
+        classic = Queue(QUEUE_NAME, channel=channel)
+        with pytest.raises(connection.channel_errors, match=r"x-queue-type.*quorum"):
+            classic.queue_declare()
+
+
+def test_stock_sender_is_understood(worker: LiveWorker) -> None:
+    assert worker.report(worker.send(41))["result"] is True
+
+
+def test_worker_that_dies_leaves_nothing_undone(
+    worker: LiveWorker, settings: dict[str, str], guard: Guard, tmp_path: Path
+) -> None:
+    poisoned = settings | {"BKSI_FAILPOINTS": "before_save=kill:1", "BKSI_FAILPOINTS_DIR": str(tmp_path)}
+    dying = LiveWorker(poisoned, tmp_path, guard)
+    with dying:
+
+        async def scenario(submitter: Submitter) -> list[Report]:
+            ids: list[str] = []
+            while dying.process.returncode is None:  # until it has had one
+                ids += await submit(submitter, *range(51, 55))
+            return await finish(submitter, ids)
+
+        reports = submitting(settings, scenario)
+
+    assert dying.process.returncode == -signal.SIGKILL
+    assert {report.code for report in reports} == {0}
+    assert len({id_ for report in reports for id_ in report.data or ()}) == 4
+
+
+def test_rabbitmq_that_is_killed_costs_nothing(
+    worker: LiveWorker, settings: dict[str, str], rabbitmq: RabbitMQ
+) -> None:
+    """What is accepted while it is away stands in the ledger, and is published once it is back."""
+
+    async def scenario(submitter: Submitter) -> list[Report]:
+        ids = await submit(submitter, *range(61, 65))
+        await asyncio.to_thread(rabbitmq.kill)
+        ids += await submit(submitter, *range(65, 67))
+        assert (await submitter.ready())["broker"] is False
+        await asyncio.to_thread(rabbitmq.start)
+        ids += await submit(submitter, *range(67, 69))
+        return await finish(submitter, ids)
+
+    reports = submitting(settings, scenario)
+
+    assert {report.code for report in reports} == {0}
+    assert worker.process.pid == worker.pid
+
+
+def test_report_that_redis_lost_is_published_again(worker: LiveWorker, settings: dict[str, str]) -> None:
+    async def scenario(submitter: Submitter) -> None:
+        ids = await submit(submitter, 71)
+        before = await finish(submitter, ids)
+        worker.redis.delete(f"bksi:result:{ids[0]}")
+        assert await finish(submitter, ids) == before
+
+    submitting(settings, scenario)
