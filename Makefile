@@ -19,8 +19,11 @@ help: ## Say what there is.
 demo: $(VENV)/ready ## Run the whole system once, submit the documented request, show the answers and the rows. KEEP=1 leaves it running.
 	@$(BIN)/bksi demo $(if $(filter-out 0,$(KEEP)),--keep)
 
+# Most tests wait for a server: two processes take turns, each with servers of its own. A file's tests stay together.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
+
 test: check ## Lint, types, import rules and every test. Brings its own servers.
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(VENV)/ready ## Lint, types and import rules.
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import redis as redis_client
 import yaml
 
 from devstack.running import RunningStack
@@ -12,9 +13,12 @@ from devstack.running import RunningStack
 COMPOSE = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())
 
 
-def test_worker_is_healthy_while_it_renews_its_leases_and_not_elsewhere(stack: RunningStack, redis_url: str) -> None:
+def test_worker_is_healthy_while_it_renews_its_leases_and_not_elsewhere(
+    stack: RunningStack, redis: redis_client.Redis, redis_url: str
+) -> None:
     assert health_of_worker(stack.redis) == 0
-    # A Redis that has never heard of it.
+    # An empty Redis, which has never heard of it.
+    assert redis.dbsize() == 0
     assert health_of_worker(redis_url) == 1
 
 

@@ -242,7 +242,7 @@ def test_overlapping_requests_end_in_the_rows_of_the_model(requests):
 
 @given(st.lists(bodies(OVERLAPPING), min_size=1, max_size=4), st.randoms())
 def test_requests_that_have_been_written_change_nothing_in_any_order(requests, random):
-    """Written twice: the first round can leave out a process that is another's double and that a later request makes room for.
+    """Written twice: the first round can leave out a process that is another one's double until a later request comes.
 
     Only its bind rows can then be added, to the process of that name, so a second round has nothing left to add.
     """
