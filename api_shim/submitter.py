@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+import structlog
 from celery import Celery
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
@@ -27,6 +28,8 @@ from contract.message import Caller, build_message, make_celery, new_request_id,
 from contract.outcome import Warning_
 from contract.result_store import Entry, QueueFull, ResultStore, connect
 from contract.settings import Settings
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,10 @@ class Submitter:
         report = await reaching_redis(self.store.load(request_id))
         if report is None:
             report = await reaching_redis(self._archive.find(request_id, bk_app_code))
-        return report if report is not None and report.bk_app_code == bk_app_code else None
+        if report is None or report.bk_app_code == bk_app_code:
+            return report
+        _log.warning("request of another application asked for", request_id=request_id, bk_app_code=bk_app_code)
+        return None
 
     async def wait(self, request_id: str, bk_app_code: str, timeout: float) -> Report | None:  # noqa: ASYNC109
         """Like `poll`, but waits up to `timeout` seconds for the end; woken by it, never looping on Redis."""

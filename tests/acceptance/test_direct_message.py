@@ -72,6 +72,7 @@ def test_refused_direct_batch_gets_its_report(stack: Any) -> None:
     assert count_rows(stack.postgres) == before
 
 
+@pytest.mark.bad_input(98, "a known request_id with another payload on the queue", "dropped; the first result stands")
 def test_known_request_id_with_another_payload_changes_nothing(stack: Any) -> None:
     report = run(stack.http, bound(33))
     before = count_rows(stack.postgres)

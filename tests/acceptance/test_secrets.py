@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import redis as redis_client
 
 from tests.acceptance.calls import COMPAT_PATHS, SEED, bound, compat, finish, rows, submit
@@ -40,6 +41,9 @@ def every_page_of_flower(flower: str, request_ids: list[str]) -> str:
     return "\n".join(httpx2.get(flower + path, timeout=60).text for path in paths)
 
 
+@pytest.mark.bad_input(
+    108, "a secret in every request, which ends in every way", "nowhere in Redis, PostgreSQL, logs, Flower, metrics"
+)
 def test_secrets_of_a_request_are_found_nowhere(stack: Any) -> None:
     canary = f"CANARY{secrets.token_hex(8)}"
     credentials = {"bk_app_secret": canary, "bk_token": canary}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import redis as redis_client
 import yaml
@@ -120,6 +121,9 @@ def test_documented_signed_message_of_stock_celery_is_run(place: Place) -> None:
     assert (report["result"], report["bk_app_code"], len(report["data"])) == (True, "my_app", 1)
 
 
+@pytest.mark.bad_input(
+    99, "an unsigned direct message, where senders are configured", "failed task, a log line; nothing is stored"
+)
 def test_unsigned_message_is_refused_and_leaves_nothing(place: Place) -> None:
     request_id = uuid.uuid4().hex
     _send(place, request_id, batch=bound(45), caller={"bk_app_code": "my_app"})
@@ -136,8 +140,6 @@ def test_unsigned_message_is_refused_and_leaves_nothing(place: Place) -> None:
 
 
 def test_signed_message_for_a_business_of_somebody_else_is_refused_with_the_permission_it_lacks(place: Place) -> None:
-    import jwt
-
     request_id = uuid.uuid4().hex
     claims = {"request_id": request_id, "batch": bound(2) | {"bk_biz_id": 2}}
     _send(place, request_id, signed=jwt.encode(claims, KEY, "HS256", headers={"kid": "my_app"}))
@@ -165,6 +167,24 @@ def test_server_and_worker_share_a_user_that_needs_no_more(place: Place) -> None
             redis.get("somebody:elses")
 
 
+@pytest.mark.bad_input(102, "Celery's remote control: shutdown, revoke, rate_limit", "no worker listens to it")
+def test_remote_control_stops_nobody(place: Place) -> None:
+    app = Celery(broker=place.url("bksi"), set_as_current=False)
+    request_id = uuid.uuid4().hex
+    for command in ("shutdown", "pool_shrink"):
+        app.control.broadcast(command)
+    app.control.rate_limit("service_instance.create_batch.v1", "1/h")
+    app.control.revoke(request_id, terminate=True)
+    app.close()
+
+    claims = {"request_id": request_id, "batch": bound(47)}
+    _send(place, request_id, signed=jwt.encode(claims, KEY, "HS256", headers={"kid": "my_app"}))
+
+    assert place.report(request_id)["status"] == "SUCCESS"
+    assert place.worker.returncode is None
+
+
+@pytest.mark.bad_input(101, "anything but sending, with a sender's password", "refused by Redis")
 def test_sender_writes_the_queue_and_reads_single_reports_and_nothing_else(place: Place) -> None:
     with place.redis("sender") as redis:
         for forbidden in (

@@ -119,6 +119,7 @@ def test_connections_to_redis_that_break_or_go_dead(behind_proxy: tuple[System, 
     _go_on(system, worker)
 
 
+@pytest.mark.bad_input(105, "FLUSHALL", "what had ended is answered from PostgreSQL; what was pending is lost")
 def test_report_that_redis_lost_is_the_same_when_asked_for_again(system: System, valkey: Valkey) -> None:
     system.worker()
     ids = system.submit(bound(1, 2), unbound(1), bound(404))

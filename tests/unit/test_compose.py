@@ -21,6 +21,7 @@ def test_every_service_of_the_system_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
+@pytest.mark.bad_input(120, "a container that runs as root", "none does; no capability, no new privilege")
 def test_service_is_not_root_gains_no_privilege_and_tells_its_health(name: str) -> None:
     service = SERVICES[name]
     assert service["user"].split(":")[0] not in ("", "0", "root")
@@ -55,6 +56,10 @@ def test_redis_keeps_what_was_accepted() -> None:
     assert "--user default off" in command
 
 
+@pytest.mark.bad_input(106, "Flower open to everybody", "on loopback, with a password, read-only; `bksi doctor` knocks")
+@pytest.mark.bad_input(
+    107, "Flower's /metrics and /healthcheck, which ask for no password", "reached from this machine only"
+)
 def test_flower_is_on_loopback_behind_a_password_and_changes_nothing() -> None:
     flower = SERVICES["flower"]
     assert flower["ports"] == ["127.0.0.1:5555:5555"]

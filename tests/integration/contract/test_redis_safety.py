@@ -39,6 +39,9 @@ async def test_redis_that_evicts_is_refused_as_ledger_and_as_queue(
 
 
 @pytest.mark.parametrize("url", ["redis://redis.invalid/0", "redis://user@192.0.2.1:6379", "rediss://[2001:db8::1]/0"])
+@pytest.mark.bad_input(
+    103, "a Redis elsewhere that needs no password", "neither server nor worker starts, unless BKSI_ALLOW_INSECURE"
+)
 async def test_redis_beyond_this_machine_needs_a_password(url: str) -> None:
     with pytest.raises(UnsafeRedis, match="needs no password"):
         await require_safe_redis(Settings(redis_url=url))

@@ -1,6 +1,6 @@
 """Bad input that is refused at the door, by number: what is sent, and the one right answer.
 
-`docs/bad-input.md` is made from this table (``python -m tests.integration.http.bad_inputs > docs/bad-input.md``).
+`docs/bad-input.md` is made from this table, among others (``python -m tests.bad_input_page``).
 """
 
 import gzip
@@ -114,6 +114,13 @@ CASES = (
     _at(11, "true as a host id", "instances.0.bk_host_id", True, 1199009),
     _at(11, "true as a process template id", f"{PROCESS}.process_template_id", True, 1199009),
     _at(11, "true as a row id", f"{BIND}.template_row_id", True, 1199009),
+    Case(
+        115,
+        "1001 keys in one object",
+        GOOD[:-1] + b"," + b",".join(b'"k%d":1' % n for n in range(999)) + b"}",
+        400,
+        1199000,
+    ),
     *(Case(12, text, _text(text), 400, 1199009, ("bk_biz_id",)) for text in ("1.0", "1e2", "1.5")),
     _at(13, "text as an int", "bk_biz_id", "1", 1199009),
     _at(13, "text as a timeout", f"{INFO}.timeout", "30", 1199009),
@@ -189,25 +196,3 @@ CASES = (
     Case(85, "app code a number", _set("bk_app_code", 5), 400, 1199007, ("bk_app_code",)),
     Case(85, "username with a line break", _set("bk_username", "a\nb"), 400, 1199006, ("bk_username",)),
 )
-
-
-def document() -> str:
-    """The table as `docs/bad-input.md` shows it."""
-    lines = [
-        "# Bad input, and what it is answered",
-        "",
-        "Made from `tests/integration/http/bad_inputs.py`; each row is a test on every kind of path. On compat",
-        "paths the status is 200, except for 413. Nothing of a refused request is stored.",
-        "",
-        "| # | sent | v1 status | code | fields named |",
-        "|---|---|---|---|---|",
-    ]
-    for case in sorted(CASES, key=lambda case: case.number):
-        status = f"{case.status} (taken on compat paths)" if case.accepted_on_compat else str(case.status)
-        fields = ", ".join(f"`{path}`" for path in case.paths or ())
-        lines.append(f"| {case.number} | {case.name} | {status} | {case.code} | {fields} |")
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(document(), end="")

@@ -1,12 +1,11 @@
 """Every row of the table, on all three kinds of paths: the code, the status, the shape, and nothing stored."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis as redis_client
 
-from tests.integration.http.bad_inputs import CASES, Case, document
+from tests.integration.http.bad_inputs import CASES, Case
 from tests.integration.http.door_client import ESB_PATH, NATIVE_PATH, V1_PATH, Client
 
 SIX = ["result", "code", "message", "permission", "request_id", "data"]
@@ -50,8 +49,3 @@ def test_bad_input_on_native(case: Case, door: Client) -> None:
     assert answer.status_code == (413 if case.status == 413 else 200)
     assert _is_envelope(answer.json(), "bk_error_code", "bk_error_msg")
     assert answer.json()["bk_error_code"] == answer.json()["code"] == case.code
-
-
-def test_documented_table_is_the_tested_one() -> None:
-    documented = Path(__file__).parents[3] / "docs" / "bad-input.md"
-    assert documented.read_text(encoding="utf-8") == document()

@@ -89,6 +89,7 @@ def test_header_wins_over_the_body(guarded: Callable[..., Client], seed: dict[st
     ("app", "secret"),
     [("esb_test", "wrong"), ("esb_test", ""), ("nobody", SECRET), ("", ""), ("through_the_gateway", "")],
 )
+@pytest.mark.bad_input(86, "unknown application, wrong secret, none", "401/1306401, alike; constant-time comparison")
 def test_unknown_application_and_wrong_secret_answer_alike(
     guarded: Callable[..., Client], seed: dict[str, Any], app: str, secret: str
 ) -> None:
@@ -130,6 +131,7 @@ def test_another_applications_request_is_unknown(
         assert door.call("POST", location + act, headers=theirs).status_code in (404, 429)
 
 
+@pytest.mark.bad_input(78, "one idempotency key of two applications", "two requests")
 def test_same_key_of_two_applications_is_two_keys(guarded: Callable[..., Client], seed: dict[str, Any]) -> None:
     door = guarded()
     answers = [
@@ -142,6 +144,7 @@ def test_same_key_of_two_applications_is_two_keys(guarded: Callable[..., Client]
     assert [answer.status_code for answer in answers] == [202, 202]
 
 
+@pytest.mark.bad_input(116, "more submits than an application's rate", "429/1199997 with Retry-After")
 def test_rate_is_429_with_retry_after(guarded: Callable[..., Client], seed: dict[str, Any]) -> None:
     door = guarded()
     answers = [door.post(V1_PATH, seed, headers=_as("other", OTHER_SECRET)) for _ in range(3)]
@@ -243,6 +246,9 @@ BAD_TOKENS: dict[str, Callable[[rsa.RSAPrivateKey], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", BAD_TOKENS)
+@pytest.mark.bad_input(
+    83, "a gateway's token: alg none, HS256 with the public key, expired, of another gateway …", "401/1100004"
+)
 def test_bad_token_is_401_whatever_else_is_sent(
     guarded: Callable[..., Client], seed: dict[str, Any], key: rsa.RSAPrivateKey, name: str
 ) -> None:
@@ -270,6 +276,7 @@ def _signed(method: str, path: str, body: bytes, key: str = SIGNING_KEY, **chang
 
 
 @pytest.mark.parametrize("path", [ESB_PATH, V1_PATH])
+@pytest.mark.bad_input(82, "a signed request that was captured", "401/1306401 at the second time")
 def test_signed_request_is_let_in_once_82(guarded: Callable[..., Client], seed: dict[str, Any], path: str) -> None:
     door, body = guarded(), json.dumps(seed).encode()
     signed = _signed("POST", path, body)
@@ -285,6 +292,7 @@ def test_signed_request_is_let_in_once_82(guarded: Callable[..., Client], seed: 
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
+@pytest.mark.bad_input(82, "a signed request, six minutes off", "401/1306401")
 def test_signature_of_another_time_is_refused_82(
     guarded: Callable[..., Client], seed: dict[str, Any], minutes: int
 ) -> None:
@@ -293,6 +301,7 @@ def test_signature_of_another_time_is_refused_82(
     assert guarded().post(_signed("POST", V1_PATH, body, bk_timestamp=stamp), body).status_code == 401
 
 
+@pytest.mark.bad_input(82, "a signature of another path, body or application", "401/1306401")
 def test_signature_is_for_this_path_this_body_and_this_application_82(
     guarded: Callable[..., Client], seed: dict[str, Any], redis: "redis_client.Redis"
 ) -> None:
@@ -319,6 +328,7 @@ def test_signature_lets_no_secret_into_the_query_82(guarded: Callable[..., Clien
 
 
 @pytest.mark.parametrize("header", ["X-Bkcmdb-User", "BK_User"])
+@pytest.mark.bad_input(84, "X-Bkcmdb-User or BK_User from outside", "ignored")
 def test_forwarded_user_is_believed_from_a_proxy_only(
     open_door: Callable[..., Client], seed: dict[str, Any], redis: "redis_client.Redis", header: str
 ) -> None:
@@ -340,6 +350,7 @@ def test_supplier_account_of_somebody_else_is_refused(guarded: Callable[..., Cli
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
+@pytest.mark.bad_input(89, "a public address without any application", "the server does not start")
 def test_open_door_binds_to_loopback_only(host: str, apps_file: Callable[[str], Path]) -> None:
     with pytest.raises(InsecureBinding):
         require_safe_binding(Settings(http_host=host))

@@ -94,6 +94,7 @@ def test_drain_lets_every_waiting_caller_go(door: Client, seed: dict[str, Any]) 
     assert door.get(location, headers={"Prefer": "wait=20"}).json()["status"] == "PENDING"
 
 
+@pytest.mark.bad_input(117, "one wait more than there may be", "answered at once")
 def test_wait_past_the_cap_is_answered_at_once(open_door: Callable[..., Client], seed: dict[str, Any]) -> None:
     door = open_door(max_open_waits=1)
     location = _accepted(door, seed).headers["Location"]
@@ -144,6 +145,7 @@ def test_mode_of_a_compat_request_is_ignored_with_a_warning(door: Client, seed: 
     assert "mode" in refused.json()["message"]
 
 
+@pytest.mark.bad_input(76, "one idempotency key with two bodies", "422/1190004; the first stands")
 def test_same_key_replays_and_another_body_is_refused(door: Client, seed: dict[str, Any]) -> None:
     first = _accepted(door, seed, **{"Idempotency-Key": "k-1"})
     again = _accepted(door, seed | {"client_request_id": "k-1"})
@@ -247,6 +249,7 @@ def test_items_are_filtered_by_outcome(door: Client, seed: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     "query", ["status=DONE", "limit=0", "limit=501", "limit=x", "bk_biz_id=1;DROP", "cursor=abc", "cursor=é"]
 )
+@pytest.mark.bad_input(113, "a cursor nobody was given, SQL in a filter", "400/1199006")
 def test_list_refuses_a_bad_query(door: Client, query: str) -> None:
     answer = door.get(f"/v1/batches?{query}")
     assert answer.status_code == 400
@@ -262,6 +265,7 @@ def test_wrong_path_or_method_answers_an_envelope(door: Client, method: str, pat
     assert (answer.status_code, answer.json()["code"], answer.json()["result"]) == (status, 1306404, False)
 
 
+@pytest.mark.bad_input(101, "more requests than may wait", "503/1190006 with Retry-After")
 def test_queue_full_is_503_with_retry_after(open_door: Callable[..., Client], seed: dict[str, Any]) -> None:
     door = open_door(max_pending=1)
     _accepted(door, seed)

@@ -72,14 +72,19 @@ HEAD = b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\
         (26, HEAD + b"".join(b"X%d: a\r\n" % n for n in range(500)) + b"\r\n", b"431"),
     ],
 )
+@pytest.mark.bad_input(22, "a body over 4 MiB, announced or in chunks", "413/1190013 without reading on")
+@pytest.mark.bad_input(24, "a body that does not come", "408/1199004 after 5 s, or below 1 KB/s; at most 10 s")
+@pytest.mark.bad_input(26, "70 KB of a header, 500 headers", "431")
 def test_request_beyond_a_limit_is_answered_without_the_rest(url: str, number: int, sent: bytes, status: bytes) -> None:
     assert _exchange(url, sent).split(b" ")[1] == status
 
 
+@pytest.mark.bad_input(25, "headers that never end", "cut off after 5 s")
 def test_headers_that_never_end_are_cut_off(url: str) -> None:
     assert _exchange(url, b"GET /healthz HTTP/1.1\r\nHost: x\r\n") == b""
 
 
+@pytest.mark.bad_input(117, "waiting while the server is told to stop", "answered at once")
 def test_sigterm_answers_whoever_waits_and_exits_cleanly(redis_url: str, seed: dict[str, Any]) -> None:
     process, url = _start(redis_url, BKSI_COMPAT_WAIT_S="60")
     with httpx2.Client(base_url=url, timeout=60) as http:

@@ -59,6 +59,7 @@ def test_error_without_a_sqlstate_is_told_apart(error: Exception, kind: type[Sto
     assert type(store_error(error)) is (kind or type(None))
 
 
+@pytest.mark.bad_input(109, "a value in a driver's exception", "dropped, from the context too")
 def test_text_of_the_original_is_dropped() -> None:
     with pytest.raises(StatementFailed) as caught, typed_errors():
         raise asyncpg.exceptions.DataError("canary")

@@ -68,6 +68,7 @@ async def test_request_that_breaks_a_constraint_does_not_harm_its_group(writer: 
     assert await ledger.load(engine, bad.request_id) is None
 
 
+@pytest.mark.bad_input(109, "a value in the text of a database's error", "dropped: SQLSTATE and constraint remain")
 async def test_error_of_the_database_shows_no_values(writer: Writer) -> None:
     asked = request(plan([2], [process(1, start_cmd="secret-canary", timeout=0)]))
 

@@ -148,6 +148,7 @@ async def test_two_workers_with_different_halves_heal_both(engine: AsyncEngine) 
     assert (await counts(engine))["process_bind_info"] == 12
 
 
+@pytest.mark.bad_input(67, "text that looks like something else", "stored as it is")
 async def test_text_with_every_awkward_character_is_stored_verbatim(writer: Writer, engine: AsyncEngine) -> None:
     awkward = 'a"b\\c{d},e\'f\n\t NULL 中文 🐟 \\\\ "" $1 %s'
     asked = plan([2], [process(1, [bind(1)], bound=False, start_cmd=awkward)], keys=[awkward])

@@ -202,6 +202,7 @@ def test_command_prints_a_table_and_says_it_by_its_exit_code(
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
+@pytest.mark.bad_input(104, "a maxmemory-policy that evicts", "neither server nor worker starts")
 def test_nothing_starts_on_a_redis_that_evicts(command: str, wrong_redis: str) -> None:
     ended = start(command, BKSI_REDIS_URL=wrong_redis)
     assert ended.returncode == 1

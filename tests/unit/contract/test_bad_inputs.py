@@ -182,6 +182,7 @@ def test_no_instances_is_1199010(empty: object) -> None:
 
 
 @pytest.mark.rule("V3", 'more than 100 instances: 1199035 ("create service instances", 100)')
+@pytest.mark.bad_input(33, "exactly 100 instances, exactly one", "taken")
 def test_101_instances_are_1199035_and_100_or_1_are_not() -> None:
     hosts = [{"bk_host_id": host} for host in range(1, 102)]
     with pytest.raises(BatchRefused) as caught:

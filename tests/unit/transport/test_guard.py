@@ -40,6 +40,13 @@ def test_good_message_passes_unchanged() -> None:
 
 
 @pytest.mark.parametrize("shape", UNFIT.values(), ids=UNFIT.keys())
+@pytest.mark.bad_input(90, "a message without an id", "dead letter")
+@pytest.mark.bad_input(
+    91, "any other shape that Celery does not expect: 80 of them", "dead letter, and the next message runs"
+)
+@pytest.mark.bad_input(93, "pickle, yaml, msgpack", "dead letter")
+@pytest.mark.bad_input(94, "an unknown or built-in task", "dead letter; its body is not logged")
+@pytest.mark.bad_input(96, "a compressed body", "dead letter, never inflated")
 def test_unfit_shape_is_refused_without_a_value_in_the_reason(shape: bytes) -> None:
     with pytest.raises(Unfit) as refused:
         guard.check(shape)
@@ -71,6 +78,7 @@ def test_kombu_types_are_read_as_kombu_reads_them() -> None:
     assert guard.check(raw(message)).content[0][0].hex == "0" * 32
 
 
+@pytest.mark.bad_input(100, "a message over 2 MB", "dead letter with its beginning")
 def test_size_is_that_of_the_whole_message() -> None:
     with pytest.raises(Unfit, match="larger than"):
         guard.check(raw(wire()), size=3_000_000)

@@ -75,6 +75,9 @@ def unsigned_token() -> str:
         pytest.param(sign(caller=[1]), id="caller-is-a-list"),
     ],
 )
+@pytest.mark.bad_input(
+    99, "a direct message in somebody else's name, where senders are configured", "refused; nothing is stored"
+)
 def test_any_other_message_is_refused_without_saying_what_it_holds(signed: str | None) -> None:
     with pytest.raises(NotTrusted) as refused:
         SENDERS.open(message(signed, batch=BATCH))
