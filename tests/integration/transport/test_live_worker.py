@@ -43,6 +43,7 @@ def worker(
         "BKSI_REDIS_URL": valkey.url,
         "BKSI_POSTGRES_DSN": clone_database(catalogue_template),
         "BKSI_OWNER_TTL_MS": "1000",
+        "BKSI_REMOTE_CONTROL": "1",
     }
     with LiveWorker(settings, tmp_path_factory.mktemp("worker"), guard) as worker:
         yield worker
