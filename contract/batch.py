@@ -174,7 +174,7 @@ class ServiceInstanceBatch(BatchHead):
             key = tuple(map(id, instance.processes))
             if key not in lists:
                 lists[key] = ",".join(map(_canonical_process, instance.processes))
-            name = json.dumps(instance.service_instance_name or None, ensure_ascii=False)
+            name = json.dumps(instance.service_instance_name) if instance.service_instance_name else "null"
             instances.append(f"[{instance.bk_host_id},{name},[{lists[key]}]]")
         head = json.dumps([self.bk_biz_id, self.bk_module_id, self.on_existing, self.mode, self.strict])
         return f"[{head},[{','.join(instances)}]]".encode()

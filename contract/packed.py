@@ -4,17 +4,28 @@ A caller mostly asks for the same processes on every host of a module. `contract
 reads twice; here such an object is written once and named by its place.
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from contract.batch import BatchHead, InstanceSpec, ProcessSpec, ServiceInstanceBatch
+from contract.batch import BatchHead, Id, InstanceSpec, ProcessSpec, ServiceInstanceBatch, Verbatim
 
 
-class PackedInstance(InstanceSpec):
-    """An instance whose processes stand elsewhere: at the place `shared` of `PackedBatch.processes`."""
+class PackedInstance(NamedTuple):
+    """An `InstanceSpec` of which null means absent; `place` is that of its processes in `PackedBatch.processes`."""
 
-    shared: Annotated[int, Field(ge=0)] | None = None
+    bk_host_id: Id
+    service_instance_name: Verbatim | None = None
+    place: Annotated[int, Field(ge=0)] | None = None
+
+    def unpack(self, lists: tuple[tuple[ProcessSpec, ...], ...]) -> InstanceSpec:
+        """The instance again."""
+        given: dict[str, Any] = {"bk_host_id": self.bk_host_id}
+        if self.service_instance_name is not None:
+            given["service_instance_name"] = self.service_instance_name
+        if self.place is not None:
+            given["processes"] = lists[self.place]
+        return InstanceSpec(**given)
 
 
 class PackedBatch(BatchHead):
@@ -25,8 +36,8 @@ class PackedBatch(BatchHead):
 
     @model_validator(mode="after")
     def _places_exist(self) -> Self:
-        if any(instance.shared is not None and instance.shared >= len(self.processes) for instance in self.instances):
-            raise ValueError("shared: no such list of processes")
+        if any(instance.place is not None and instance.place >= len(self.processes) for instance in self.instances):
+            raise ValueError("place: no such list of processes")
         return self
 
     @classmethod
@@ -36,26 +47,18 @@ class PackedBatch(BatchHead):
         lists: list[tuple[ProcessSpec, ...]] = []
         instances = []
         for instance in batch.instances:
-            values = {name: getattr(instance, name) for name in instance.model_fields_set}
-            processes = values.pop("processes", None)
-            if processes is not None:
-                place = places.setdefault(tuple(map(id, processes)), len(lists))
+            place = None
+            if "processes" in instance.model_fields_set:
+                place = places.setdefault(tuple(map(id, instance.processes)), len(lists))
                 if place == len(lists):
-                    lists.append(processes)
-                values["shared"] = place
-            instances.append(PackedInstance.model_construct(set(values), **values))
+                    lists.append(instance.processes)
+            instances.append(PackedInstance(instance.bk_host_id, instance.service_instance_name, place))
         head = {name: getattr(batch, name) for name in batch.model_fields_set if name != "instances"}
-        values = {**head, "processes": tuple(lists), "instances": tuple(instances)}
-        return cls.model_construct(set(values), **values)
+        return cls(processes=tuple(lists), instances=tuple(instances), **head)
 
     def unpack(self) -> ServiceInstanceBatch:
         """The batch again, equal to what was packed; what was shared is shared."""
-        instances = []
-        for instance in self.instances:
-            values = {name: getattr(instance, name) for name in instance.model_fields_set}
-            place = values.pop("shared", None)
-            if place is not None:
-                values["processes"] = self.processes[place]
-            instances.append(InstanceSpec.model_construct(set(values), **values))
         head = {name: getattr(self, name) for name in self.model_fields_set if name in BatchHead.model_fields}
-        return ServiceInstanceBatch(instances=tuple(instances), **head)
+        return ServiceInstanceBatch(
+            instances=tuple(instance.unpack(self.processes) for instance in self.instances), **head
+        )

@@ -105,7 +105,7 @@ class _Expander:
         self._clone_of = request_id if batch.on_existing == "clone" else None
         self._filled: dict[Hashable, Mapping[str, Any]] = {}
         self._merged: Merged = {}
-        self._alike: dict[int, tuple[PlannedProcess, ...]] = {}
+        self._alike: dict[tuple[int, ...], tuple[PlannedProcess, ...]] = {}
         self._expansions = _PREPARED.of(catalogue.process_templates)
         self._may_share = not any(expansion.depends_on_host for expansion in self._expansions)
 
@@ -129,11 +129,12 @@ class _Expander:
         )
 
     def _processes(self, index: int, spec: InstanceSpec, host: Host) -> tuple[PlannedProcess, ...]:
-        """The processes of one instance; those that an earlier instance asked for by the same object are the same.
+        """The processes of one instance; those that an earlier instance asked for by the same objects are the same.
 
         Not where the host has a say, and not where there is something to warn of, for a warning names its instance.
         """
-        known = self._alike.get(id(spec.processes))
+        key = tuple(map(id, spec.processes))
+        known = self._alike.get(key)
         if known is not None:
             return known
         found = self.warnings.found
@@ -144,7 +145,7 @@ class _Expander:
         else:
             processes = unbound_processes(index, spec, self.warnings, self._filled)
         if self._may_share and found == self.warnings.found:
-            self._alike[id(spec.processes)] = processes
+            self._alike[key] = processes
         return processes
 
     def _check(self, index: int, spec: InstanceSpec) -> None:

@@ -1,6 +1,6 @@
 """Turn one request's plan and what is stored already into the rows to insert and the items to answer. No I/O."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, Literal
@@ -119,8 +119,8 @@ class _Drafting:
         self._processes = rows.processes
         self._bind_rows = rows.bind_rows
         # The rules share what is alike between instances; the same object need not be compared value by value again.
-        self._process_lists: dict[tuple[int, int], tuple[list[Any], ...]] = {}
-        self._bind_lists: dict[int, tuple[list[Any], ...]] = {}
+        self._lists_of: dict[int, tuple[tuple[list[Any], ...], list[tuple[list[Any], ...]]]] = {}
+        self._lists_of_values: dict[tuple[int, int], tuple[list[Any], ...]] = {}
 
     def create(self, planned: PlannedInstance) -> Item:
         """Insert all of a new instance."""
@@ -169,31 +169,39 @@ class _Drafting:
 
     def _insert(self, service_instance_id: int, bk_host_id: int, process: PlannedProcess) -> ProcessItem:
         bk_process_id = next(self._process_ids)
+        found = self._lists_of.get(id(process))
+        if found is None:
+            found = self._lists_of[id(process)] = self._process_lists(process), self._bind_lists_of(process.bind_info)
+        (ids, instances, hosts), binds = found
+        ids.append(bk_process_id)
+        instances.append(service_instance_id)
+        hosts.append(bk_host_id)
+        for bind_hosts, bind_processes in binds:
+            bind_hosts.append(bk_host_id)
+            bind_processes.append(bk_process_id)
+        self.result.row_count += 1 + len(binds)
+        return _item(process, bk_process_id, Outcome.CREATED)
+
+    def _bind(self, bk_host_id: int, bk_process_id: int, row: PlannedBind) -> None:
+        ((hosts, processes),) = self._bind_lists_of([row])
+        hosts.append(bk_host_id)
+        processes.append(bk_process_id)
+        self.result.row_count += 1
+
+    def _process_lists(self, process: PlannedProcess) -> tuple[list[Any], ...]:
         identity = process.process_template_id, id(process.values)
-        lists = self._process_lists.get(identity)
+        lists = self._lists_of_values.get(identity)
         if lists is None:
             values = _property_values(process.values)
             biz = self._request.plan.bk_biz_id
             lists = self._processes.lists((biz, *self._who, process.process_template_id, *values))
-            self._process_lists[identity] = lists
-        ids, instances, hosts = lists
-        ids.append(bk_process_id)
-        instances.append(service_instance_id)
-        hosts.append(bk_host_id)
-        self.result.row_count += 1
-        for row in process.bind_info:
-            self._bind(bk_host_id, bk_process_id, row)
-        return _item(process, bk_process_id, Outcome.CREATED)
+            self._lists_of_values[identity] = lists
+        return lists
 
-    def _bind(self, bk_host_id: int, bk_process_id: int, row: PlannedBind) -> None:
-        lists = self._bind_lists.get(id(row))
-        if lists is None:
-            lists = self._bind_rows.lists((row.template_row_id, row.ip, row.port, row.protocol, row.enable))
-            self._bind_lists[id(row)] = lists
-        hosts, processes = lists
-        hosts.append(bk_host_id)
-        processes.append(bk_process_id)
-        self.result.row_count += 1
+    def _bind_lists_of(self, rows: Iterable[PlannedBind]) -> list[tuple[list[Any], ...]]:
+        return [
+            self._bind_rows.lists((row.template_row_id, row.ip, row.port, row.protocol, row.enable)) for row in rows
+        ]
 
 
 def _item(process: PlannedProcess, bk_process_id: int | None, outcome: Outcome) -> ProcessItem:

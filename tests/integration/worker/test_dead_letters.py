@@ -11,10 +11,10 @@ import redis as redis_client
 from contract.codes import Code, Refused
 from contract.dead_letter import PAYLOAD_TTL_S
 from contract.envelope import Report, Status
-from contract.message import QUEUE_NAME
+from contract.message import QUEUE_NAME, Payload
 from contract.settings import load_settings
 from tests.conftest import RunBksi
-from tests.integration.worker.bench import Bench
+from tests.integration.worker.bench import BATCH, Bench
 from worker.cli import app
 from worker.dead_letters.letters import DeadLetter
 from worker.dead_letters.store import CannotRequeue, DeadLetters
@@ -110,7 +110,7 @@ async def test_revived_request_is_as_if_it_had_just_been_accepted(bench: Bench, 
     assert pending.created_at == report.created_at
     lease = await bench.store.lease(id_, "another token")
     assert (lease.state, lease.attempts) == ("leased", 1)
-    assert json.loads(lease.payload)["batch"]["instances"] == [{"bk_host_id": 2}]
+    assert Payload.model_validate_json(lease.payload).batch.unpack() == BATCH
 
 
 async def test_revived_request_may_be_given_up_again(bench: Bench, letters: DeadLetters) -> None:

@@ -122,10 +122,10 @@ def test_instances_that_ask_for_the_same_share_one_object_which_is_stored_once()
 
     first, _, third, *_ = batch.instances
     assert first.processes[0] is third.processes[0]
-    assert [instance.shared for instance in packed.instances] == [0, 1, 0, None, 2]
+    assert [instance.place for instance in packed.instances] == [0, 1, 0, None, 2]
     assert [len(processes) for processes in packed.processes] == [1, 1, 0]
     again = packed.unpack()
-    assert again.instances[0].processes is again.instances[2].processes
+    assert again.instances[0].processes[0] is again.instances[2].processes[0]
     assert again == batch
 
 
@@ -154,7 +154,7 @@ def test_warnings_name_every_instance_even_when_all_ask_for_the_same() -> None:
 
 
 def test_place_that_does_not_exist_is_no_payload() -> None:
-    stored = {"bk_biz_id": 1, "bk_module_id": 60, "processes": [[]], "instances": [{"bk_host_id": 1, "shared": 1}]}
+    stored = {"bk_biz_id": 1, "bk_module_id": 60, "processes": [[]], "instances": [[1, None, 1]]}
     with pytest.raises(ValidationError, match="no such list"):
         PackedBatch.model_validate(stored)
 
