@@ -228,6 +228,7 @@ class Faults:
         return "redis"
 
     def _half_open(self, proxy: FaultProxy) -> str:
+        proxy.cut_frozen()  # or a long run ends for want of file descriptors
         proxy.freeze_open()
         return f"{proxy.open_links} connections"
 
