@@ -90,7 +90,7 @@ def test_data_outlasts_ctrl_c_and_a_second_stack_with_the_usual_ports_taken(
     poll = httpx2.get(f"{second.http}/v1/batches/{answer['request_id']}", timeout=TIMEOUT_S).json()
     assert (poll["result"], poll["data"]) == (True, answer["data"])
     processes = family(second)
-    assert second.stop() == 0
+    assert second.stop() == 0, (second.directory / "up.log").read_text()
     assert left_of(processes) == []
 
 
