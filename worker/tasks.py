@@ -49,6 +49,7 @@ _log = structlog.get_logger(__name__)
 _RETRY_FOR_S: Final = 20.0
 _SMALL: Final = 10
 """Instances of a request that takes the fast lane."""
+_PAUSE_S: Final = 1.0
 
 
 class BatchFailed(Exception):  # noqa: N818 - the fact, as Flower shows it
@@ -121,6 +122,8 @@ class Walk:
         try:
             lease = await self._take(arguments)
         except (StoreError, RedisError, QueueFull) as error:
+            # RabbitMQ delivers again at once what is rejected: without a pause that is a loop.
+            await asyncio.sleep(_PAUSE_S)
             raise Reject(type(error).__name__, requeue=True) from None
         try:
             if isinstance(lease, Report):

@@ -26,20 +26,22 @@ def rabbitmq(
 
 
 @pytest.fixture(scope="module")
+def ledger(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """The Redis of the ledger, also for this module alone."""
+    with Valkey(tmp_path_factory.mktemp("redis"), guard) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def settings(
-    rabbitmq: RabbitMQ,
-    clone_database: Callable[[str], str],
-    catalogue_template: str,
-    guard: Guard,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[dict[str, str]]:
+    rabbitmq: RabbitMQ, ledger: Valkey, clone_database: Callable[[str], str], catalogue_template: str
+) -> dict[str, str]:
     """Of every process: the ledger on a Redis, the queue on RabbitMQ."""
-    with Valkey(tmp_path_factory.mktemp("redis"), guard) as ledger:
-        yield FAST | {
-            "BKSI_REDIS_URL": ledger.url,
-            "BKSI_BROKER_URL": rabbitmq.url,
-            "BKSI_POSTGRES_DSN": clone_database(catalogue_template),
-        }
+    return FAST | {
+        "BKSI_REDIS_URL": ledger.url,
+        "BKSI_BROKER_URL": rabbitmq.url,
+        "BKSI_POSTGRES_DSN": clone_database(catalogue_template),
+    }
 
 
 @pytest.fixture(scope="module")

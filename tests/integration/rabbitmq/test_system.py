@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,10 +17,12 @@ from contract.parse import parse
 from contract.settings import Settings
 from devstack.process import Guard
 from devstack.rabbitmq import RabbitMQ
+from devstack.servers import Valkey
 from tests.integration.live import LiveWorker, batch
 
 T = TypeVar("T")
 APP = "rabbit"
+CONCURRENCY = Settings().worker_concurrency
 
 
 def submitting(settings: dict[str, str], scenario: Callable[[Submitter], Awaitable[T]]) -> T:
@@ -121,3 +124,20 @@ def test_report_that_redis_lost_is_published_again(worker: LiveWorker, settings:
         assert await finish(submitter, ids) == before
 
     submitting(settings, scenario)
+
+
+def test_ledger_that_is_away_is_not_asked_in_a_tight_loop(worker: LiveWorker, ledger: Valkey) -> None:
+    """RabbitMQ delivers what is rejected at once, so the worker has to pause: hundreds a second otherwise."""
+    ledger.stop()
+    before, started = deliveries(worker), time.monotonic()
+    ids = [worker.send(host) for host in range(81, 121)]
+    worker.wait_for(lambda: deliveries(worker) - before > len(ids) + CONCURRENCY, "some delivered again")
+    again, rounds = deliveries(worker) - before, time.monotonic() - started
+    ledger.start()
+
+    assert {worker.report(id_)["result"] for id_ in ids} == {True}
+    assert again <= CONCURRENCY * (rounds + 2)  # as many as it holds at once, each for a second
+
+
+def deliveries(worker: LiveWorker) -> int:
+    return worker.process.log.read_text().count("] received")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from contract.dead_letter import PAYLOAD_TTL_S
 from contract.envelope import Report, Status
 from contract.message import QUEUE_NAME, Payload
 from contract.settings import load_settings
+from devstack.process import Guard
+from devstack.servers import Valkey
 from tests.conftest import RunBksi
 from tests.integration.worker.bench import BATCH, Bench
 from worker.cli import app
@@ -44,9 +47,14 @@ async def give_up(bench: Bench) -> Report:
     """A request that was taken and ended as a dead letter."""
     (id_,) = await bench.accept()
     bench.take(1)
+    return await end(bench.store, bench.engine, await given_up(bench, id_))
+
+
+async def given_up(bench: Bench, id_: str) -> Report:
+    """The report of a request that was started too often."""
     lease = await bench.store.lease(id_, "token")
     assert lease.created_at is not None
-    report = Report.failed(
+    return Report.failed(
         Refused(Code.DEAD_LETTER),
         [2],
         request_id=id_,
@@ -57,7 +65,6 @@ async def give_up(bench: Bench) -> Report:
         finished_at=await bench.store.now(),
         attempts=4,
     )
-    return await end(bench.store, bench.engine, report)
 
 
 async def only(letters: DeadLetters) -> DeadLetter:
@@ -220,6 +227,25 @@ async def test_letters_that_come_while_others_are_read_hide_none_and_double_none
         read.append(int(letter.reason))
 
     assert read == list(range(119, -1, -1))
+
+
+async def test_request_whose_queue_is_elsewhere_is_published_there(
+    redis_url: str, redis: "redis_client.Redis", database: str, guard: Guard, tmp_path: Path
+) -> None:
+    """Or later, by a reaper, when the broker is away."""
+    with Valkey(tmp_path / "broker", guard) as broker, redis_client.Redis.from_url(broker.url) as queue:
+        bench = Bench(redis, redis_url=redis_url, postgres_dsn=database, broker_url=broker.url)
+        letters = DeadLetters(bench.store, bench.celery)
+        first = await end(bench.store, bench.engine, await given_up(bench, *await bench.accept()))
+        assert await letters.revive(await only(letters), bench.engine)
+        assert [json.loads(raw)["headers"]["id"] for raw in queue.lrange(QUEUE_NAME, 0, -1)] == [first.request_id]
+
+        second = await end(bench.store, bench.engine, await given_up(bench, *await bench.accept()))
+        letter = await only(letters)
+        broker.stop()
+        assert await letters.revive(letter, bench.engine)
+        assert bench.pending() == {first.request_id, second.request_id}
+        await bench.close()
 
 
 @pytest.fixture
