@@ -209,8 +209,8 @@ Asked = tuple[CatalogueSlice, dict[str, Any]]
 def overlapping(most: int, least: int = 1) -> Callable[[Tape], list[Asked]]:
     """Requests to one module that may ask for different things under one key: who comes first is stored.
 
-    In a module with templates these come and go between the requests, so that one leaves a past behind that another one
-    completes. A request may come twice.
+    In a module with templates these come, go and change their names between the requests, so that one leaves a past
+    behind that another one completes. A request may come twice.
     """
 
     def make(tape: Tape) -> list[Asked]:
@@ -223,9 +223,8 @@ def overlapping(most: int, least: int = 1) -> Callable[[Tape], list[Asked]]:
                 continue
             seen = UNBOUND
             if is_bound:
-                known = tuple(
-                    _with_some_rows(tape, templates[at]) for at in sorted(tape.some(range(3), most=3, least=1))
-                )
+                ids = sorted(tape.some((1, 2, 3), most=3, least=1))
+                known = tuple(_as_it_is_now(tape, templates[id_ - 1]) for id_ in ids)
                 seen = CatalogueSlice(Module(60, 1, "job", 7), 1, known, HOSTS)
             instances = tape.many(_bound_instance if is_bound else _unbound_instance, most=3, least=1)
             requests.append((seen, _request(instances, tape)))
@@ -234,8 +233,11 @@ def overlapping(most: int, least: int = 1) -> Callable[[Tape], list[Asked]]:
     return make
 
 
-def _with_some_rows(tape: Tape, template: ProcessTemplate) -> ProcessTemplate:
-    return replace(template, bind_info=template.bind_info[: tape.one((3, 3, 2, 1, 0))])
+def _as_it_is_now(tape: Tape, template: ProcessTemplate) -> ProcessTemplate:
+    """The template with fewer rows, or under another name."""
+    rows = template.bind_info[: tape.one((3, 3, 2, 1, 0))]
+    name = TemplateProperty(tape.one((*(NAMES[template.id],) * 3, NAMES[0])), locked=True)
+    return replace(template, bind_info=rows, properties={**template.properties, "bk_process_name": name})
 
 
 def _agreeing_instance(tape: Tape) -> dict[str, Any]:
