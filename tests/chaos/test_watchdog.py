@@ -8,7 +8,7 @@ from tests.chaos.nursery import Child, wait_until
 from tests.chaos.system import System, bound
 
 EX_SOFTWARE = 70
-BARKS = {"BKSI_WATCHDOG_S": "1"}
+BARKS = {"BKSI_WATCHDOG_S": "1", "BKSI_REMOTE_CONTROL": "1"}
 
 
 def test_worker_whose_consumer_is_deaf_ends_and_its_successor_does_the_work(system: System) -> None:
