@@ -143,6 +143,62 @@ def test_lease_goes_to_one_owner_at_a_time(in_store: Callable[..., None]) -> Non
     in_store(scenario)
 
 
+def test_leases_that_come_together_are_one_call_and_none_takes_more_than_an_answer_may_carry(
+    in_store: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.leases._LEASED_BYTES", 1)
+
+    async def scenario(store: Leases) -> None:
+        entries = [an_entry() for _ in range(5)]
+        for entry in entries:
+            await store.reserve(entry, b"message")
+        ids = [entry.payload.request_id for entry in entries]
+
+        leases = await asyncio.gather(*(store.lease(id_, f"token of {id_}") for id_ in ids))
+
+        assert [(lease.state, lease.attempts, lease.request_id) for lease in leases] == [
+            ("leased", 1, id_) for id_ in ids
+        ]
+        assert [Payload.model_validate_json(lease.payload) for lease in leases] == [entry.payload for entry in entries]
+
+    in_store(scenario)
+
+
+def test_reserving_together_outlasts_a_redis_that_has_forgotten_the_scripts(in_store: Callable[..., None]) -> None:
+    async def scenario(store: Leases) -> None:
+        await store.reserve(an_entry(), b"message")
+        await store.client.script_flush()
+        entries = [an_entry() for _ in range(5)]
+        full = entries[:1] * 2  # one of them twice
+
+        held = await asyncio.gather(*(store.reserve(entry, b"message") for entry in (*entries, *full)))
+
+        assert held == [entry.payload.request_id for entry in (*entries, *full)]
+        assert await store.client.llen(QUEUE_NAME) == 6
+
+    in_store(scenario)
+
+
+def test_saving_together_ends_each_and_says_so_in_one_message(in_store: Callable[..., None]) -> None:
+    async def scenario(store: Leases) -> None:
+        ids = [(await leased(store))[0].payload.request_id for _ in range(3)]
+        async with store.client.pubsub(ignore_subscribe_messages=True) as heard:
+            await heard.subscribe(store.keys.done_channel)
+            await heard.get_message(timeout=1)
+
+            saved = await asyncio.gather(*(store.save(a_report(id_)) for id_ in (*ids, ids[0])))
+
+            assert saved == [True, True, True, False]
+            message = None
+            while message is None:
+                message = await heard.get_message(timeout=1)
+        assert message["data"].decode().split() == [*ids, ids[0]]
+        assert await store.client.zcard(store.keys.pending) == 0
+        assert await asyncio.gather(*map(store.load, ids)) == [a_report(id_) for id_ in ids]
+
+    in_store(scenario)
+
+
 def test_lease_that_ran_out_goes_to_the_next_and_is_not_extended(in_store: Callable[..., None]) -> None:
     async def scenario(store: Leases) -> None:
         entry, first = await leased(store)

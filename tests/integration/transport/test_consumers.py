@@ -1,0 +1,41 @@
+"""What consumers take from a real Redis when there are several of them."""
+
+import redis as redis_client
+
+from contract.keys import Keys
+from worker.transport.consumer import Consumer
+
+LIST = "queue"
+
+
+def consumers(redis: redis_client.Redis, count: int, ttl_ms: int = 60_000) -> list[Consumer]:
+    found = [Consumer(lambda: redis, Keys("bksi:"), ttl_ms) for _ in range(count)]
+    for consumer in found:
+        consumer.turn(0)
+    return found
+
+
+def test_one_consumer_leaves_the_others_their_share(redis: redis_client.Redis) -> None:
+    first, second, third = consumers(redis, 3)
+    redis.lpush(LIST, *(f"message {number}" for number in range(8)))
+
+    taken = [len(consumer.turn(100, [LIST])) for consumer in (first, second, third, first, second)]
+
+    assert taken == [3, 2, 1, 1, 1]
+    assert redis.llen(LIST) == 0
+
+
+def test_consumer_that_is_alone_takes_all_that_it_wants(redis: redis_client.Redis) -> None:
+    (only,) = consumers(redis, 1)
+    redis.lpush(LIST, *(f"message {number}" for number in range(8)))
+
+    assert [one.raw for one in only.turn(5, [LIST])] == [f"message {number}".encode() for number in range(5)]
+    assert len(only.turn(100, [LIST])) == 3
+
+
+def test_share_of_a_dead_consumer_is_the_others(redis: redis_client.Redis) -> None:
+    living, dead = consumers(redis, 2)
+    redis.zadd("bksi:consumers", {dead.name: 1})
+    redis.lpush(LIST, *(f"message {number}" for number in range(8)))
+
+    assert len(living.turn(100, [LIST])) == 8
