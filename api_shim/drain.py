@@ -17,6 +17,11 @@ class DrainRate:
         self._seen: tuple[float, int] | None = None
         self._per_second: float | None = None
 
+    @property
+    def is_due(self) -> bool:
+        """Whether another reading would tell anything."""
+        return self._seen is None or self._clock() - self._seen[0] >= _DRAIN_WINDOW_S
+
     def observe(self, finished: int) -> None:
         """Take a reading of the counter."""
         now = self._clock()

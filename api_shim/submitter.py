@@ -120,7 +120,7 @@ class Submitter:
                 self.store.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
             )
         except QueueFull as full:
-            raise Busy(self._drain.seconds_for(full.pending)) from None
+            raise Busy(await self._seconds_for(full.pending)) from None
         await async_failpoint("after_submit", holder)
         if holder == request_id and message is None:
             await self._publish(request_id, entry.summary, headers)
@@ -238,6 +238,12 @@ class Submitter:
         broker = redis if self._own_queue else await _holds(asyncio.to_thread(self._reach_broker))
         worker = redis and await _holds(self._worker_lives())
         return {"redis": redis, "broker": broker, "worker": worker}
+
+    async def _seconds_for(self, pending: int) -> float:
+        """How long the queue takes to drain, measured anew at most once a second: a flood must not ask Redis twice."""
+        if self._drain.is_due:
+            await self.backlog()
+        return self._drain.seconds_for(pending)
 
     async def _counts(self) -> tuple[int, int]:
         async with self.store.client.pipeline(transaction=False) as pipe:

@@ -1,6 +1,7 @@
 """What only a real worker can end: retries, dry runs, jobs, through HTTP and the Python client."""
 
 import time
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -36,3 +37,18 @@ def test_job_adds_its_batches_up(stack: Any) -> None:
             http.get(f"/v1/batches/{job['batches'][0]['request_id']}", headers={"Prefer": "wait=5"})
     assert job["statistics"]["total_count"] == job["statistics"]["success_count"] == 1
     assert [batch["status"] for batch in job["batches"]] == ["SUCCESS"]
+
+
+def test_report_says_until_when_it_can_be_polled(stack: Any) -> None:
+    with Client(stack.http) as client:
+        reports = [
+            client.submit(bound(44)).wait(60),
+            client.submit(bound(2, module=999)).wait(60),
+            client.validate(SEED),
+        ]
+    kept = [
+        datetime.fromisoformat(report["expires_at"]) - datetime.fromisoformat(report["finished_at"])
+        for report in reports
+    ]
+    # A dry run is in Redis alone.
+    assert kept == [timedelta(days=30), timedelta(days=30), timedelta(days=1)]

@@ -66,7 +66,9 @@ def test_redis_that_is_down_is_said_at_once_on_every_path(
 ) -> None:
     with Valkey(tmp_path, guard) as server:
         door = open_door(redis_url=server.url)
-        assert door.post(V1_PATH, SEED).status_code == 202
+        key = {"Idempotency-Key": "before"}
+        accepted = door.post(V1_PATH, SEED, headers=key)
+        assert accepted.status_code == 202
         server.kill()
 
         submitted, polled = door.post(V1_PATH, SEED), door.get(f"{V1_PATH}/{'0' * 32}")
@@ -79,6 +81,9 @@ def test_redis_that_is_down_is_said_at_once_on_every_path(
         assert door.get("/readyz").status_code == 503
         server.start()
         assert door.post(V1_PATH, SEED).status_code == 202
+        again = door.post(V1_PATH, SEED, headers=key)
+        assert again.json()["request_id"] == accepted.json()["request_id"]
+        assert again.headers["Idempotent-Replayed"] == "true"
 
 
 def test_unknown_route_and_method_answer_an_envelope(door: Client) -> None:

@@ -135,6 +135,29 @@ def test_submit_over_the_limit_says_when_to_come_back(redis_url: str, redis: "re
     run(redis_url, scenario, max_pending=1)
 
 
+def test_time_to_come_back_is_the_backlog_over_the_rate_at_which_requests_end(
+    redis_url: str, redis: "redis_client.Redis[bytes]"
+) -> None:
+    async def scenario(submitter: Submitter) -> None:
+        for _ in range(20):
+            await submitter.submit(BATCH, CALLER)
+
+        async def told() -> float:
+            with pytest.raises(Busy) as refused:
+                await submitter.submit(BATCH, CALLER)
+            return refused.value.retry_after
+
+        assert await told() == 1  # nothing is measured yet
+        redis.incrby(submitter.store.keys.finished_count, 10)
+        async with asyncio.timeout(20):
+            while (seconds := await told()) == 1:
+                await asyncio.sleep(0.05)
+        # Ten ended in a second or more, twenty are left.
+        assert 2 <= seconds < 40
+
+    run(redis_url, scenario, max_pending=20)
+
+
 def test_cancel_ends_a_waiting_request_and_repeats(redis_url: str, redis: "redis_client.Redis[bytes]") -> None:
     async def scenario(submitter: Submitter) -> None:
         request_id = (await submitter.submit(BATCH, CALLER)).request_id
