@@ -55,7 +55,7 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
     identity = await door.admit(request, "submit", body)
     parsed = parse(without_credentials(body.content), strict=is_strict(request))
     if exchange.style.is_compat:
-        parsed = _all_or_nothing(parsed, strict=is_strict(request))
+        parsed = _all_or_nothing(parsed)
     identity.require_business(parsed.batch.bk_biz_id)
     key = idempotency_key(request, parsed.client_request_id)
     attach = key is None and exchange.style.is_compat
@@ -88,11 +88,11 @@ def idempotency_key(request: Request, client_request_id: str | None) -> str | No
         raise Refused.field(Code.PARAM_INVALID, "Idempotency-Key") from None
 
 
-def _all_or_nothing(parsed: ParsedBatch, *, strict: bool) -> ParsedBatch:
+def _all_or_nothing(parsed: ParsedBatch) -> ParsedBatch:
     """A compat answer has no way to say which instances failed, so ``mode`` is no field of those paths."""
     if parsed.batch.mode == "atomic":
         return parsed
-    if strict:
+    if parsed.batch.strict:
         raise Refused.field(Code.PARAM_INVALID, "mode")
     batch = parsed.batch.model_copy(update={"mode": "atomic"})
     return replace(parsed, batch=batch, warnings=(*parsed.warnings, Warning_(path="mode", reason=Reason.V1_ONLY)))
