@@ -178,10 +178,7 @@ def _content(body: Any) -> list[Any]:
         decoded = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
         raise Unfit("the body is not base64") from None
-    try:
-        content = loads(decoded)
-    except _PARSE_ERRORS:
-        raise Unfit("the body is not JSON") from None
+    content = _parse(decoded, "the body")
     if not isinstance(content, list) or len(content) != 3:
         raise Unfit("the body is not [args, kwargs, embed]")
     args, kwargs, embed = content
