@@ -89,10 +89,10 @@ def test_compose_reads_the_file_and_insists_on_the_secrets(compose: list[str]) -
         pytest.skip(f"no {' '.join(compose)} here")
     command = [*compose, "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
     assert _run(command, **dict.fromkeys(SECRETS, "/x")).returncode == 0
-    for secret in SECRETS:
-        refused = _run(command, **dict.fromkeys(SECRETS - {secret}, "/x"))
-        assert refused.returncode != 0
-        assert secret in refused.stderr
+    # That none of them has a default is told by the text; one shows what the tool makes of that.
+    refused = _run(command, **dict.fromkeys(SECRETS - {"REDIS_SENDER_PASSWORD"}, "/x"))
+    assert refused.returncode != 0
+    assert "REDIS_SENDER_PASSWORD" in refused.stderr
 
 
 def _run(command: list[str], **env: str) -> "subprocess.CompletedProcess[str]":
