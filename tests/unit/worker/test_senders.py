@@ -69,7 +69,7 @@ def unsigned_token() -> str:
         pytest.param(sign(caller={"bk_app_code": "other"}), id="another-application"),
         pytest.param(sign(OTHER_KEY, kid="other", caller={"bk_app_code": "mine"}), id="somebody-elses-name"),
         pytest.param(sign(exp=datetime.now(tz=UTC) - timedelta(minutes=1)), id="expired"),
-        pytest.param(sign(nbf=datetime.now(tz=UTC) + timedelta(minutes=1)), id="not-yet"),
+        pytest.param(sign(nbf=datetime.now(tz=UTC) + timedelta(days=1)), id="not-yet"),
         pytest.param(sign(batch=None), id="no-batch"),
         pytest.param(sign(batch=[]), id="batch-is-a-list"),
         pytest.param(sign(caller=[1]), id="caller-is-a-list"),
