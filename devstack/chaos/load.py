@@ -175,7 +175,7 @@ class _Caller:
 
     async def finish(self, request_id: str) -> str:
         """Poll until it has ended, and remember what was told; the status, or nothing for a request that is lost."""
-        told, give_up_at = self._load.told[request_id], time.monotonic() + _UNKNOWN_FOR_S
+        told, give_up_at = self._load.told[request_id], float("inf")
         while True:
             answer = await self._ask("GET", f"/v1/batches/{request_id}", {"Prefer": f"wait={_WAIT_S}"})
             if answer is None or answer.status_code in _AGAIN:
@@ -185,7 +185,9 @@ class _Caller:
                 told.reports.append(_essential(answer.json()))
                 return str(told.reports[-1]["status"])
             elif answer.status_code != 200:
-                # Of a bare message nobody but the queue knows until a worker has adopted it.
+                # Of a bare message nobody but the queue knows until a worker has adopted it, which faults may put off.
+                if self._load.is_over:
+                    give_up_at = min(give_up_at, time.monotonic() + _UNKNOWN_FOR_S)
                 may_wait = answer.status_code == 404 and request_id in self._load.direct and not told.reports
                 if not may_wait or time.monotonic() > give_up_at:
                     self._load.note(f"GET of {request_id} answered {answer.status_code}: {answer.text[:200]}")

@@ -39,9 +39,9 @@ Coming back
     A consumer moves its deadline in ``bksi:consumers`` ahead from its event loop, every quarter of `owner_ttl_ms`, and
     looks for deadlines that have passed. What such a consumer held goes back to the head of its queue, oldest first,
     in one script: any number of rescuers at once do it once. A consumer that was only frozen finds that its
-    acknowledgements acknowledge nothing. Whoever has just connected rescues nobody for one `owner_ttl_ms`, because a
-    Redis that was away has heard from nobody. So a dead worker's messages are back after 5/4 of `owner_ttl_ms` at most,
-    or twice that where only a new worker is left to look.
+    acknowledgements acknowledge nothing. Whoever has just connected rescues nobody for a third of `owner_ttl_ms`: a
+    Redis that was away has heard from nobody, and by then all who live have beaten again. So a dead worker's messages
+    are back after 5/4 of `owner_ttl_ms` at most, where one of the others lives on.
 
     On shutdown a consumer hands back what it holds. When its connection breaks instead, it leaves the rest to the
     deadline, and what still finishes until then is acknowledged through the next connection.

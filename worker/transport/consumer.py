@@ -26,6 +26,8 @@ _MOST_POSTPONED: Final = 1_000
 _HAND_BACK_AFTER_S: Final = 1.0
 _DRAIN_MS: Final = 40_000
 """How long a consumer that no longer takes may finish what it has: its event loop, which beats, may be gone by then."""
+_RESCUES_FROM: Final = 1 / 3
+"""Part of the time to live after which a new consumer rescues; those who live beat every quarter of it."""
 _FORGET_AFTER_MS: Final = 600_000
 
 _late_acks: deque[tuple[str, str]] = deque(maxlen=100_000)
@@ -73,7 +75,7 @@ class Consumer:
         self._acks: deque[str] = deque()
         self._postponed: deque[tuple[float, str]] = deque()
         self._abandoned = False
-        self._rescues_from = time.monotonic() + ttl_ms / 1000
+        self._rescues_from = time.monotonic() + ttl_ms * _RESCUES_FROM / 1000
 
     @property
     def has_news(self) -> bool:

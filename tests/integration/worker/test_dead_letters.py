@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis as redis_client
+import rich
 
 from contract.codes import Code, Refused
 from contract.dead_letter import PAYLOAD_TTL_S
@@ -257,6 +258,7 @@ def dlq(
     monkeypatch.setenv("BKSI_REDIS_URL", redis_url)
     monkeypatch.setenv("BKSI_POSTGRES_DSN", database)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(rich, "_console", None)  # the process's own was made by an earlier test, which had 80 columns
     load_settings.cache_clear()
 
     async def run(*arguments: str) -> tuple[int, str, str]:
