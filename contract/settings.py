@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     idempotency_ttl_s: int = Field(default=86_400, ge=1)
 
     transport: Literal["guarded", "stock"] = "guarded"
-    """`worker.transport` (batch take, shape guard, liveness recovery) or kombu's own Redis transport."""
+    """`worker.transport` (batch take, shape guard, liveness recovery) or kombu's own transport."""
     worker_concurrency: int = Field(default=32, ge=1)
     """Requests that a worker process has in hand; small ones that wait together are written together."""
     full_batches_at_once: int = Field(default=4, ge=1)
