@@ -14,13 +14,13 @@ import redis.asyncio as aioredis
 import structlog
 from redis.exceptions import RedisError
 
+from contract.cancel import cancel_and_wait
 from contract.envelope import Report
 from contract.result_store import ResultStore
 
 _log = structlog.get_logger(__name__)
 _REPAIR_S = 1.0
 _RECONNECT_S = 0.5
-_CANCEL_AGAIN_S = 0.05
 
 
 class Waiters:
@@ -44,11 +44,7 @@ class Waiters:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop; open waits run into their time-out."""
-        # More than once: redis-py's connecting swallows a cancel that meets a result (asyncio.wait_for before 3.12).
-        while open_tasks := [task for task in self._tasks if not task.done()]:
-            for task in open_tasks:
-                task.cancel()
-            await asyncio.wait(open_tasks, timeout=_CANCEL_AGAIN_S)
+        await cancel_and_wait(self._tasks)
 
     async def wait(self, request_id: str, timeout: float) -> Report | None:  # noqa: ASYNC109 - the caller's own budget
         """The stored report as soon as it exists, or None after `timeout` seconds.

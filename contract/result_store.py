@@ -22,6 +22,7 @@ from contract.envelope import Report, Status
 from contract.keys import MAX_DEAD_LETTERS, Keys
 from contract.message import QUEUE_NAME, Caller, Payload, summary
 from contract.outcome import Warning_
+from contract.redis_connection import say_closed
 from contract.settings import Settings
 
 
@@ -97,6 +98,7 @@ def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":
         # redis-py repeats ten times by default. Once is enough to replace a connection that went stale in the pool.
         retry=Retry(NoBackoff(), 1),
     )
+    say_closed(pool)
     return aioredis.Redis.from_pool(pool)
 
 

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     """The longest that one start of a request may take; then it is handed back and the start counts."""
     request_deadline_s: float = Field(default=900.0, gt=0)
     """A request that nobody finished this long after it was accepted ends with 1190009."""
+    shutdown_grace_s: float = Field(default=20.0, ge=0, le=20)
+    """How long a worker that is told to stop works on what it has; the rest goes back to the queue. It ends within half
+    a minute whatever happens."""
     watchdog_s: float = Field(default=30.0, ge=0)
     """A worker that hears nothing for this long although the queue is not empty and it has room, or whose event loop
     does not run, ends itself for its supervisor to start another; 0 = never."""

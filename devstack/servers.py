@@ -5,6 +5,7 @@ Nothing is shared between two servers on one machine: no fixed port, no lock fil
 loopback is open to every user of the machine.
 """
 
+import contextlib
 import importlib.util
 import os
 import secrets
@@ -209,7 +210,20 @@ class Postgres(Server):
         if ours:
             left.send_signal(signal.SIGQUIT)
             left.wait(10)
+        self._outlast_orphans()
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _outlast_orphans(self) -> None:
+        """Backends soon notice that their postmaster was killed; no other may start while they hold its memory."""
+        orphans = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.name() == "postgres" and process.cwd() == str(self.data):
+                    orphans.append(process)
+        _, busy = psutil.wait_procs(orphans, timeout=1)
+        for process in busy:
+            process.kill()
+        psutil.wait_procs(busy, timeout=5)
 
     def _pid_file(self) -> list[str]:
         try:

@@ -31,6 +31,7 @@ def make_worker_app(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_pool="worker.pool:AsyncioPool",
         worker_concurrency=settings.worker_concurrency,
+        worker_soft_shutdown_timeout=settings.shutdown_grace_s,
         # A finished transaction's message can be acknowledged after a reconnect: do not kill it and run it again.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # A Redis that refuses commands (read-only, out of memory) is asked again; kombu would end the worker. A queue

@@ -28,7 +28,6 @@ from kombu.utils.encoding import safe_repr
 
 _log = structlog.get_logger(__name__)
 _ACCEPT: Final = frozenset({"application/json"})
-_FINISH_WITHIN_S: Final = 20.0
 _GIVE_UP_WITHIN_S: Final = 6.0
 _SUCCEEDED, _FAILED = 0, 1
 
@@ -105,8 +104,11 @@ class AsyncioPool(BasePool):
         self._hand_over(job, task.event_loop() if isinstance(task, CoroutineTask) else self._any_loop())
 
     def on_stop(self) -> None:
-        """Wait for what runs, acknowledging it as it ends. What takes too long is cancelled, to end in order too."""
-        self._handle_endings_for(_FINISH_WITHIN_S)
+        """Wait for what runs, acknowledging it as it ends. What takes too long is cancelled, to end in order too.
+
+        Too long is Celery's ``worker_soft_shutdown_timeout``, at a warm shutdown as at a soft one.
+        """
+        self._handle_endings_for(self.app.conf.worker_soft_shutdown_timeout)
         if self._count:
             _log.warning("cancelled for shutdown", tasks=self._count)
             for loop in self._loops:

@@ -19,6 +19,7 @@ import uvloop
 from celery import Celery
 from redis.exceptions import RedisError
 
+from contract.cancel import cancel_and_wait
 from contract.result_store import connect
 from contract.settings import Settings
 from worker.leases import Lease, Leases
@@ -34,7 +35,7 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 _START_TIMEOUT_S: Final = 30.0
 _EX_SOFTWARE: Final = 70
-_END_WITHIN_S: Final = 29.0
+_END_AFTER_GRACE_S: Final = 9.0
 _LOOK_S: Final = 0.2
 
 
@@ -68,7 +69,7 @@ class Runtime:
         """From now on this process has half a minute to end, whatever it hangs in; the ledger has what it leaves."""
         if not self._stopping:
             self._stopping = True
-            last = threading.Timer(_END_WITHIN_S, os._exit, (_EX_SOFTWARE,))
+            last = threading.Timer(self.settings.shutdown_grace_s + _END_AFTER_GRACE_S, os._exit, (_EX_SOFTWARE,))
             last.daemon = True
             last.start()
 
@@ -108,9 +109,7 @@ class Runtime:
         ]
 
     async def _close(self) -> None:
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await cancel_and_wait(self._background)
         await self.hand_back_all()
         with contextlib.suppress(RedisError, OSError):
             await self.store.forget(self.name)

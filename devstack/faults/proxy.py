@@ -1,6 +1,7 @@
 """A TCP relay on loopback in front of a server, which can be told to misbehave in the ways networks do."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -30,8 +31,9 @@ class _Link:
     def cut(self) -> None:
         """End both sides with a reset."""
         for writer in (self.client, self.server):
-            connection = writer.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):  # it is closed already
+                connection = writer.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
         self.ended.set()
 
@@ -71,10 +73,11 @@ class FaultProxy:
             self._server.close()
             for link in list(self._links):
                 link.cut()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            # Not cancelled, which asyncio would complain about: each ends by itself once its link is cut.
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                for link in list(self._links):
+                    link.cut()
+                await asyncio.wait(others, timeout=0.1)
 
         asyncio.run_coroutine_threadsafe(stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -98,6 +101,10 @@ class FaultProxy:
     def freeze_open(self) -> None:
         """Let nothing more through on the open connections, without a word to anybody; new ones are relayed."""
         self._each(_Link.freeze)
+
+    def cut_frozen(self) -> None:
+        """Reset the connections that are frozen, as a peer's keepalive does in the end."""
+        self._each(lambda link: link.cut() if link.is_frozen else None)
 
     def freeze(self) -> None:
         """Let nothing through on any connection, open or new, until `restore`; the open ones stay dead."""

@@ -51,7 +51,7 @@ def valkey(_valkey: Valkey) -> Valkey:
 
 
 @pytest.fixture(scope="session")
-def _template(_postgres: Postgres, bksi: RunBksi) -> str:
+def template(_postgres: Postgres, bksi: RunBksi) -> str:
     """The name of a database with the schema and the sample catalogue."""
     execute(_postgres.url, "CREATE DATABASE chaos")
     dsn = _postgres.url.rpartition("/")[0] + "/chaos"
@@ -62,10 +62,10 @@ def _template(_postgres: Postgres, bksi: RunBksi) -> str:
 
 
 @pytest.fixture
-def dsn(postgres: Postgres, _template: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def dsn(postgres: Postgres, template: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of this test's own with the sample catalogue."""
     name = f"test_{abs(hash(request.node.nodeid)):x}"
-    execute(postgres.url, f"CREATE DATABASE {name} TEMPLATE {_template} STRATEGY FILE_COPY")
+    execute(postgres.url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield postgres.url.rpartition("/")[0] + f"/{name}"
     if postgres.process is not None and postgres.process.returncode is None:
         execute(postgres.url, f"DROP DATABASE {name} WITH (FORCE)")

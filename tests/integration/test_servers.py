@@ -69,6 +69,26 @@ def test_postgres_starts_over_a_stale_pid_file_whose_pid_is_somebody_elses(postg
     assert sql(postgres.url, "SELECT 1") == 1
 
 
+def test_postgres_starts_while_a_backend_of_the_killed_one_still_computes(postgres: Postgres) -> None:
+    async def kill_in_mid_query() -> None:
+        connection = await asyncpg.connect(postgres.url)
+        query = asyncio.create_task(connection.fetch("SELECT sum(n) FROM generate_series(1, 1e12) n"))
+        other = await asyncpg.connect(postgres.url)
+        while not await other.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%1e12%' AND pid <> pg_backend_pid()"
+        ):
+            await asyncio.sleep(0.02)
+        postgres.kill()
+        postgres.start()
+        await asyncio.gather(query, return_exceptions=True)
+        connection.terminate()
+        other.terminate()
+
+    asyncio.run(kill_in_mid_query())
+
+    assert sql(postgres.url, "SELECT 1") == 1
+
+
 def test_postgres_takes_over_from_a_server_that_lost_its_supervisor(postgres: Postgres, guard: Guard) -> None:
     orphan = psutil.Process(postgres.pid)
     with Postgres(postgres.directory, guard) as successor:

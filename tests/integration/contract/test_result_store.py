@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import uvloop
 
 from contract.codes import Code
 from contract.envelope import Report, Status
@@ -247,3 +248,21 @@ def test_another_application_cannot_cancel(in_store: Callable[..., None]) -> Non
         assert report.code == Code.STILL_RUNNING
 
     in_store(scenario)
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_connection_that_was_closed_unseen_is_replaced(
+    redis_url: str, factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """uvloop has an error of its own for that; it has to be one that is tried again, and taken for an outage."""
+
+    async def main() -> None:
+        client = connect(Settings(redis_url=redis_url))
+        assert await client.ping()
+        for connection in client.connection_pool._available_connections:
+            connection._writer.transport.abort()
+        assert await client.ping()
+        await client.aclose()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())

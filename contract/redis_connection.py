@@ -1,0 +1,31 @@
+"""A Redis connection that says in redis-py's words that it is closed."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+if TYPE_CHECKING:
+    import redis.asyncio as aioredis
+
+
+def say_closed(pool: "aioredis.ConnectionPool") -> None:
+    """Have the connections of `pool` raise redis-py's `ConnectionError` where uvloop raises `RuntimeError`.
+
+    Between a server's reset and redis-py's next look at the socket, a command goes to a transport that is closed.
+    asyncio's own loop takes it, and reading the answer fails; uvloop refuses, in a way that nobody takes for an outage.
+    """
+    pool.connection_class = type("Connection", (_SaysClosed, pool.connection_class), {})
+
+
+class _SaysClosed(AbstractConnection):
+    async def send_packed_command(
+        self,
+        command: bytes | str | Iterable[bytes],
+        check_health: bool = True,  # noqa: FBT001, FBT002 - redis-py's
+    ) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            raise RedisConnectionError("the connection is closed") from error

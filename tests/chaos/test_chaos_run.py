@@ -1,0 +1,27 @@
+"""`bksi chaos` in its short form: twelve seconds of random faults, and the verdict."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from tests.conftest import RunBksi
+
+QUICK = {"BKSI_OWNER_TTL_MS": "1000", "BKSI_REAPER_INTERVAL_S": "0.2"}
+
+
+def test_short_run_loses_nothing_and_does_nothing_twice(bksi: RunBksi, tmp_path: Path) -> None:
+    options = ("--minutes", "0.2", "--seed", "7", "--fault-every-s", "0.5", "--per-s", "25")
+    done = bksi("chaos", *options, "--report-dir", tmp_path / "report", env=QUICK)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "report" / "result.json").read_text())
+    assert (found["lost"], found["doubled"], found["wrong"]) == (0, 0, [])
+    assert sum(found["ended"].values()) == found["accepted"] > 0
+    assert found["kills"] > 0
+    assert len(found["timeline"]) == sum(kind["count"] for kind in found["faults"].values()) > 0
+    picture = ET.parse(tmp_path / "report" / "result.svg")
+    dots = picture.findall(".//{http://www.w3.org/2000/svg}circle[{http://www.w3.org/2000/svg}title]")
+    assert len(dots) == len(found["timeline"])
+    assert "Nothing lost, nothing doubled." in done.stdout
+    # Logs stay, the servers' data goes.
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"logs", "result.json", "result.svg"}

@@ -1,0 +1,96 @@
+"""SIGTERM finishes or hands back within half a minute, twice too; a rolling restart under load loses nothing."""
+
+import signal
+
+import pytest
+
+from contract.message import QUEUE_NAME
+from devstack.servers import Valkey
+from tests.chaos.system import System, bound, unbound
+
+on_both_transports = pytest.mark.parametrize("transport", ["guarded", "stock"], indirect=True)
+MOST_S = 30.0
+EX_SOFTWARE = 70
+HOUR = {"BKSI_OWNER_TTL_MS": "3600000"}
+"""A lease that nobody can wait for: what is taken over, was handed back."""
+
+
+@on_both_transports
+@pytest.mark.parametrize("signals", [1, 2])
+def test_sigterm_finishes_what_runs_and_leaves_the_rest(system: System, signals: int) -> None:
+    system.submit(*[bound(host) for host in range(1, 21)])
+    worker = system.worker("after_lease=hold", BKSI_WORKER_CONCURRENCY="4")
+    system.passed("after_lease", 4)
+
+    for _ in range(signals):
+        worker.signal(signal.SIGTERM)
+    system.release("after_lease")
+
+    assert worker.wait(MOST_S) == 0
+    finished = len(system.sql("SELECT FROM request_ledger"))
+    assert finished >= 4
+    with system.redis() as client:
+        # Every other one waits in the queue: nobody has to wait for a lease or a rescuer.
+        assert client.llen(QUEUE_NAME) == 20 - finished
+        assert client.zcard("bksi:workers") == 0
+    system.worker()
+    reports = system.all_succeed()
+    assert {report.attempts for report in reports} == {1}
+
+
+def test_sigterm_hands_back_what_does_not_end(system: System) -> None:
+    system.submit(bound(1), unbound(2))
+    worker = system.worker("after_lease=sleep:3600:2", BKSI_SHUTDOWN_GRACE_S="1", **HOUR)
+    system.passed("after_lease", 2)
+    successor = system.worker("after_lease=sleep:0", **HOUR)
+    system.listening(successor)
+
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(MOST_S) == 0
+
+    reports = system.all_succeed()
+    assert {report.attempts for report in reports} == {1}  # being handed back is no failed attempt
+
+
+def test_sigterm_ends_a_worker_whose_redis_is_gone(system: System, valkey: Valkey) -> None:
+    worker = system.worker()
+    system.listening(worker)
+    system.submit(bound(1))
+    system.finish()
+    valkey.kill()
+
+    worker.signal(signal.SIGTERM)
+
+    worker.wait(MOST_S)
+    valkey.start()
+    system.worker()
+    system.submit(bound(2))
+    system.all_succeed()
+
+
+def test_rolling_restart_under_load(system: System) -> None:
+    """Old and new at once, and none of the old ones has to be ended by its own half minute."""
+    workers = [system.worker() for _ in range(2)]
+    for round_ in range(6):
+        system.submit(*[unbound(host, name=f"round {round_}") for host in range(1, 41)])
+        system.listening(workers[0])
+        leaver = workers.pop(0)
+        leaver.signal(signal.SIGTERM)
+        workers.append(system.worker())
+        system.submit(*[bound(host) for host in range(round_ * 10 + 1, round_ * 10 + 11)])
+        assert leaver.wait(MOST_S) == 0, leaver.tail()
+
+    reports = system.all_succeed()
+    assert len(reports) == 6 * 50
+
+
+def test_sigterm_while_the_event_loop_hangs(system: System) -> None:
+    """The last resort: the process ends itself before half a minute is over, and others need not wait for it."""
+    system.submit(bound(1))
+    worker = system.worker("before_write=hang:1", BKSI_SHUTDOWN_GRACE_S="0")
+    system.passed("before_write")
+    system.worker()
+    worker.signal(signal.SIGTERM)
+
+    system.all_succeed()
+    assert worker.wait(MOST_S) == EX_SOFTWARE

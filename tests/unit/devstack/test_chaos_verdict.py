@@ -1,0 +1,90 @@
+"""The judge of `bksi chaos` can say no."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from devstack.chaos.faults import Fault
+from devstack.chaos.history import Stored, Told, judge
+from devstack.chaos.model import Batch, Instance
+from devstack.chaos.plot import draw
+from devstack.chaos.verdict import LIMIT_S, Run, Verdict, recoveries
+
+BATCH = Batch((Instance(60, 1),))
+GOOD = Stored(Counter(BATCH.rows()), {7: (60, 1, "")}, {"a": [7]}, {"a": "SUCCESS"})
+
+
+def _report(**changes: Any) -> Mapping[str, Any]:
+    counts = {"total_count": 1, "success_count": 1, "failed_count": 0, "pending_count": 0, "running_count": 0}
+    item = {"index": 0, "outcome": "created", "service_instance_id": 7}
+    return {"status": "SUCCESS", "code": 0, "data": [7], "statistics": counts, "items": [item], **changes}
+
+
+def _told(*reports: Mapping[str, Any], accepted_at: float = 0.0, ended_at: float | None = None) -> Told:
+    return Told(BATCH, accepted_at, ended_at, list(reports))
+
+
+def test_what_is_as_it_should_be() -> None:
+    judged = judge({"a": _told(_report())}, GOOD)
+    assert (judged.accepted, judged.ended, judged.lost, judged.doubled, judged.wrong) == (1, {"SUCCESS": 1}, 0, 0, ())
+
+
+def test_request_that_never_ended_is_lost() -> None:
+    judged = judge({"a": _told(_report()), "b": _told()}, GOOD)
+    assert (judged.lost, judged.wrong) == (1, ("b: never ended",))
+
+
+def test_success_without_its_rows_is_lost() -> None:
+    without = replace(GOOD, rows=Counter(row for row in GOOD.rows if len(row) < 5))
+    assert judge({"a": _told(_report())}, without).lost == 1
+
+
+def test_row_that_is_there_twice_is_doubled() -> None:
+    assert judge({"a": _told(_report())}, replace(GOOD, rows=GOOD.rows + Counter([(60, 1, "")]))).doubled == 1
+
+
+def test_instance_that_two_requests_created_is_doubled() -> None:
+    stored = replace(GOOD, ledger={"a": "SUCCESS", "b": "SUCCESS"})
+    assert judge({"a": _told(_report()), "b": _told(_report())}, stored).doubled == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "stored"),
+    [
+        ({"a": _told(_report(), _report(code=1))}, GOOD),
+        ({"a": _told(_report())}, replace(GOOD, ledger={})),
+        ({"a": _told(_report())}, replace(GOOD, audits={})),
+        ({"a": _told(_report())}, replace(GOOD, rows=GOOD.rows + Counter([(60, 2, "")]))),
+        ({"a": _told(_report(data=[8]))}, GOOD),
+    ],
+    ids=["two ends", "no ledger", "no audit", "a row nobody wanted", "another id"],
+)
+def test_two_stories_are_wrong(told: Mapping[str, Told], stored: Stored) -> None:
+    assert judge(told, stored).wrong
+
+
+def test_recovery_lasts_until_the_last_request_that_was_open_has_ended() -> None:
+    faults = [Fault("kill worker", "worker-1", at, at) for at in (1.0, 10.0, 99.0)]
+    told = {
+        "before": _told(ended_at=0.5),
+        "open": _told(accepted_at=0.9, ended_at=5.0),
+        "longer": _told(accepted_at=0.9, ended_at=11.5),
+        "later": _told(accepted_at=12.0, ended_at=13.0),
+    }
+    assert recoveries(faults, told) == (10.5, 1.5, 0.0)
+
+
+def test_picture_of_nothing_and_of_something() -> None:
+    run = Run("bksi chaos --seed 1", "today", 1, 0.0, 60.0, loses_power=True)
+    judged = judge({"a": _told(_report())}, GOOD)
+    fault = Fault("<odd> & new", "x", 1.0, 2.0)
+    for faults in ((), (fault,)):
+        verdict = Verdict(
+            run, judged, (), 0, {}, {}, faults, (3.0,) * len(faults), {"a": _told(_report(), ended_at=1.0)}
+        )
+        picture = draw(verdict.document(), LIMIT_S)
+        assert picture.count("<title>") == len(faults)
+        assert "<odd>" not in picture
