@@ -158,7 +158,7 @@ async def _open(settings: Settings) -> AsyncIterator[Sequence[DeadLetters]]:
 
 
 def _table(letters: Sequence[DeadLetter]) -> Table:
-    table = Table("id", "set aside", "kind", "reason", "about", box=None, pad_edge=False)
+    table = Table("id", "set aside (UTC)", "kind", "reason", "about", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for letter in letters:
         at = f"{letter.at:%Y-%m-%d %H:%M:%S}"

@@ -52,11 +52,10 @@ class DeadLetter:
         return base64.b64decode(orjson.loads(self.stored)["raw"])
 
     def document(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """What ``show`` and ``--json`` say; times in ISO 8601, UTC."""
+        about = {name: moment(value) if name == "created" else value for name, value in sorted(self.about.items())}
+        values = {"id": self.id, "kind": self.kind, "at": self.at, "reason": self.reason, **about}
         return {
-            "id": self.id,
-            "kind": self.kind,
-            "at": self.at.isoformat(timespec="milliseconds"),
-            "reason": self.reason,
-            **dict(sorted(self.about.items())),
+            name: value.isoformat(timespec="milliseconds") if isinstance(value, datetime) else value
+            for name, value in values.items()
         }

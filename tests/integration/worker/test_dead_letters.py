@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,7 @@ async def test_commands_list_and_show(bench: Bench, letters: DeadLetters, dlq: A
     code, shown, _ = await dlq("show", report.request_id, "--json")
     document = json.loads(shown)
     assert (document["reason"], document["attempts"], document["can_requeue"]) == (report.message(), 4, True)
+    assert datetime.fromisoformat(document["created"]) - report.created_at < timedelta(milliseconds=1)
     code, shown, _ = await dlq("show", message.id)
     assert "the message is not JSON" in shown
     assert await dlq("show", message.id, "--raw") == (0, "{", "")
