@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     idempotency_ttl_s: int = Field(default=86_400, ge=1)
 
     transport: Literal["guarded", "stock"] = "guarded"
-    """`worker.transport` (batch take, shape guard, liveness recovery) or kombu's own Redis transport."""
+    """`worker.transport` (batch take, shape guard, liveness recovery) or kombu's own transport."""
     worker_concurrency: int = Field(default=16, ge=1)
     database_connections: int = Field(default=4, ge=1)
     owner_ttl_ms: int = Field(default=10_000, ge=500)

@@ -6,10 +6,12 @@ for it, and if it does not commit, that worker finds the request ended as before
 """
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 from typing import Final, cast
 
+import orjson
 from celery import Celery
 from kombu.exceptions import KombuError
 from pydantic import ValidationError
@@ -84,11 +86,32 @@ class DeadLetters:
         """Put a message behind what waits in the list it came from; False when its letter was gone already.
 
         Raises:
-            CannotRequeue: only its beginning was kept.
+            CannotRequeue: only its beginning was kept, or RabbitMQ is away.
         """
         if letter.about["truncated"]:
             raise CannotRequeue(f"only the beginning of its {letter.about['size']} bytes was kept")
+        if self._store.settings.broker.startswith(("amqp", "pyamqp")):
+            # Published first: a death in between doubles a message instead of losing it.
+            await asyncio.to_thread(self._publish, letter)
+            return await self.drop(letter)
         return bool(await self._push(keys=[self._key, letter.about["queue"]], args=[letter.stored, letter.raw]))
+
+    def _publish(self, letter: DeadLetter) -> None:
+        message = orjson.loads(letter.raw)
+        try:
+            with self._celery.connection_for_write() as connection:
+                connection.Producer().publish(
+                    base64.b64decode(message["body"]),
+                    routing_key=letter.about["queue"],
+                    content_type=message["content-type"],
+                    content_encoding=message["content-encoding"],
+                    headers=message["headers"],
+                    delivery_mode=2,
+                    retry=True,
+                    retry_policy={"max_retries": 1},
+                )
+        except (KombuError, OSError) as error:
+            raise CannotRequeue(f"the broker does not take it: {type(error).__name__}") from None
 
     async def revive(self, letter: DeadLetter, engine: AsyncEngine) -> bool:
         """Start a request anew, as if it had just been accepted; False when its letter was gone already.

@@ -11,10 +11,12 @@ from contract.message import REDIS_SOCKET_OPTIONS
 from contract.settings import Settings
 
 TRANSPORT: Final = "worker.transport.redis:Transport"
+AMQP_TRANSPORT: Final = "worker.transport.amqp:Transport"
+AMQPS_TRANSPORT: Final = "worker.transport.amqp:SSLTransport"
 
 
 def guard_broker(app: Celery, settings: Settings, task_names: Collection[str]) -> None:
-    """Have `app` consume with the guarded transport, unless ``settings.transport`` is ``stock`` or the broker no Redis.
+    """Have `app` consume with a guarded transport, unless ``settings.transport`` is ``stock``.
 
     The transport options that `app` has stay; ours come on top.
 
@@ -25,7 +27,19 @@ def guard_broker(app: Celery, settings: Settings, task_names: Collection[str]) -
             version (``….v2``) of one of these: that is handed back for a newer worker.
     """
     scheme = urlsplit(settings.broker).scheme
-    if settings.transport == "stock" or scheme not in {"redis", "rediss"}:
+    if settings.transport == "stock":
+        return
+    if scheme in {"amqp", "amqps", "pyamqp"}:
+        app.conf.broker_transport = AMQPS_TRANSPORT if scheme == "amqps" else AMQP_TRANSPORT
+        app.conf.broker_transport_options = {
+            **app.conf.broker_transport_options,
+            "task_names": sorted(task_names),
+            "key_prefix": settings.key_prefix,
+            "ledger_url": settings.redis_url,
+            "ledger_timeout_s": settings.redis_timeout_s,
+        }
+        return
+    if scheme not in {"redis", "rediss"}:
         return
     app.conf.broker_transport = TRANSPORT
     if scheme == "rediss" and not app.conf.broker_use_ssl:

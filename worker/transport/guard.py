@@ -76,16 +76,28 @@ class Guard:
         if (size or len(raw)) > self.largest:
             raise Unfit(f"larger than {self.largest} bytes")
         payload = _object(_parse(raw, "the message"), "the message")
-        if payload.get("content-type") != "application/json":
-            raise Unfit("content-type is not application/json")
-        encoding = payload.get("content-encoding")
-        if not isinstance(encoding, str) or encoding.lower() != "utf-8":
-            raise Unfit("content-encoding is not utf-8")
-        headers = _object(payload.get("headers"), "headers")
-        _check_headers(headers)
-        self._check_task(headers["task"])
+        self._check_headers(payload.get("content-type"), payload.get("content-encoding"), payload.get("headers"))
         _check_properties(_object(payload.get("properties"), "properties"))
-        return Fit(payload, _content(payload.get("body")))
+        return Fit(payload, _content(_decoded(payload.get("body"))))
+
+    def check_parts(self, content_type: Any, content_encoding: Any, headers: Any, body: bytes) -> None:
+        """Look at a message that came in parts, as AMQP has it.
+
+        Raises:
+            Unfit, NewerVersion: as `check`.
+        """
+        if len(body) > self.largest:
+            raise Unfit(f"larger than {self.largest} bytes")
+        self._check_headers(content_type, content_encoding, headers)
+        _content(body)
+
+    def _check_headers(self, content_type: Any, content_encoding: Any, headers: Any) -> None:
+        if content_type != "application/json":
+            raise Unfit("content-type is not application/json")
+        if not isinstance(content_encoding, str) or content_encoding.lower() != "utf-8":
+            raise Unfit("content-encoding is not utf-8")
+        _check_headers(_object(headers, "headers"))
+        self._check_task(headers["task"])
 
     def _check_task(self, name: str) -> None:
         if self._names is None or name in self._names:
@@ -170,14 +182,17 @@ def _check_properties(properties: dict[str, Any]) -> None:
             raise Unfit(f"properties.{name} is malformed")
 
 
-def _content(body: Any) -> list[Any]:
+def _decoded(body: Any) -> bytes:
     if not isinstance(body, str):
         raise Unfit("the body is not a text")
     try:
         # Strictly: kombu's reader skips what is not base64, and must not see another text than this one.
-        decoded = base64.b64decode(body, validate=True)
+        return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
         raise Unfit("the body is not base64") from None
+
+
+def _content(decoded: bytes) -> list[Any]:
     try:
         content = loads(decoded)
     except _PARSE_ERRORS:

@@ -35,8 +35,12 @@ def test_stock_transport_is_one_setting_away() -> None:
         assert type(connection.transport).__module__ == "kombu.transport.redis"
 
 
-def test_rabbitmq_is_consumed_with_kombus_own_transport() -> None:
-    app = _guarded(broker_url="amqp://127.0.0.1:1//")
+@pytest.mark.parametrize("scheme", ["amqp", "amqps"])
+def test_rabbitmq_is_consumed_with_the_same_guard(scheme: str) -> None:
+    app = _guarded(broker_url=f"{scheme}://127.0.0.1:1//")
 
-    assert app.conf.broker_transport is None
+    with app.connection_for_read() as connection:
+        assert type(connection.transport).__module__ == "worker.transport.amqp"
+        assert bool(connection.ssl) == (scheme == "amqps")
     assert app.conf.task_queues[0].queue_arguments == {"x-queue-type": "quorum"}
+    assert _guarded(broker_url=f"{scheme}://127.0.0.1:1//", transport="stock").conf.broker_transport is None
