@@ -12,7 +12,7 @@ BARKS = {"BKSI_WATCHDOG_S": "1", "BKSI_REMOTE_CONTROL": "1"}
 
 
 def test_worker_whose_consumer_is_deaf_ends_and_its_successor_does_the_work(system: System) -> None:
-    worker = system.worker(BKSI_REMOTE_CONTROL="1", **BARKS)
+    worker = system.worker(**BARKS)
     system.listening(worker)
     _deafen(system)
     ids = system.submit(bound(1), bound(2))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import redis as redis_client
-import rich
 
 from contract.codes import Code, Refused
 from contract.dead_letter import PAYLOAD_TTL_S
@@ -20,6 +19,7 @@ from devstack.process import Guard
 from devstack.servers import Valkey
 from tests.conftest import RunBksi
 from tests.integration.worker.bench import BATCH, Bench
+from worker import console
 from worker.cli import app
 from worker.dead_letters.letters import DeadLetter
 from worker.dead_letters.store import CannotRequeue, DeadLetters
@@ -257,8 +257,7 @@ def dlq(
     """``await dlq("ls", …)`` → exit code, stdout and stderr of the command, run in a thread of this process."""
     monkeypatch.setenv("BKSI_REDIS_URL", redis_url)
     monkeypatch.setenv("BKSI_POSTGRES_DSN", database)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(rich, "_console", None)  # the process's own was made by an earlier test, which had 80 columns
+    monkeypatch.setattr(console.out, "width", 200)
     load_settings.cache_clear()
 
     async def run(*arguments: str) -> tuple[int, str, str]:
