@@ -17,6 +17,10 @@ def code(page: str) -> list[str]:
     return re.findall(r"^```.*?^```", page, re.DOTALL | re.MULTILINE)
 
 
+def _names(page: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", _without_code(page))
+
+
 def _without_code(page: str) -> str:
     return re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE)
 
@@ -26,6 +30,19 @@ def test_both_have_the_same_headings_and_the_same_commands() -> None:
 
     assert headings(english) == headings(chinese)
     assert code(english) == code(chinese)
+    assert set(_names(english)) == set(_names(chinese))
+
+
+def test_what_a_newcomer_does_comes_in_this_order() -> None:
+    order = [line for line in headings(PAGES["README.md"]) if line.startswith("## ")]
+
+    assert order[:5] == ["## Two commands", "## Submit", "## Poll", "## Watch", "## Reliability"]
+
+
+def test_each_links_the_other_in_its_first_lines_and_no_line_is_long() -> None:
+    for page, twin in zip(PAGES.values(), reversed(PAGES), strict=True):
+        assert f"]({twin})" in "".join(page.splitlines()[:4])
+        assert [line for line in page.splitlines() if len(line) > 150] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
