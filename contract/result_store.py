@@ -302,7 +302,7 @@ class ResultStore:
         args: list[str | bytes | int] = [self.settings.result_ttl_s, self.keys.done_channel, MAX_DEAD_LETTERS]
         for report, dumped in reports:
             id_, letter = report.request_id, letter_of(report)
-            keys += [self.keys.result(id_), self.keys.request(id_), self.keys.kept(id_)]
+            keys += [self.keys.result(id_), self.keys.request(id_), self.keys.kept(id_), self.keys.unknown(id_)]
             args += [id_, dumped, _payload_ttl_s(report, letter, self.settings), letter or b""]
         return [bool(ended) for ended in await self._save(keys=keys, args=args)]
 

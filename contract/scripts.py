@@ -128,23 +128,25 @@ return held
 """
 )
 
-# KEYS pending finished dead, then for each report: result req kept
+# KEYS pending finished dead, then for each report: result req kept unknown
 # ARGV ttl_s channel most_letters, then for each: id report kept_s letter
 # The payload of a request that failed stays for kept_s (0: not at all), so that it can be tried again. A letter goes to
-# the dead letters in the very step that ends the request, hence once.
+# the dead letters in the very step that ends the request, hence once. A note that nobody knows the request, left by a
+# poll before a bare message was taken, must not outlive it.
 # -> for each: 1 the entry ended now · 0 it had ended before
 SAVE: Final = (
     _EVEN_WHEN_FULL
     + """
 local answers, ids = {}, {}
-for n = 1, (#KEYS - 3) / 3 do
-  local result, req, kept = unpack(KEYS, 3 * n + 1, 3 * n + 3)
+for n = 1, (#KEYS - 3) / 4 do
+  local result, req, kept, unknown = unpack(KEYS, 4 * n, 4 * n + 3)
   local id, report, kept_s, letter = unpack(ARGV, 4 * n, 4 * n + 3)
   redis.call('SET', result, report, 'EX', ARGV[1])
   if kept_s ~= '0' and redis.call('EXISTS', req) == 1 then
     redis.call('SET', kept, redis.call('HGET', req, 'payload'), 'EX', kept_s)
   end
   local ended = redis.call('DEL', req)
+  redis.call('DEL', unknown)
   redis.call('ZREM', KEYS[1], id)
   if ended == 1 then redis.call('INCR', KEYS[2]) end
   if ended == 1 and letter ~= '' then

@@ -7,10 +7,12 @@ import pytest
 
 from api_shim.refusals import BrokerUnavailable
 from contract.keys import Keys
+from contract.message import QUEUE_NAME, new_request_id
+from devstack.chaos.history import Told
 from devstack.faults.proxy import FaultProxy
 from devstack.servers import Valkey
 from tests.chaos.nursery import Child, wait_until
-from tests.chaos.system import APP, System, bound, unbound
+from tests.chaos.system import APP, System, bound, direct_message, unbound
 
 on_both_transports = pytest.mark.parametrize("transport", ["guarded", "stock"], indirect=True)
 
@@ -134,9 +136,24 @@ def test_report_that_redis_lost_is_the_same_when_asked_for_again(system: System,
     assert (judged.accepted, judged.ended) == (3, {"SUCCESS": 2, "FAILED": 1})
 
 
+def test_bare_message_that_was_asked_for_before_it_was_taken_is_found_when_its_report_is_lost(system: System) -> None:
+    """That nobody knew it then is remembered for a while, and may not be believed any more."""
+    request_id = new_request_id()
+    worker = system.worker()
+    system.listening(worker)
+    assert system.run(system.submitter.poll(request_id, APP)) is None
+    with system.redis() as client:
+        client.lpush(QUEUE_NAME, direct_message(request_id, bound(1)))
+        system.told[request_id] = Told(bound(1), time.monotonic())
+        wait_until(lambda: client.exists(Keys("bksi:").result(request_id)))
+        client.delete(Keys("bksi:").result(request_id))
+
+    system.all_succeed()
+    assert worker.returncode is None
+
+
 def test_request_purged_from_the_ledger_is_gone_and_not_unknown(system: System) -> None:
     from api_shim.refusals import Expired
-    from contract.message import new_request_id
 
     system.worker()
     (request_id,) = system.submit(bound(1))
