@@ -117,11 +117,11 @@ def make_celery(settings: Settings) -> Celery:
 
 
 def _arguments(settings: Settings) -> dict[str, str] | None:
-    return {"x-queue-type": "quorum"} if settings.broker.startswith("amqp") else None
+    return {"x-queue-type": "quorum"} if settings.broker_is_rabbitmq else None
 
 
 def _transport_options(settings: Settings) -> dict[str, Any]:
-    if settings.broker.startswith("amqp"):
+    if settings.broker_is_rabbitmq:
         return {"confirm_publish": True}
     # Recovery is the reaper's; redelivery by the clock alone would run what is merely slow a second time.
     return {"visibility_timeout": 3600, **REDIS_SOCKET_OPTIONS}

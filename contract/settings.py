@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from contract.urls import REDIS_SCHEMES
+from contract.urls import RABBITMQ_SCHEMES, REDIS_SCHEMES
 
 
 class Settings(BaseSettings):
@@ -114,6 +114,11 @@ class Settings(BaseSettings):
         """The URL of each Redis in use: the ledger's, and the queue's where that is another one."""
         is_redis = urlsplit(self.broker).scheme in REDIS_SCHEMES
         return (self.redis_url, self.broker) if is_redis and not self.broker_is_ledger else (self.redis_url,)
+
+    @property
+    def broker_is_rabbitmq(self) -> bool:
+        """Whether the queue is on RabbitMQ."""
+        return urlsplit(self.broker).scheme in RABBITMQ_SCHEMES
 
     @property
     def broker_is_ledger(self) -> bool:

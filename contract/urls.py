@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+socket")
+RABBITMQ_SCHEMES: Final = ("amqp", "amqps", "pyamqp")
 
 
 def is_loopback(host: str | None) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.acceptance import bad_values
+from tests.generated_page import write_or_check
 from tests.integration.http import bad_inputs
 
 TESTS = Path(__file__).parent
@@ -105,11 +106,7 @@ def _marks(path: Path, tests: Path) -> Iterator[Mark]:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or compare it."""
-    page = render()
-    if "--check" in arguments:
-        return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page)
-    PAGE.write_text(page, encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, render(), arguments)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.generated_page import write_or_check
+
 TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "fidelity.md"
 
@@ -189,11 +191,7 @@ def _text(value: ast.expr, constants: dict[str, ast.expr]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or compare it."""
-    page = render(read_marks(TESTS))
-    if "--check" in arguments:
-        return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page)
-    PAGE.write_text(page, encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, render(read_marks(TESTS)), arguments)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def make_worker_app(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # A Redis that refuses commands (read-only, out of memory) is asked again; kombu would end the worker. A queue
         # that RabbitMQ refuses to declare stays refused, so that worker does end.
-        broker_channel_error_retry=not settings.broker.startswith("amqp"),
+        broker_channel_error_retry=not settings.broker_is_rabbitmq,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_send_task_events=True,

@@ -89,7 +89,7 @@ class DeadLetters:
         """
         if letter.about["truncated"]:
             raise CannotRequeue(f"only the beginning of its {letter.about['size']} bytes was kept")
-        if self._store.settings.broker.startswith(("amqp", "pyamqp")):
+        if self._store.settings.broker_is_rabbitmq:
             # Published first: a death in between doubles a message instead of losing it.
             await asyncio.to_thread(self._publish, letter)
             return await self.drop(letter)

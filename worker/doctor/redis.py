@@ -46,7 +46,7 @@ async def examine_redis(settings: Settings) -> AsyncIterator[Finding]:
 
 async def examine_other_broker(celery: Celery, settings: Settings) -> AsyncIterator[Finding]:
     """Look at a broker that is no Redis."""
-    if urlsplit(settings.broker).scheme.startswith("amqp"):
+    if settings.broker_is_rabbitmq:
         shown = without_secrets(settings.broker)
         try:
             await asyncio.to_thread(_reach, celery, settings.redis_timeout_s)

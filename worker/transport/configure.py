@@ -29,7 +29,7 @@ def guard_broker(app: Celery, settings: Settings, task_names: Collection[str]) -
     scheme = urlsplit(settings.broker).scheme
     if settings.transport == "stock":
         return
-    if scheme in {"amqp", "amqps", "pyamqp"}:
+    if settings.broker_is_rabbitmq:
         app.conf.broker_transport = AMQPS_TRANSPORT if scheme == "amqps" else AMQP_TRANSPORT
         app.conf.broker_transport_options = {
             **app.conf.broker_transport_options,

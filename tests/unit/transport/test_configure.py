@@ -35,7 +35,7 @@ def test_stock_transport_is_one_setting_away() -> None:
         assert type(connection.transport).__module__ == "kombu.transport.redis"
 
 
-@pytest.mark.parametrize("scheme", ["amqp", "amqps"])
+@pytest.mark.parametrize("scheme", ["amqp", "amqps", "pyamqp"])
 def test_rabbitmq_is_consumed_with_the_same_guard(scheme: str) -> None:
     app = _guarded(broker_url=f"{scheme}://127.0.0.1:1//")
 
