@@ -244,7 +244,7 @@ class Faults:
     def _lose_answer(self) -> str:
         after_commit = self._choose.random() < 0.5
         # The report is among the arguments of the one statement that writes and commits.
-        self._site.before_postgres.lose_answer(b'"statistics"', after_commit=after_commit)
+        self._site.before_postgres.lose_answer(b"statistics", after_commit=after_commit)
         return "committed" if after_commit else "not committed"
 
     def _deliver_again(self) -> str:

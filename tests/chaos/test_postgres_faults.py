@@ -62,7 +62,7 @@ def test_commit_whose_outcome_is_unknown(behind_proxy: tuple[System, FaultProxy]
     system, proxy = behind_proxy
     system.worker()
     # The report is among the arguments of the one statement that writes and commits.
-    lost = proxy.lose_answer(b'"statistics"', after_commit=after_commit)
+    lost = proxy.lose_answer(b"statistics", after_commit=after_commit)
     system.submit(unbound(1, 2, 3))
 
     (report,) = system.all_succeed()

@@ -9,13 +9,14 @@ Plans are kept for the life of a connection, which may begin while the tables ar
 full scan, and stays one when they are full: ``OFFSET 0`` keeps the look at natural keys one by one, in the index.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Self
 
 import asyncpg
+import orjson
 
 from contract.envelope import Report
-from worker.store.alike import NewRows, bigint_array, quoted
+from worker.store.alike import NewRows, bigint_array, quoted, rows_of
 from worker.store.draft import Draft
 
 # Another transaction wrote the same request or the same instance first. Any other violation is nobody's race: rows
@@ -37,22 +38,18 @@ _REQUEST: Final = {
     "created_ids": "text",
     "healed_ids": "text",
 }
-"""Parameters of the statement, one array each, before those of the rows."""
+"""What the statement's first parameter says of each request. One parameter for each table follows."""
 
 
 def _statement() -> str:
     instances, processes, bind_rows = NewRows().tables()
-    first_instance = len(_REQUEST) + 1
-    first_process = first_instance + instances.width
-    first_bind_row = first_process + processes.width
-    arrays = ", ".join(f"${number}::{type_}[]" for number, type_ in enumerate(_REQUEST.values(), 1))
     return f"""
 WITH request AS MATERIALIZED (
-    SELECT * FROM unnest({arrays}) AS r ({quoted(tuple(_REQUEST))})
+    {rows_of(1, _REQUEST)}
 ), new_instance AS MATERIALIZED (
-    {instances.source(first_instance)}
+    {instances.source(2)}
 ), guard AS MATERIALIZED (
-    SELECT EXISTS (SELECT FROM request_ledger WHERE request_id = ANY ($1)) AS is_decided,
+    SELECT EXISTS (SELECT FROM request_ledger WHERE request_id IN (SELECT request_id FROM request)) AS is_decided,
            EXISTS (
                SELECT FROM new_instance AS new CROSS JOIN LATERAL (
                    SELECT FROM service_instance AS old
@@ -80,11 +77,11 @@ WITH request AS MATERIALIZED (
     ORDER BY bk_module_id, bk_host_id, instance_key
 ), process AS (
     INSERT INTO process ({quoted((*processes.shared, *processes.own))})
-    {processes.source(first_process)}
+    {processes.source(3)}
     WHERE (SELECT is_ours FROM fence)
 ), bind_info AS (
     INSERT INTO process_bind_info ({quoted((*bind_rows.shared, *bind_rows.own))})
-    {bind_rows.source(first_bind_row)}
+    {bind_rows.source(4)}
     WHERE (SELECT is_ours FROM fence)
 ), audit AS (
     INSERT INTO audit_log
@@ -115,11 +112,11 @@ class Ended(NamedTuple):
         report = draft.request.build_report(draft.items)
         return cls(draft, report, report.dump())
 
-    def row(self) -> tuple[Any, ...]:
-        """The values of `_REQUEST`."""
+    def row(self) -> dict[str, Any]:
+        """The columns of `_REQUEST`."""
         draft, report = self.draft, self.report
         request = draft.request
-        return (
+        values = (
             request.request_id,
             request.caller.bk_app_code,
             request.plan.bk_biz_id,
@@ -134,6 +131,7 @@ class Ended(NamedTuple):
             bigint_array(draft.created_ids),
             bigint_array(sorted(draft.healed)),
         )
+        return dict(zip(_REQUEST, values, strict=True))
 
 
 async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
@@ -141,11 +139,9 @@ async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
 
     The ledger's rows and the instances are inserted in sorted order, so that two workers never wait for each other.
     """
-    arguments: list[Iterable[Any]] = list(zip(*(one.row() for one in ended), strict=True))
-    for table in rows.tables():
-        arguments += table.arguments()
+    requests = orjson.dumps([one.row() for one in ended]).decode()
     try:
-        (row,) = await driver.fetch(_STATEMENT, *arguments)
+        (row,) = await driver.fetch(_STATEMENT, requests, *(table.argument() for table in rows.tables()))
     except asyncpg.UniqueViolationError as violation:
         if violation.constraint_name in _RACES:
             return False
