@@ -18,6 +18,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from contract.recent import Recent
+
 MAX_INSTANCES: Final = 100
 """CMDB V3."""
 MAX_ROWS: Final = 20_000
@@ -173,10 +175,11 @@ class ServiceInstanceBatch(BatchHead):
         for instance in self.instances:
             key = tuple(map(id, instance.processes))
             if key not in lists:
-                lists[key] = ",".join(map(_canonical_process, instance.processes))
+                lists[key] = ",".join(_canonical_process(process) for process in instance.processes)
             name = json.dumps(instance.service_instance_name) if instance.service_instance_name else "null"
             instances.append(f"[{instance.bk_host_id},{name},[{lists[key]}]]")
-        head = json.dumps([self.bk_biz_id, self.bk_module_id, self.on_existing, self.mode, self.strict])
+        strict = "true" if self.strict else "false"
+        head = f'[{self.bk_biz_id}, {self.bk_module_id}, "{self.on_existing}", "{self.mode}", {strict}]'
         return f"[{head},[{','.join(instances)}]]".encode()
 
     def digest(self) -> str:
@@ -184,7 +187,22 @@ class ServiceInstanceBatch(BatchHead):
         return hashlib.sha256(self.canonical()).hexdigest()
 
 
+_canonical: Final[Recent[int, tuple[ProcessSpec, str]]] = Recent(1_000)
+"""By the object: what is read once (`contract.parse`) is written once. It is kept, so that its id stays its own."""
+_REMEMBERED: Final = 4 * 1024
+"""Characters of what is kept at most."""
+
+
 def _canonical_process(process: ProcessSpec) -> str:
+    known = _canonical.get(id(process))
+    if known is None:
+        known = process, _canonical_form(process)
+        if len(known[1]) <= _REMEMBERED:
+            _canonical.put(id(process), known)
+    return known[1]
+
+
+def _canonical_form(process: ProcessSpec) -> str:
     info = process.process_info
     if info is None:
         return f"[{process.process_template_id},null]"

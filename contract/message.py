@@ -6,8 +6,10 @@ service that has nothing of ours may send ``{"request_id", "batch", "caller"}`` 
 """
 
 import base64
+import os
 import uuid
-from typing import Any, Final, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal, Self
 
 import orjson
 from celery import Celery
@@ -56,8 +58,17 @@ class Payload(BaseModel):
     kind: Literal["create", "validate"] = "create"
 
     def dump(self) -> bytes:
-        """As it is stored; `model_validate_json` reads it."""
+        """As it is stored."""
         return self.model_dump_json(exclude_unset=True).encode()
+
+    @classmethod
+    def load(cls, stored: bytes | str) -> Self:
+        """What `dump` wrote.
+
+        Raises:
+            ValueError: it is no payload.
+        """
+        return cls.model_validate(orjson.loads(stored))
 
 
 class TaskArguments(BaseModel):
@@ -171,15 +182,14 @@ def _wire_message(
     argsrepr: str = "",
     headers: dict[str, str] | None = None,
 ) -> bytes:
-    task = app.amqp.as_task_v2(
-        task_id, task_name, (), {"request_id": request_id}, argsrepr=argsrepr, kwargsrepr="", ignore_result=True
-    )
+    always, embed = _skeleton(app, task_name, os.getpid())
+    own = {"id": task_id, "root_id": task_id, "argsrepr": argsrepr}
     return orjson.dumps(
         {
-            "body": base64.b64encode(orjson.dumps(task.body)).decode(),
+            "body": base64.b64encode(orjson.dumps([[], {"request_id": request_id}, embed])).decode(),
             "content-encoding": "utf-8",
             "content-type": "application/json",
-            "headers": {**task.headers, **(headers or {})},
+            "headers": {**always, **own, **(headers or {})},
             "properties": {
                 "correlation_id": task_id,
                 "reply_to": "",
@@ -192,3 +202,10 @@ def _wire_message(
             },
         }
     )
+
+
+@lru_cache(maxsize=16)
+def _skeleton(app: Celery, task_name: str, pid: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The headers and the body's third part that all messages of a task have, as Celery makes them."""
+    task = app.amqp.as_task_v2("", task_name, (), {}, argsrepr="", kwargsrepr="", ignore_result=True)
+    return task.headers, task.body[2]

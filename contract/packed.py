@@ -4,11 +4,18 @@ A caller mostly asks for the same processes on every host of a module. `contract
 reads twice; here such an object is written once and named by its place.
 """
 
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple, Self
 
-from pydantic import Field, model_validator
+import orjson
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from contract.batch import BatchHead, Id, InstanceSpec, ProcessSpec, ServiceInstanceBatch, Verbatim
+from contract.recent import Recent
+
+_PROCESSES: Final = TypeAdapter(tuple[ProcessSpec, ...])
+_REMEMBERED_BYTES: Final = 8 * 1024
+_remembered: Final[Recent[bytes, tuple[ProcessSpec, ...]]] = Recent(128)
+"""Lists of processes that one batch after the other asks for: by their JSON, if it is not long."""
 
 
 class PackedInstance(NamedTuple):
@@ -34,6 +41,11 @@ class PackedBatch(BatchHead):
     processes: tuple[tuple[ProcessSpec, ...], ...] = ()
     instances: tuple[PackedInstance, ...]
 
+    @field_validator("processes", mode="before")
+    @classmethod
+    def _read_once(cls, lists: object) -> object:
+        return [_read(one) if isinstance(one, list) else one for one in lists] if isinstance(lists, list) else lists
+
     @model_validator(mode="after")
     def _places_exist(self) -> Self:
         if any(instance.place is not None and instance.place >= len(self.processes) for instance in self.instances):
@@ -54,7 +66,8 @@ class PackedBatch(BatchHead):
                     lists.append(instance.processes)
             instances.append(PackedInstance(instance.bk_host_id, instance.service_instance_name, place))
         head = {name: getattr(batch, name) for name in batch.model_fields_set if name != "instances"}
-        return cls(processes=tuple(lists), instances=tuple(instances), **head)
+        # Not validated: every part of it was, as part of the batch.
+        return cls.model_construct(processes=tuple(lists), instances=tuple(instances), **head)
 
     def unpack(self) -> ServiceInstanceBatch:
         """The batch again, equal to what was packed; what was shared is shared."""
@@ -62,3 +75,13 @@ class PackedBatch(BatchHead):
         return ServiceInstanceBatch(
             instances=tuple(instance.unpack(self.processes) for instance in self.instances), **head
         )
+
+
+def _read(given: list[Any]) -> tuple[ProcessSpec, ...]:
+    key = orjson.dumps(given)
+    found = _remembered.get(key)
+    if found is None:
+        found = _PROCESSES.validate_python(given)
+        if len(key) <= _REMEMBERED_BYTES:
+            _remembered.put(key, found)
+    return found

@@ -24,6 +24,7 @@ from contract.batch import (
 from contract.codes import Code, Reason, Refused
 from contract.findings import Check, EnoughErrors, Findings
 from contract.outcome import Warning_
+from contract.recent import Recent
 
 IDENTITY_KEYS: Final = frozenset(
     {"bk_app_code", "bk_app_secret", "bk_username", "bk_token", "app_code", "app_secret", "username", "access_token"}
@@ -66,6 +67,12 @@ _CHECK_OF_FIELD: Final = {
 }
 
 _KEY: Final[TypeAdapter[str]] = TypeAdapter(IdempotencyKey)
+
+_Seen = tuple[tuple[ProcessSpec, ...], int]
+"""Processes that gave no cause for a word, and how many rows they are."""
+_REMEMBERED_BYTES: Final = 8 * 1024
+_remembered: Final[Recent[bytes, _Seen]] = Recent(128)
+"""Callers ask for the same processes again and again, one host after the other: by their JSON, if it is not long."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -127,7 +134,7 @@ class _Reader:
         self._strict = strict
         self._found = Findings()
         self._rows = 0
-        self._seen: dict[bytes, tuple[tuple[ProcessSpec, ...], int]] = {}
+        self._seen: dict[bytes, _Seen] = {}
 
     def read(self, body: Mapping[str, Any]) -> ParsedBatch:
         self._strict = self._strict or body.get("strict") is True
@@ -178,12 +185,15 @@ class _Reader:
         key = _bytes_of(given)
         if key is None:
             return tuple(self._processes(given, path))
-        seen = self._seen.get(key)
+        is_short = len(key) <= _REMEMBERED_BYTES
+        seen = self._seen.get(key) or (_remembered.get(key) if is_short else None)
         if seen is None:
             rows, found = self._rows, self._found.count
             processes = tuple(self._processes(given, path))
             if found == self._found.count:
-                self._seen[key] = processes, self._rows - rows
+                self._seen[key] = seen = processes, self._rows - rows
+                if is_short:
+                    _remembered.put(key, seen)
             return processes
         processes, rows = seen
         self._add_rows(rows)

@@ -26,7 +26,7 @@ from contract.keys import MAX_DEAD_LETTERS, Keys
 from contract.message import QUEUE_NAME, Caller, Payload, summary
 from contract.outcome import Warning_
 from contract.packed import PackedBatch
-from contract.redis_connection import say_closed
+from contract.redis_connection import adapt
 from contract.settings import Settings
 
 
@@ -102,7 +102,7 @@ def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":
         # redis-py repeats ten times by default. Once is enough to replace a connection that went stale in the pool.
         retry=Retry(NoBackoff(), 1),
     )
-    say_closed(pool)
+    adapt(pool)
     return aioredis.Redis.from_pool(pool)
 
 
@@ -267,7 +267,7 @@ class ResultStore:
     async def load_kept(self, request_id: str) -> Payload | None:
         """The payload of a finished request that did not succeed, while its report lives."""
         payload = await self.client.get(self.keys.kept(request_id))
-        return None if payload is None else Payload.model_validate_json(payload)
+        return None if payload is None else Payload.load(payload)
 
     async def cancel(self, report: Report) -> int:
         """End an unstarted request with `report`: 1 cancelled, 0 too late, -1 unknown or another application's."""

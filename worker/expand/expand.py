@@ -1,13 +1,14 @@
 """A batch and the catalogue in, the rows it asks for or the reason to refuse out (CMDB sections 2 to 4)."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from contract.batch import MAX_NAME_BYTES, InstanceSpec, ServiceInstanceBatch
+from contract.batch import MAX_NAME_BYTES, InstanceSpec, ProcessSpec, ServiceInstanceBatch
 from contract.codes import Code, Refused
-from worker.expand.bound import Merged, Prepared, bound_processes
+from contract.recent import Recent
+from worker.expand.bound import Expansion, Merged, Prepared, bound_processes
 from worker.expand.catalogue import CatalogueSlice, Host, Module
 from worker.expand.naming import generate_name, unbound_key
 from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
@@ -93,6 +94,14 @@ def _refusals_before_expansion(
 
 
 _PREPARED: Final = Prepared()
+_Planned = tuple[Sequence[Expansion], tuple[ProcessSpec, ...], tuple[PlannedProcess, ...]]
+_planned: Final[Recent[tuple[int, ...], _Planned]] = Recent(256)
+"""What came of the same templates and the same processes, one small request after the other. Told apart by the objects,
+which are kept, so that their ids stay their own."""
+_SMALL: Final = 10
+"""Instances of a request whose processes are remembered; a larger one has enough of its own that are alike."""
+_REMEMBERED: Final = 8 * 1024
+"""Characters of what is remembered of one instance at most."""
 
 
 class _Expander:
@@ -106,6 +115,7 @@ class _Expander:
         self._filled: dict[Hashable, Mapping[str, Any]] = {}
         self._merged: Merged = {}
         self._alike: dict[tuple[int, ...], tuple[PlannedProcess, ...]] = {}
+        self._remembers = len(batch.instances) <= _SMALL
         self._expansions = _PREPARED.of(catalogue.process_templates)
         self._may_share = not any(expansion.depends_on_host for expansion in self._expansions)
 
@@ -133,8 +143,10 @@ class _Expander:
 
         Not where the host has a say, and not where there is something to warn of, for a warning names its instance.
         """
-        key = tuple(map(id, spec.processes))
+        key = (id(self._expansions), *map(id, spec.processes))
         known = self._alike.get(key)
+        if known is None and self._may_share and (remembered := _planned.get(key)):
+            known = self._alike[key] = remembered[2]
         if known is not None:
             return known
         found = self.warnings.found
@@ -146,6 +158,8 @@ class _Expander:
             processes = unbound_processes(index, spec, self.warnings, self._filled)
         if self._may_share and found == self.warnings.found:
             self._alike[key] = processes
+            if self._remembers and _size(processes) <= _REMEMBERED:
+                _planned.put(key, (self._expansions, spec.processes, processes))
         return processes
 
     def _check(self, index: int, spec: InstanceSpec) -> None:
@@ -159,6 +173,11 @@ class _Expander:
             raise Refused(Code.PARAM_INVALID, "service_template_id", path="bk_module_id")
         if owner != self._module.bk_biz_id:
             raise Refused.field(Code.PARAM_INVALID, "bk_biz_id")
+
+
+def _size(processes: Sequence[PlannedProcess]) -> int:
+    texts = (value for process in processes for value in process.values.values() if isinstance(value, str))
+    return sum(map(len, texts)) + sum(100 * (1 + len(process.bind_info)) for process in processes)
 
 
 def _generate_unbound_name(host: Host, first: PlannedProcess) -> str:

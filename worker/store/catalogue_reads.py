@@ -5,22 +5,19 @@ finds another version than the cache's begins a new cache with all that its batc
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, cast
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.gather import Gather
+from contract.recent import Recent
 from worker.expand.catalogue import CatalogueSlice, Host, Module, ProcessTemplate
 from worker.expand.templates import parse_process_template
 from worker.store.alike import bigint_array
 from worker.store.engine import driver_connection
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 MAX_MODULES: Final = 5_000
 MAX_TEMPLATES: Final = 1_000
@@ -60,25 +57,6 @@ ORDER BY wanted.place
 """
 
 
-class _Recent(Generic[K, V]):
-    """A dict that forgets what was used longest ago."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._values: OrderedDict[K, V] = OrderedDict()
-
-    def get(self, key: K) -> V | None:
-        value = self._values.get(key)
-        if value is not None:
-            self._values.move_to_end(key)
-        return value
-
-    def put(self, key: K, value: V) -> None:
-        self._values[key] = value
-        if len(self._values) > self._limit:
-            self._values.popitem(last=False)
-
-
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """What one batch asks for."""
@@ -93,9 +71,9 @@ class _Cache:
     """What was read under one version."""
 
     version: int
-    modules: _Recent[int, tuple[Module, int | None]] = field(default_factory=lambda: _Recent(MAX_MODULES))
-    templates: _Recent[int, tuple[ProcessTemplate, ...]] = field(default_factory=lambda: _Recent(MAX_TEMPLATES))
-    hosts: _Recent[tuple[int, int, int], Host] = field(default_factory=lambda: _Recent(MAX_HOSTS))
+    modules: Recent[int, tuple[Module, int | None]] = field(default_factory=lambda: Recent(MAX_MODULES))
+    templates: Recent[int, tuple[ProcessTemplate, ...]] = field(default_factory=lambda: Recent(MAX_TEMPLATES))
+    hosts: Recent[tuple[int, int, int], Host] = field(default_factory=lambda: Recent(MAX_HOSTS))
 
     def module(self, bk_module_id: int) -> tuple[Module, int | None, tuple[ProcessTemplate, ...]] | None:
         """The module, its template's business and its process templates, if all of it is here."""
@@ -186,10 +164,6 @@ class Catalogue:
             self._checked_at = asked_at
             if cache.version != self._cache.version:
                 self._cache = cache
-
-
-def _looks(wanted: _Wanted) -> int:
-    return 1 + len(wanted.bk_host_ids)
 
 
 async def _fetch(driver: Any, wanted: Sequence[_Wanted], known: Sequence[_Known]) -> Sequence[Any]:

@@ -103,7 +103,7 @@ def test_parse_of_any_json_answers_a_batch_or_refusals(body: object, strict: boo
 def test_batch_survives_the_ledger(body: dict[str, Any]) -> None:
     batch = parse(body).batch
     payload = Payload(request_id="0" * 32, batch=PackedBatch.of(batch))
-    again = Payload.model_validate_json(payload.dump()).batch.unpack()
+    again = Payload.load(payload.dump()).batch.unpack()
     assert again == batch
     assert again.canonical() == batch.canonical()
     assert again.model_dump(exclude_unset=True) == batch.model_dump(exclude_unset=True)
@@ -127,6 +127,40 @@ def test_instances_that_ask_for_the_same_share_one_object_which_is_stored_once()
     again = packed.unpack()
     assert again.instances[0].processes[0] is again.instances[2].processes[0]
     assert again == batch
+
+
+def test_processes_that_come_again_are_the_same_objects_on_both_sides_of_the_ledger() -> None:
+    def body(host: int) -> dict[str, Any]:
+        processes = [{"process_info": {"bk_process_name": "again", "bk_func_name": "again", "timeout": 7}}]
+        return {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": host, "processes": processes}]}
+
+    first, second = (parse(body(host)).batch for host in (1, 2))
+    assert first.instances[0].processes[0] is second.instances[0].processes[0]
+    assert first.digest() != second.digest()
+
+    dumped = [Payload(request_id="0" * 32, batch=PackedBatch.of(batch)).dump() for batch in (first, second)]
+    read = [Payload.load(payload).batch.unpack() for payload in dumped]
+    assert read == [first, second]
+    assert read[0].instances[0].processes[0] is read[1].instances[0].processes[0]
+
+
+def test_what_gave_cause_for_a_word_gives_it_each_time() -> None:
+    processes = [{"process_info": {"bk_process_name": "odd", "bk_func_name": "odd", "unheard_of": 1}}]
+    body = {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": 1, "processes": processes}]}
+    path = "instances[0].processes[0].process_info.unheard_of"
+    for _ in range(2):
+        assert [warning.path for warning in parse(body).warnings] == [path]
+    with pytest.raises(BatchRefused) as caught:
+        parse(body, strict=True)
+    assert [error.path for error in caught.value.errors] == [path]
+
+
+def test_what_is_too_long_to_remember_is_read_each_time() -> None:
+    processes = [{"process_info": {"bk_process_name": "long", "start_cmd": "x" * 10_000}}]
+    body = {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": 1, "processes": processes}]}
+    first, second = parse(body).batch, parse(body).batch
+    assert first == second
+    assert first.instances[0].processes[0] is not second.instances[0].processes[0]
 
 
 def test_what_only_looks_alike_is_read_for_itself() -> None:
