@@ -115,6 +115,7 @@ class Submitter:
         entry = Entry.of(request_id, batch, caller, warnings, kind)
         message = build_message(self._celery, request_id, entry.summary, headers) if self._own_queue else None
         await async_failpoint("before_submit")
+        self.waiters.note_submitted(request_id, caller.bk_app_code)
         try:
             holder = await reaching_redis(
                 self.store.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
@@ -148,9 +149,10 @@ class Submitter:
         if timeout <= 0:
             return await self.poll(request_id, bk_app_code)
         async with self.waiters.expecting(request_id) as ended:
-            report = await self.poll(request_id, bk_app_code)
-            if report is None or report.status.is_final:
-                return report
+            if not self.waiters.is_unended(request_id, bk_app_code):
+                report = await self.poll(request_id, bk_app_code)
+                if report is None or report.status.is_final:
+                    return report
             report = await ended(timeout)
         return report or await self.poll(request_id, bk_app_code)
 

@@ -21,6 +21,7 @@ from contract.result_store import ResultStore
 _log = structlog.get_logger(__name__)
 _REPAIR_S = 1.0
 _RECONNECT_S = 0.5
+_MOST_UNENDED = 10_000
 
 
 class Waiters:
@@ -30,6 +31,7 @@ class Waiters:
         self._store = store
         self._futures: dict[str, set[asyncio.Future[Report | None]]] = defaultdict(set)
         self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._unended: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._released = False
 
@@ -57,6 +59,19 @@ class Waiters:
             for future in futures:
                 if not future.done():
                     future.set_result(None)
+
+    def note_submitted(self, request_id: str, bk_app_code: str) -> None:
+        """Listen for the end of a request that is about to be submitted: it may end before its submitter hears more."""
+        self._unended[request_id] = bk_app_code
+        if len(self._unended) > _MOST_UNENDED:
+            del self._unended[next(iter(self._unended))]
+
+    def is_unended(self, request_id: str, bk_app_code: str) -> bool:
+        """Whether this process has submitted the request for that application and has not heard of its end.
+
+        Then who expects it need not ask Redis first; an end that was said and not heard is found out all the same.
+        """
+        return self._unended.get(request_id) == bk_app_code
 
     @asynccontextmanager
     async def expecting(self, request_id: str) -> AsyncIterator[Callable[[float], Awaitable[Report | None]]]:
@@ -128,6 +143,7 @@ class Waiters:
             return
         request_ids = message["data"].decode().split()
         for request_id in request_ids:
+            self._unended.pop(request_id, None)
             for event in self._events.get(request_id, ()):
                 event.set()
         await self._wake([request_id for request_id in request_ids if request_id in self._futures])

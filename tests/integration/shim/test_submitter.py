@@ -85,6 +85,39 @@ def test_wait_is_woken_by_the_end(redis_url: str, redis: "redis_client.Redis[byt
     run(redis_url, scenario)
 
 
+def test_wait_for_a_request_of_ones_own_asks_redis_nothing_before_it_has_ended(
+    redis_url: str, redis: "redis_client.Redis[bytes]"
+) -> None:
+    async def scenario(submitter: Submitter) -> None:
+        submitted = await submitter.submit(BATCH, CALLER)
+        read_before = redis.info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"]
+        waiting = asyncio.create_task(submitter.wait(submitted.request_id, CALLER.bk_app_code, 20))
+        while not submitter.waiters.count:
+            await asyncio.sleep(0)
+        await submitter.store.save(finished(submitted.request_id))
+        report = await waiting
+        assert report is not None
+        assert report.data == [53]
+        # A look at an unfinished request reads the fields of its entry.
+        assert redis.info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"] == read_before
+
+    run(redis_url, scenario)
+
+
+def test_wait_for_what_has_ended_before_finds_it(redis_url: str, redis: "redis_client.Redis[bytes]") -> None:
+    async def scenario(submitter: Submitter) -> None:
+        submitted = await submitter.submit(BATCH, CALLER)
+        await submitter.store.save(finished(submitted.request_id))
+        while submitter.waiters.is_unended(submitted.request_id, CALLER.bk_app_code):
+            await asyncio.sleep(0.01)
+        report = await submitter.wait(submitted.request_id, CALLER.bk_app_code, 20)
+        assert report is not None
+        assert report.data == [53]
+        assert await submitter.wait(submitted.request_id, "somebody_else", 20) is None
+
+    run(redis_url, scenario)
+
+
 def test_wait_ends_although_the_wake_up_was_lost(redis_url: str, redis: "redis_client.Redis[bytes]") -> None:
     async def scenario(submitter: Submitter) -> None:
         request_id = (await submitter.submit(BATCH, CALLER)).request_id
