@@ -86,8 +86,8 @@ LEASE: Final = (
     + """
 local answers, size = {now}, 0
 local function lease(req, result, token)
-  local entry = redis.call('HMGET', req, 'owner', 'lease', 'attempts', 'created', 'payload', 'cancelled')
-  if entry[6] then return {'cancelled', 0, entry[4], entry[6]} end
+  local entry = redis.call('HMGET', req, 'owner', 'lease', 'attempts', 'created', 'payload', 'cancelled', 'count')
+  if entry[6] then return {'cancelled', 0, entry[4], entry[6], entry[7]} end
   if redis.call('EXISTS', result) == 1 then return {'done'} end
   if not entry[5] then return {'unknown'} end
   local attempts = tonumber(entry[3])
@@ -99,7 +99,7 @@ local function lease(req, result, token)
   size = size + #entry[5]
   local state = 'leased'
   if attempts > tonumber(ARGV[2]) then state = 'exhausted' end
-  return {state, attempts, entry[4], entry[5]}
+  return {state, attempts, entry[4], entry[5], entry[7]}
 end
 for i = 4, #ARGV do
   local k = 2 * (i - 4)

@@ -31,6 +31,8 @@ class Lease:
     attempts: int = 0
     created_at: datetime | None = None
     payload: bytes = b""
+    count: int = 0
+    """Instances, known before the payload is read."""
 
 
 class Clock(NamedTuple):
@@ -168,7 +170,7 @@ def _leased(request_id: str, token: str, clock: Clock, answer: list[Any]) -> Lea
     state = answer[0].decode()
     if len(answer) == 1:
         return Lease(state, request_id, clock)
-    return Lease(state, request_id, clock, token, int(answer[1]), moment(answer[2]), answer[3])
+    return Lease(state, request_id, clock, token, int(answer[1]), moment(answer[2]), answer[3], int(answer[4] or 0))
 
 
 def _pending(request_id: str, pushed_ms: int, entry: list[bytes | None]) -> Pending:

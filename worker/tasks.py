@@ -183,23 +183,27 @@ class Walk:
         await async_failpoint("after_lease", lease.request_id)
         if lease.state == "cancelled":
             return await end(self._store, self._engine, Report.load(lease.payload))
-        payload = Payload.model_validate_json(lease.payload)
-        attempt = Attempt(lease, payload, payload.batch.unpack(), self._runtime.settings)
-        if lease.state == "exhausted":
-            standing = await self._end(attempt, attempt.refusal(Refused(Code.DEAD_LETTER)))
-            await publish(self._store, standing)
-            return standing
-        try:
-            async with self._lane(attempt), asyncio.timeout(self._runtime.settings.attempt_timeout_s):
-                report, dumped = await self._work(attempt)
-        except Refused as refused:
-            report, dumped = await self._end(attempt, attempt.refusal(refused)), None
+        async with self._lane(lease):
+            # Read no sooner than its turn has come: many that wait would take much memory.
+            payload = Payload.load(lease.payload)
+            attempt = Attempt(lease, payload, payload.batch.unpack(), self._runtime.settings)
+            report, dumped = await self._settle(attempt)
         await publish(self._store, report, dumped)
         return report
 
-    def _lane(self, attempt: Attempt) -> AbstractAsyncContextManager[None]:
+    def _lane(self, lease: Lease) -> AbstractAsyncContextManager[None]:
         """Where a request waits for its turn: only large ones do, so that small ones always get through."""
-        return self._runtime.full_lane if len(attempt.batch.instances) > _SMALL else contextlib.nullcontext()
+        return self._runtime.full_lane if lease.count > _SMALL else contextlib.nullcontext()
+
+    async def _settle(self, attempt: Attempt) -> tuple[Report, bytes | None]:
+        """How a request ends, as PostgreSQL has it, and the report's bytes where the ledger has had them made."""
+        if attempt.lease.state == "exhausted":
+            return await self._end(attempt, attempt.refusal(Refused(Code.DEAD_LETTER))), None
+        try:
+            async with asyncio.timeout(self._runtime.settings.attempt_timeout_s):
+                return await self._work(attempt)
+        except Refused as refused:
+            return await self._end(attempt, attempt.refusal(refused)), None
 
     async def _work(self, attempt: Attempt) -> tuple[Report, bytes | None]:
         """Catalogue, rules, rows. What the database may take back is tried again, the rest is the caller's to know.
