@@ -137,6 +137,8 @@ def text(code: Code, args: Iterable[object] = (), language: Language = "en", *, 
     is shown as its items. `path` is added in brackets when the text does not name it already.
     """
     template = code.english if language == "en" else code.chinese
+    if "{" not in template and not path:
+        return template
     shown = [", ".join(map(str, arg)) if isinstance(arg, list | tuple) else str(arg) for arg in args]
     needed = sum(1 for _, name, _, _ in Formatter().parse(template) if name is not None)
     message = template.format(*shown, *["?"] * (needed - len(shown)))

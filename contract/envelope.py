@@ -4,11 +4,11 @@
 caller `Report.document`. Texts are rendered when somebody reads, in the reader's language.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, NotRequired, Self, TypedDict, Unpack
 
+import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from contract.batch import MAX_ERRORS
@@ -70,9 +70,11 @@ class Statistics(_Frozen):
         """
         total = len(items) if total is None else total
         success = sum(item.outcome.is_success for item in items)
-        counts = Counter(success_count=success, failed_count=len(items) - success)
-        rest = {Status.PENDING: "pending_count", Status.RUNNING: "running_count", Status.SUCCESS: "success_count"}
-        counts[rest.get(status, "failed_count")] += total - len(items)
+        counts = {"success_count": success, "failed_count": len(items) - success}
+        if total != len(items):
+            rest = {Status.PENDING: "pending_count", Status.RUNNING: "running_count", Status.SUCCESS: "success_count"}
+            name = rest.get(status, "failed_count")
+            counts[name] = counts.get(name, 0) + total - len(items)
         return cls(total_count=total, **counts)
 
 
@@ -221,16 +223,19 @@ class Report(Problem):
 
     def envelope(self, language: Language = "en") -> Envelope:
         """The six keys for a compat caller: ``result`` is true only once all rows exist; unfinished is 1190001."""
+        return Envelope(**self._six_keys(language))
+
+    def _six_keys(self, language: Language = "en") -> dict[str, Any]:
         done = self.status is Status.SUCCESS
         said = self if self.status.is_final else Problem(code=Code.STILL_RUNNING)
-        return Envelope(
-            result=done,
-            code=said.code,
-            message=said.message(language),
-            permission=self.permission,
-            request_id=self.request_id,
-            data=self.data if done else None,
-        )
+        return {
+            "result": done,
+            "code": int(said.code),
+            "message": said.message(language),
+            "permission": self.permission,
+            "request_id": self.request_id,
+            "data": self.data if done else None,
+        }
 
     def document(self, language: Language = "en") -> dict[str, Any]:
         """The v1 answer, ready for JSON: the six keys, then what v1 adds.
@@ -262,7 +267,7 @@ class Report(Problem):
     def dump(self) -> bytes:
         """The report as stored: JSON, the six keys in English first, so that any Redis client can read an outcome."""
         rest = self.model_dump_json(exclude=_IN_BOTH, exclude_defaults=True)
-        return f"{self.envelope().model_dump_json()[:-1]},{rest[1:]}".encode()
+        return orjson.dumps(self._six_keys())[:-1] + b"," + rest[1:].encode()
 
     @classmethod
     def load(cls, stored: bytes | str) -> Self:

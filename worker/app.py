@@ -11,11 +11,12 @@ from typing import Any, Final
 from celery import Celery, signals
 
 from contract import failpoints
+from contract.collector import spare_the_collector
 from contract.logs import configure_logging
 from contract.message import PUBLISH_TASK_NAME, TASK_NAME, make_celery
 from contract.redis_safety import UnsafeRedis
 from contract.settings import Settings, load_settings
-from worker.events import CONSUMER, SERIALIZER
+from worker.events import CONSUMER, DISPATCHER, SERIALIZER
 from worker.runtime import Runtime
 from worker.senders import SendersFileInvalid
 from worker.tasks import register
@@ -53,6 +54,7 @@ def make_worker_app(settings: Settings) -> Celery:
         task_time_limit=None,
         task_track_started=False,
     )
+    app.events.dispatcher_cls = DISPATCHER
     guard_broker(app, settings, (TASK_NAME, PUBLISH_TASK_NAME))
     return app
 
@@ -82,6 +84,11 @@ def _without_bodies(record: logging.LogRecord) -> bool:
         record.msg, record.args = "message refused: unknown task or unreadable body", ()
         record.exc_info = None
     return True
+
+
+@signals.worker_ready.connect
+def _begin_to_work(**_: Any) -> None:
+    spare_the_collector()
 
 
 @signals.worker_init.connect

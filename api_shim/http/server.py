@@ -18,6 +18,7 @@ from granian.server.embed import Server
 
 from api_shim.http.app import create_app
 from api_shim.identity_apps import AppsFileInvalid
+from contract.collector import spare_the_collector
 from contract.redis_safety import UnsafeRedis, require_safe_redis
 from contract.settings import Settings
 from contract.urls import is_loopback
@@ -95,5 +96,6 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    spare_the_collector()
     _log.info("serving", host=settings.http_host, port=settings.http_port)
     await server.serve()
