@@ -67,9 +67,9 @@ class Settings(BaseSettings):
     senders_file: Path | None = None
     """TOML file of services whose direct messages run, if signed; ``None`` = those of all who can write the queue."""
     database_connections: int = Field(default=4, ge=1)
-    owner_ttl_ms: int = Field(default=10_000, ge=500)
+    owner_ttl_ms: int = Field(default=6_000, ge=500)
     """A worker process that has not refreshed its owner key for this long counts as dead; its leases are void."""
-    reaper_interval_s: float = Field(default=2.0, gt=0)
+    reaper_interval_s: float = Field(default=1.0, gt=0)
     max_attempts: int = Field(default=3, ge=1)
     """Starts of one request before it ends as a dead letter (1190010)."""
     attempt_timeout_s: float = Field(default=120.0, gt=0)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psutil
 from rich.console import Console
@@ -16,7 +16,11 @@ from devstack.chaos.faults import Fault
 from devstack.chaos.history import Judgement, Told
 
 LIMIT_S: Final = 40.0
-"""How long recovery may take: a lease, a sweep, the work itself, and once more if it is hit again."""
+"""How long recovery may take: a lease, a sweep, the work itself, and more of them if it is hit again."""
+_TAKES_A_SERVER: Final = frozenset(
+    {"Redis is away", "Redis restarts", "Redis loses power", "PostgreSQL is killed", "PostgreSQL restarts"}
+)
+"""Faults while which nothing can end, whatever the workers do."""
 _LONGEST_S: Final = 300.0
 _SLOWEST: Final = 20
 
@@ -33,6 +37,16 @@ class Run:
     loses_power: bool
 
 
+class Recovery(NamedTuple):
+    """How long it took until everything that a fault found open had ended, in seconds.
+
+    `waited` is by the clock; `seconds` leaves out the time in which Redis or PostgreSQL was not there meanwhile.
+    """
+
+    seconds: float
+    waited: float
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The judgement and everything measured. `wrong` has what the judge found and what no answer may be."""
@@ -44,8 +58,8 @@ class Verdict:
     ended_by_itself: Mapping[str, int]
     accepted_by_kind: Mapping[str, int]
     faults: tuple[Fault, ...]
-    recoveries: tuple[float, ...]
-    """Seconds, one for each fault."""
+    recoveries: tuple[Recovery, ...]
+    """One for each fault."""
     told: Mapping[str, Told]
 
     @property
@@ -74,7 +88,8 @@ class Verdict:
             "kills": self.kills,
             "redis_kills_drop_unsynced_writes": self.run.loses_power,
             "ended_by_itself": dict(self.ended_by_itself),
-            "recovery_s": _spread(self.recoveries),
+            "recovery_s": _spread([recovery.seconds for recovery in self.recoveries]),
+            "waited_s": _spread([recovery.waited for recovery in self.recoveries]),
             "request_s": _spread(waits),
             "slowest": self._slowest(),
             "faults": {
@@ -86,7 +101,8 @@ class Verdict:
                     "target": fault.target,
                     "began_at_s": round(fault.began_at - begin, 2),
                     "ended_at_s": round(fault.ended_at - begin, 2),
-                    "recovery_s": round(recovery, 2),
+                    "recovery_s": round(recovery.seconds, 2),
+                    "waited_s": round(recovery.waited, 2),
                 }
                 for fault, recovery in zip(self.faults, self.recoveries, strict=True)
             ],
@@ -98,7 +114,8 @@ class Verdict:
         judged, table = self.judgement, Table(title="chaos", show_header=False)
         table.add_column(style="bold")
         table.add_column(justify="right")
-        recovery = _spread(self.recoveries)
+        document = self.document()
+        recovery, waited = document["recovery_s"], document["waited_s"]
         rows: list[tuple[str, object]] = [
             ("accepted", judged.accepted),
             *((f"  {kind}", count) for kind, count in sorted(self.accepted_by_kind.items())),
@@ -108,6 +125,7 @@ class Verdict:
             ("doubled", judged.doubled),
             ("otherwise wrong", len(self.wrong) - judged.lost - judged.doubled),
             ("recovery p50 / max", f"{recovery['p50']:.1f} / {recovery['max']:.1f} s"),
+            ("  with the time that a server was away", f"{waited['p50']:.1f} / {waited['max']:.1f} s"),
             ("kill -9", self.kills),
             ("faults", len(self.faults)),
         ]
@@ -142,23 +160,38 @@ class Verdict:
     def _by_kind(self) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {}
         for fault, recovery in zip(self.faults, self.recoveries, strict=True):
-            found.setdefault(fault.kind, []).append(recovery)
+            found.setdefault(fault.kind, []).append(recovery.seconds)
         return found
 
 
-def recoveries(faults: Iterable[Fault], told: Mapping[str, Told]) -> tuple[float, ...]:
+def recoveries(faults: Sequence[Fault], told: Mapping[str, Told]) -> tuple[Recovery, ...]:
     """For each fault, how long after its end the last of the requests ended that were unfinished then.
 
-    Faults that came meanwhile count in: a request that was hit three times is three times late.
+    Faults that came meanwhile count in: a request that was hit three times is three times late. What does not is the
+    time for which one of them took a server away: during that nothing can end.
     """
     requests = sorted((request.accepted_at, request.ended_at) for request in told.values() if request.ended_at)
     begins = [accepted_at for accepted_at, _ in requests]
+    outages = _joined((fault.began_at, fault.ended_at) for fault in faults if fault.kind in _TAKES_A_SERVER)
     found = []
     for fault in faults:
         at = fault.ended_at
         open_then = requests[bisect.bisect(begins, at - _LONGEST_S) : bisect.bisect(begins, at)]
-        found.append(max((ended_at - at for _, ended_at in open_then if ended_at > at), default=0.0))
+        until = max((ended_at for _, ended_at in open_then if ended_at > at), default=at)
+        away = sum(max(0.0, min(until, end) - max(at, begin)) for begin, end in outages)
+        found.append(Recovery(until - at - away, until - at))
     return tuple(found)
+
+
+def _joined(intervals: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Intervals of which none touches another."""
+    joined: list[tuple[float, float]] = []
+    for begin, end in sorted(intervals):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((begin, end))
+    return joined
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

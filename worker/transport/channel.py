@@ -96,7 +96,7 @@ class Channel(stock.Channel):
 
     Transport options, besides kombu's own:
         key_prefix: of our keys; ``bksi:``.
-        owner_ttl_ms: a consumer that was not heard of for so long is dead; 10,000.
+        owner_ttl_ms: a consumer that was not heard of for so long is dead; 6,000.
         task_names: the tasks that may run; ``None`` lets every name pass to Celery, which drops what it does not know.
         on_taken: called with the task ids of each group of messages, before the first of them is delivered: the place
             to fetch what they all need in one round trip. It may not raise.
@@ -112,7 +112,7 @@ class Channel(stock.Channel):
         "on_taken",
     )
     key_prefix: str = "bksi:"
-    owner_ttl_ms: int = 10_000
+    owner_ttl_ms: int = 6_000
     task_names: Collection[str] | None = None
     on_taken: Callable[[Sequence[str]], None] | None = None
 

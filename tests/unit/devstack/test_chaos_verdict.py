@@ -11,7 +11,7 @@ from devstack.chaos.faults import Fault
 from devstack.chaos.history import Stored, Told, judge
 from devstack.chaos.model import Batch, Instance
 from devstack.chaos.plot import draw
-from devstack.chaos.verdict import LIMIT_S, Run, Verdict, recoveries
+from devstack.chaos.verdict import LIMIT_S, Recovery, Run, Verdict, recoveries
 
 BATCH = Batch((Instance(60, 1),))
 GOOD = Stored(Counter(BATCH.rows()), {7: (60, 1, "")}, {"a": [7]}, {"a": "SUCCESS"})
@@ -74,7 +74,24 @@ def test_recovery_lasts_until_the_last_request_that_was_open_has_ended() -> None
         "longer": _told(accepted_at=0.9, ended_at=11.5),
         "later": _told(accepted_at=12.0, ended_at=13.0),
     }
-    assert recoveries(faults, told) == (10.5, 1.5, 0.0)
+    assert [recovery.seconds for recovery in recoveries(faults, told)] == [10.5, 1.5, 0.0]
+
+
+def test_recovery_leaves_out_the_time_that_a_server_was_away() -> None:
+    faults = [
+        Fault("kill worker", "worker-1", 1.0, 1.0),
+        Fault("Redis is away", "redis", 2.0, 32.0),
+        Fault("PostgreSQL is killed", "postgres", 30.0, 34.0),
+        Fault("Redis is slow", "redis", 35.0, 36.0),
+    ]
+    told = {"open": _told(accepted_at=0.5, ended_at=40.0)}
+    # 2 to 34 is one outage, of which what lies before a fault's own end is none of its recovery.
+    assert [tuple(recovery) for recovery in recoveries(faults, told)] == [
+        (7.0, 39.0),
+        (6.0, 8.0),
+        (6.0, 6.0),
+        (4.0, 4.0),
+    ]
 
 
 def test_picture_of_nothing_and_of_something() -> None:
@@ -83,7 +100,15 @@ def test_picture_of_nothing_and_of_something() -> None:
     fault = Fault("<odd> & new", "x", 1.0, 2.0)
     for faults in ((), (fault,)):
         verdict = Verdict(
-            run, judged, (), 0, {}, {}, faults, (3.0,) * len(faults), {"a": _told(_report(), ended_at=1.0)}
+            run,
+            judged,
+            (),
+            0,
+            {},
+            {},
+            faults,
+            (Recovery(3.0, 3.0),) * len(faults),
+            {"a": _told(_report(), ended_at=1.0)},
         )
         picture = draw(verdict.document(), LIMIT_S)
         assert picture.count("<title>") == len(faults)
