@@ -38,17 +38,20 @@ class Shape:
     instances: int
     processes: int = 2
     binds: int = 2
+    differ: bool = False
+    """Whether no two instances ask for the same processes."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """``100x2x2``, or ``1`` for ``1x2x2``."""
-        numbers = [int(part) for part in text.lower().split("x")]
+        """``100x2x2``, or ``1`` for ``1x2x2``; with ``d`` behind it, no two instances are alike."""
+        differ = text.lower().endswith("d")
+        numbers = [int(part) for part in (text[:-1] if differ else text).lower().split("x")]
         if len(numbers) not in (1, 3) or not 1 <= numbers[0] <= HOSTS_PER_MODULE or min(numbers) < 1:
-            raise ValueError(f"{text!r} is not a shape: give INSTANCES or INSTANCESxPROCESSESxBINDS, at most 100x…")
-        return cls(*numbers)
+            raise ValueError(f"{text!r} is not a shape: give INSTANCES or INSTANCESxPROCESSESxBINDS[d], at most 100x…")
+        return cls(*numbers, differ=differ)
 
     def __str__(self) -> str:
-        return f"{self.instances}x{self.processes}x{self.binds}"
+        return f"{self.instances}x{self.processes}x{self.binds}{'d' if self.differ else ''}"
 
     @property
     def rows(self) -> int:
@@ -75,24 +78,26 @@ class Shape:
     def body(self, number: int, modules: int) -> bytes:
         """The JSON of request `number`, as a caller sends it: every value that the template leaves open."""
         module, hosts = self.module_and_hosts(number, modules)
-        processes = [self._process(position) for position in range(self.processes)]
         body = {
             "bk_biz_id": BK_BIZ_ID,
             "bk_module_id": module,
-            "instances": [{"bk_host_id": host, "processes": processes} for host in hosts],
+            "instances": [
+                {"bk_host_id": host, "processes": [self._process(place, host) for place in range(self.processes)]}
+                for host in hosts
+            ],
         }
         return json.dumps(body, separators=(",", ":")).encode()
 
-    def _process(self, position: int) -> dict[str, Any]:
+    def _process(self, position: int, host: int) -> dict[str, Any]:
         rows = [
             {"template_row_id": row, "ip": "127.0.0.1", "port": str(_port(position, row)), "protocol": "1"}
             for row in range(1, self.binds + 1)
         ]
-        info = {"bk_process_name": f"service-{position}", "bk_func_name": f"service-{position}"}
-        return {
-            "process_template_id": self._process_template_id(position),
-            "process_info": info | _TEXTS | _INTS | {"auto_start": True, "bind_info": rows},
-        }
+        info: dict[str, Any] = {"bk_process_name": f"service-{position}", "bk_func_name": f"service-{position}"}
+        info |= _TEXTS | _INTS | {"auto_start": True, "bind_info": rows}
+        if self.differ:
+            info["work_path"] = f"/data/bkee/{host}"
+        return {"process_template_id": self._process_template_id(position), "process_info": info}
 
     def _process_template_id(self, position: int) -> int:
         return self.service_template_id * 1000 + position
