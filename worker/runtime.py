@@ -1,7 +1,7 @@
 """What one worker process owns: an event loop in a thread, the engine, the Redis client, its leases and its reaper.
 
-Celery runs no ``async def`` task, so its pool (`worker.pool`) hands each one's coroutine to this one loop. One loop means
-one engine and one pool of connections per process, made after any fork.
+Celery runs no ``async def`` task, so its pool (`worker.pool`) hands each one's coroutine to this one loop. One loop
+means one engine and one pool of connections per process, made after any fork.
 """
 
 import asyncio

@@ -87,7 +87,8 @@ def _remove(directory: Path, *names: str) -> None:
 
 async def _run(plan: Plan, site: Site) -> Verdict:
     load = Load(site.urls, site.broker, plan.seed, per_s=plan.per_s)
-    faults = Faults(site, plan.seed, load.known, Settings().owner_ttl_ms / 1000)
+    lease_s = Settings().owner_ttl_ms / 1000
+    faults = Faults(site, plan.seed, load.known, lease_s, is_control=plan.appendfsync != "always")
     enough = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, enough.set)
