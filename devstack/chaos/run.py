@@ -33,6 +33,8 @@ from devstack.process import ProcessFailed
 _console = Console(highlight=False, soft_wrap=True)
 _NEWS_EVERY_S: Final = 15.0
 _DRAIN_S: Final = 240.0
+_CONTROL_DRAIN_S: Final = 45.0
+"""Where requests must get lost, nobody need wait for them for long."""
 _LOOK_S: Final = 0.1
 
 
@@ -87,8 +89,9 @@ def _remove(directory: Path, *names: str) -> None:
 
 async def _run(plan: Plan, site: Site) -> Verdict:
     load = Load(site.urls, site.broker, plan.seed, per_s=plan.per_s)
-    lease_s = Settings().owner_ttl_ms / 1000
-    faults = Faults(site, plan.seed, load.known, lease_s, is_control=plan.appendfsync != "always")
+    lease_s, is_control = Settings().owner_ttl_ms / 1000, plan.appendfsync != "always"
+    drain_s = _CONTROL_DRAIN_S if is_control else _DRAIN_S
+    faults = Faults(site, plan.seed, load.known, lease_s, is_control=is_control)
     enough = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, enough.set)
@@ -101,9 +104,9 @@ async def _run(plan: Plan, site: Site) -> Verdict:
         _console.print("No more faults. What is open comes to its end ...")
         load.stop()
         await asyncio.to_thread(faults.heal)
-        await asyncio.wait([calls], timeout=_DRAIN_S)
+        await asyncio.wait([calls], timeout=drain_s)
         end = time.monotonic()
-        left = await asyncio.to_thread(_left_over, site)
+        left = await asyncio.to_thread(_left_over, site, drain_s)
     finally:
         site.stop_supervising()
         await cancel_and_wait([calls])
@@ -140,10 +143,10 @@ async def _break_things(plan: Plan, faults: Faults, load: Load, is_enough: Calla
             )
 
 
-def _left_over(site: Site) -> list[str]:
+def _left_over(site: Site, drain_s: float) -> list[str]:
     """What Redis still holds although everybody has been answered; repeats may take a moment to be dropped."""
     keys = Keys(Settings().key_prefix)
-    give_up_at = time.monotonic() + _DRAIN_S
+    give_up_at = time.monotonic() + drain_s
     with redis.Redis.from_url(site.valkey.url) as client:
         while True:
             pending, waiting = int(client.zcard(keys.pending)), int(client.llen(QUEUE_NAME))

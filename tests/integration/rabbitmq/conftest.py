@@ -10,7 +10,8 @@ from devstack.rabbitmq import RabbitMQ
 from devstack.servers import Valkey
 from tests.integration.live import LiveWorker
 
-FAST = {"BKSI_OWNER_TTL_MS": "1000", "BKSI_REAPER_INTERVAL_S": "0.2"}
+# At DEBUG Celery logs a line for each delivery, which is how a test counts them.
+FAST = {"BKSI_OWNER_TTL_MS": "1000", "BKSI_REAPER_INTERVAL_S": "0.2", "BKSI_LOG_LEVEL": "DEBUG"}
 
 
 @pytest.fixture(scope="module")
