@@ -15,6 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from contract.cancel import cancel_and_wait
+from contract.done import read_done
 from contract.envelope import Report
 from contract.result_store import ResultStore
 
@@ -122,9 +123,12 @@ class Waiters:
 
     async def _wake(self, request_ids: list[str]) -> None:
         for request_id, report in (await self._store.load_finished(request_ids)).items():
-            for future in self._futures.get(request_id, ()):
-                if not future.done():
-                    future.set_result(report)
+            self._answer(request_id, report)
+
+    def _answer(self, request_id: str, report: Report) -> None:
+        for future in self._futures.get(request_id, ()):
+            if not future.done():
+                future.set_result(report)
 
     async def _listen(self) -> None:
         while True:
@@ -141,12 +145,14 @@ class Waiters:
         message = await subscription.get_message(timeout=_REPAIR_S)
         if message is None:
             return
-        request_ids = message["data"].decode().split()
-        for request_id in request_ids:
+        said = read_done(message["data"])
+        for request_id, report in said.items():
             self._unended.pop(request_id, None)
             for event in self._events.get(request_id, ()):
                 event.set()
-        await self._wake([request_id for request_id in request_ids if request_id in self._futures])
+            if report is not None and request_id in self._futures:
+                self._answer(request_id, Report.load(report))
+        await self._wake([id_ for id_, report in said.items() if report is None and id_ in self._futures])
 
     async def _repair(self) -> None:
         while True:

@@ -20,6 +20,7 @@ from contract import scripts
 from contract.batch import ServiceInstanceBatch
 from contract.codes import Code, Refused
 from contract.dead_letter import PAYLOAD_TTL_S, letter_of
+from contract.done import MOST_SAID
 from contract.envelope import Report, Status
 from contract.gather import Gather
 from contract.keys import MAX_DEAD_LETTERS, Keys
@@ -299,7 +300,12 @@ class ResultStore:
 
     async def _save_together(self, reports: Sequence[tuple[Report, bytes]]) -> list[bool]:
         keys = [self.keys.pending, self.keys.finished_count, self.keys.dead_letters]
-        args: list[str | bytes | int] = [self.settings.result_ttl_s, self.keys.done_channel, MAX_DEAD_LETTERS]
+        args: list[str | bytes | int] = [
+            self.settings.result_ttl_s,
+            self.keys.done_channel,
+            MAX_DEAD_LETTERS,
+            MOST_SAID,
+        ]
         for report, dumped in reports:
             id_, letter = report.request_id, letter_of(report)
             keys += [self.keys.result(id_), self.keys.request(id_), self.keys.kept(id_), self.keys.unknown(id_)]

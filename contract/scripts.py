@@ -129,18 +129,18 @@ return held
 )
 
 # KEYS pending finished dead, then for each report: result req kept unknown
-# ARGV ttl_s channel most_letters, then for each: id report kept_s letter
+# ARGV ttl_s channel most_letters most_said, then for each: id report kept_s letter
 # The payload of a request that failed stays for kept_s (0: not at all), so that it can be tried again. A letter goes to
 # the dead letters in the very step that ends the request, hence once. A note that nobody knows the request, left by a
-# poll before a bare message was taken, must not outlive it.
+# poll before a bare message was taken, must not outlive it. What is published: `contract.done`.
 # -> for each: 1 the entry ended now · 0 it had ended before
 SAVE: Final = (
     _EVEN_WHEN_FULL
     + """
-local answers, ids = {}, {}
+local answers, ids, reports, size = {}, {}, {}, 0
 for n = 1, (#KEYS - 3) / 4 do
   local result, req, kept, unknown = unpack(KEYS, 4 * n, 4 * n + 3)
-  local id, report, kept_s, letter = unpack(ARGV, 4 * n, 4 * n + 3)
+  local id, report, kept_s, letter = unpack(ARGV, 4 * n + 1, 4 * n + 4)
   redis.call('SET', result, report, 'EX', ARGV[1])
   if kept_s ~= '0' and redis.call('EXISTS', req) == 1 then
     redis.call('SET', kept, redis.call('HGET', req, 'payload'), 'EX', kept_s)
@@ -153,9 +153,11 @@ for n = 1, (#KEYS - 3) / 4 do
     redis.call('LPUSH', KEYS[3], letter)
     redis.call('LTRIM', KEYS[3], 0, ARGV[3] - 1)
   end
-  answers[n], ids[n] = ended, id
+  answers[n], ids[n], reports[n], size = ended, id, report, size + #report
 end
-redis.call('PUBLISH', ARGV[2], table.concat(ids, ' '))
+local said = table.concat(ids, ' ')
+if size <= tonumber(ARGV[4]) then said = said .. '\\n' .. table.concat(reports, '\\n') end
+redis.call('PUBLISH', ARGV[2], said)
 return answers
 """
 )

@@ -13,6 +13,7 @@ import uvloop
 
 from contract.batch import InstanceSpec, ServiceInstanceBatch
 from contract.codes import Code
+from contract.done import read_done
 from contract.envelope import Report, Status
 from contract.message import QUEUE_NAME, Caller, Payload
 from contract.packed import PackedBatch
@@ -179,22 +180,31 @@ def test_reserving_together_outlasts_a_redis_that_has_forgotten_the_scripts(in_s
     in_store(scenario)
 
 
-def test_saving_together_ends_each_and_says_so_in_one_message(in_store: Callable[..., None]) -> None:
+@pytest.mark.parametrize("ids_in_data", [1, 10_000], ids=["short", "long"])
+def test_saving_together_ends_each_and_says_so_in_one_message(in_store: Callable[..., None], ids_in_data: int) -> None:
+    def of(request_id: str) -> Report:
+        return a_report(request_id).model_copy(update={"data": list(range(ids_in_data))})
+
     async def scenario(store: Leases) -> None:
         ids = [(await leased(store))[0].payload.request_id for _ in range(3)]
         async with store.client.pubsub(ignore_subscribe_messages=True) as heard:
             await heard.subscribe(store.keys.done_channel)
             await heard.get_message(timeout=1)
 
-            saved = await asyncio.gather(*(store.save(a_report(id_)) for id_ in (*ids, ids[0])))
+            saved = await asyncio.gather(*(store.save(of(id_)) for id_ in (*ids, ids[0])))
 
             assert saved == [True, True, True, False]
             message = None
             while message is None:
                 message = await heard.get_message(timeout=1)
-        assert message["data"].decode().split() == [*ids, ids[0]]
+        said = read_done(message["data"])
+        assert list(said) == ids
+        # Long reports are for those alone who ask.
+        assert [report and Report.load(report) for report in said.values()] == [
+            of(id_) if ids_in_data == 1 else None for id_ in ids
+        ]
         assert await store.client.zcard(store.keys.pending) == 0
-        assert await asyncio.gather(*map(store.load, ids)) == [a_report(id_) for id_ in ids]
+        assert await asyncio.gather(*map(store.load, ids)) == [of(id_) for id_ in ids]
 
     in_store(scenario)
 
