@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, NamedTuple
 
-import orjson
 import structlog
 from billiard.einfo import ExceptionInfo
 from celery import Task, signals
@@ -26,6 +25,8 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.serialization import get_pickleable_exception
 from kombu.serialization import loads
 from kombu.utils.encoding import safe_repr
+
+from worker.transport.guard import read_json
 
 _log = structlog.get_logger(__name__)
 _ACCEPT: Final = frozenset({"application/json"})
@@ -217,9 +218,9 @@ class AsyncioPool(BasePool):
 
 def _arguments(body: Any, content_type: str, content_encoding: str) -> dict[str, Any]:
     """The kwargs of a message of protocol 2."""
-    if content_type == "application/json" and isinstance(body, bytes) and b"__type__" not in body:
-        _, arguments, _ = orjson.loads(body)
-    else:  # kombu writes datetimes, uuids and the like in a way that only its own reader knows
+    if content_type == "application/json" and isinstance(body, bytes):
+        _, arguments, _ = read_json(body)
+    else:
         _, arguments, _ = loads(body, content_type, content_encoding, accept=_ACCEPT)
     found: dict[str, Any] = arguments
     return found

@@ -141,10 +141,14 @@ def _task_id(raw: bytes) -> str | None:
     return task_id if _is_name(task_id) else None
 
 
+def read_json(text: bytes) -> Any:
+    """JSON as kombu writes it: datetimes, uuids and the like are {"__type__", "__value__"}, which only it can read."""
+    return loads(text) if b"__type__" in text else orjson.loads(text)
+
+
 def _parse(text: bytes, what: str) -> Any:
     try:
-        # kombu writes datetimes, uuids and the like as {"__type__", "__value__"}; only its own reader knows them.
-        return loads(text) if b"__type__" in text else orjson.loads(text)
+        return read_json(text)
     except _PARSE_ERRORS:
         raise Unfit(f"{what} is not JSON") from None
 
