@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Final, TypeVar
 import structlog
 from kombu.exceptions import OperationalError
 from kombu.transport import redis as stock
-from kombu.transport import virtual
 from kombu.utils.json import loads
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -21,6 +20,7 @@ from contract.failpoints import failpoint
 from contract.keys import Keys
 from worker.transport.consumer import Consumer, Taken
 from worker.transport.guard import Guard, NewerVersion, Unfit
+from worker.transport.qos import Message, QoS
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -32,63 +32,7 @@ _MESSAGE_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, Recursio
 _MOST_AT_ONCE: Final = 100
 _ASK_AGAIN_AFTER_S: Final = 1.0
 _SEVERAL_QUEUES_WAIT_S: Final = 0.1
-
-
-class Message(virtual.Message):
-    """A message whose body the guard has decoded already."""
-
-    def __init__(self, payload: dict[str, Any], channel: Any = None, **kwargs: Any) -> None:
-        content = payload.pop("decoded", None)
-        super().__init__(payload, channel, **kwargs)
-        self._decoded_cache = content
-
-
-class QoS(stock.QoS):
-    """Counts what is in hand against the prefetch credit. Recording is done already, in the step that took it."""
-
-    channel: "Channel"
-    _delivered: Any
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        """A message was delivered."""
-        virtual.QoS.append(self, message, delivery_tag)
-
-    def ack(self, delivery_tag: str) -> None:
-        """It is done: acknowledge it at the next turn."""
-        self.channel.consumer.ack(delivery_tag)
-        self.forget(delivery_tag)
-
-    @override
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Drop it, or hand it back after a moment."""
-        if not requeue:
-            self.ack(delivery_tag)
-            return
-        self.channel.consumer.postpone(delivery_tag)
-        self.forget(delivery_tag)
-
-    def restore_unacked(self, client: Any = None) -> None:
-        """Hand back everything in hand."""
-        self.channel.consumer.hand_back(list(self._delivered))
-        self._delivered.clear()
-
-    def restore_unacked_once(self, stderr: Any = None) -> None:
-        """Hand back everything when the process ends without having closed the channel."""
-        self._on_collect.cancel()  # type: ignore[attr-defined]  # kombu's stubs leave it out
-        self._delivered.clear()
-        self._delivered.restored = True
-        self.channel.leave()
-
-    def forget(self, delivery_tag: str) -> None:
-        """It is no longer in hand, whatever became of it."""
-        virtual.QoS.ack(self, delivery_tag)
-
-    def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
-        """Bring back what workers with kombu's own transport left behind, by their rules."""
-        try:
-            super().restore_visible(start, num, interval)
-        except ResponseError as error:
-            _log.debug("not restored", error=type(error).__name__)
+_MOMENT_S: Final = 0.01
 
 
 class Channel(stock.Channel):
@@ -98,8 +42,6 @@ class Channel(stock.Channel):
         key_prefix: of our keys; ``bksi:``.
         owner_ttl_ms: a consumer that was not heard of for so long is dead; 6,000.
         task_names: the tasks that may run; ``None`` lets every name pass to Celery, which drops what it does not know.
-        on_taken: called with the task ids of each group of messages, before the first of them is delivered: the place
-            to fetch what they all need in one round trip. It may not raise.
     """
 
     QoS = QoS
@@ -109,12 +51,10 @@ class Channel(stock.Channel):
         "key_prefix",
         "owner_ttl_ms",
         "task_names",
-        "on_taken",
     )
     key_prefix: str = "bksi:"
     owner_ttl_ms: int = 6_000
     task_names: Collection[str] | None = None
-    on_taken: Callable[[Sequence[str]], None] | None = None
 
     # kombu's own, which its stubs leave out.
     connection: Any
@@ -136,7 +76,7 @@ class Channel(stock.Channel):
         self._waiting_on: Any = None
         self._waiting_id: tuple[Any, int] | None = None
         self._broken = self._left = False
-        self._ask_again_at = 0.0
+        self._ask_again_at = self._rests_until = 0.0
         self._refusal = ""
         super().__init__(*args, **kwargs)
         self.guard = Guard(self.task_names)
@@ -152,16 +92,19 @@ class Channel(stock.Channel):
         """Acknowledge what has gathered, take what the credit allows, deliver it; returns how many were taken."""
         if self._broken:
             raise RedisConnectionError("the connection that waits for messages broke")
-        if time.monotonic() < self._ask_again_at:
+        now = time.monotonic()
+        if now < self._ask_again_at or (now < self._rests_until and not self.consumer.has_acks):
             return 0
         want = self._want()
         if not want and not (self._consumer and self._consumer.has_news):
             return 0
         lists = self._lists(self._queue_cycle.consume(len(self.active_queues))) if want else ()
         taken = self._ask(lambda: self.consumer.turn(want, lists, self._waited_list if want else "")) or []
+        self._rests_until = 0.0
         if taken:
             failpoint("after_turn")
             self._deliver(taken)
+            self._rest(in_tick=True)
         return len(taken)
 
     def heartbeat(self) -> None:
@@ -231,8 +174,6 @@ class Channel(stock.Channel):
 
     def _deliver(self, taken: Sequence[Taken]) -> None:
         admitted = [(one, payload) for one in taken if (payload := self._admit(one)) is not None]
-        if self.on_taken:
-            self.on_taken([payload["headers"]["id"] for one, payload in admitted if self._queue(one) in self._acked])
         for one, payload in admitted:
             queue = self._queue(one)
             self._queue_cycle.rotate(queue)
@@ -270,6 +211,15 @@ class Channel(stock.Channel):
         _log.warning("message set aside", reason=reason, queue=self._queue(taken), size=taken.size)
         if self._ask(lambda: self.consumer.bury(taken, reason)) is None:
             self.consumer.postpone(taken.tag)
+
+    def _rest(self, *, in_tick: bool) -> None:
+        """Take nothing for a moment, or until something in hand has ended: what comes meanwhile is taken together.
+
+        A message that came alone is then filed and acknowledged in one turn, and no script of the consumer stands in
+        the way of the one that leases its request.
+        """
+        if self.connection.cycle.wake_in(_MOMENT_S, in_tick=in_tick):
+            self._rests_until = time.monotonic() + _MOMENT_S
 
     def _ask(self, question: Callable[[], T]) -> T | None:
         """Ask Redis; ``None`` when it refuses, which is tried again after a while."""
@@ -327,7 +277,7 @@ class Channel(stock.Channel):
         if not self.takes:
             super()._brpop_start(timeout)  # type: ignore[misc]  # as above
             return
-        if time.monotonic() < self._ask_again_at:
+        if time.monotonic() < max(self._ask_again_at, self._rests_until):
             return
         connection = self.client.connection
         sock = connection._sock  # noqa: SLF001 - names this connection
@@ -359,6 +309,7 @@ class Channel(stock.Channel):
             raise Empty
         failpoint("after_wake")
         self._deliver([self.consumer.arrived(raw)])
+        self._rest(in_tick=False)
         return True
 
     def _on_connection_disconnect(self, connection: Any) -> None:

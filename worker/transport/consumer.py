@@ -84,6 +84,11 @@ class Consumer:
         return bool(self._acks or self._arrived or _late_acks or due)
 
     @property
+    def has_acks(self) -> bool:
+        """Whether something waits to be acknowledged."""
+        return bool(self._acks)
+
+    @property
     def room(self) -> int:
         """How many messages may still be taken without credit, only to be postponed."""
         return _MOST_POSTPONED - len(self._postponed)

@@ -19,6 +19,24 @@ class Poller(stock.MultiChannelPoller):
     def __init__(self) -> None:
         super().__init__()
         self._beats_at = 0.0
+        self._hub: Any = None
+
+    def run_in(self, hub: Any) -> None:
+        """From now on `hub`, Celery's event loop, drives this poller."""
+        self._hub = hub
+
+    def wake_in(self, seconds: float, *, in_tick: bool) -> bool:
+        """Have the event loop turn again after so long at most; False where there is none.
+
+        In a tick (`on_poll_start`) the hub has read its timers already, and would sleep as long as they said then.
+        """
+        waker = getattr(self._hub, "_waker", None)
+        if waker is None:
+            return False
+        self._hub.call_later(seconds, _nothing)
+        if in_tick:
+            waker.wake()
+        return True
 
     def turn(self) -> int:
         """One turn of every channel; returns how many messages were taken."""
@@ -61,5 +79,10 @@ class Transport(stock.Transport):
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Run in Celery's event loop. It cancels these timers itself when the connection breaks."""
         super().register_with_event_loop(connection, loop)
+        self.cycle.run_in(loop)
         ttl_ms = connection.client.transport_options.get("owner_ttl_ms", Channel.owner_ttl_ms)
         loop.call_repeatedly(ttl_ms / 4000, self.cycle.heartbeat)
+
+
+def _nothing() -> None:
+    """That the event loop turns is all."""
