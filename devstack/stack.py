@@ -19,7 +19,8 @@ from contract.settings import Settings
 from devstack import sample
 from devstack.ports import free_port
 from devstack.process import Guard, Process, ProcessFailed
-from devstack.servers import Postgres, Server, Valkey
+from devstack.server import Server
+from devstack.servers import Postgres, Valkey
 
 READY_TIMEOUT_S = 120.0
 """How long one part may take to become ready. Python starts slowly on a busy machine."""

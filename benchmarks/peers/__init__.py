@@ -21,6 +21,11 @@ _TASKIQ: Final = (
     *(_bin("taskiq"), "worker", "benchmarks.peers.taskiq:broker"),
     *(f"--workers={PROCESSES}", "--log-level=WARNING"),
 )
+_UVICORN: Final = (
+    *(_bin("uvicorn"), "benchmarks.peers.fastapi:app", "--host=127.0.0.1", "--port={http_port}"),
+    *(f"--workers={PROCESSES}", "--loop=uvloop", "--http=httptools"),
+    *("--no-access-log", "--log-level=warning"),
+)
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,14 @@ PEERS: Final[Mapping[str, Peer]] = {
     ),
     "fastapi": Peer(
         "benchmarks.peers.fastapi",
-        "FastAPI inserting in the handler, no queue",
-        workers=(
-            (
-                *(_bin("uvicorn"), "benchmarks.peers.fastapi:app", "--host=127.0.0.1", "--port={http_port}"),
-                *(f"--workers={PROCESSES}", "--loop=uvloop", "--http=httptools"),
-                *("--no-access-log", "--log-level=warning"),
-            ),
-        ),
+        "FastAPI inserting in the handler, a transaction for each request, no queue",
+        workers=(_UVICORN,),
+    ),
+    "fastapi-grouped": Peer(
+        "benchmarks.peers.fastapi",
+        "FastAPI with this project's group commit, no queue: what the queue itself costs",
+        workers=(_UVICORN,),
+        environment={"BENCH_HANDLER": "grouped"},
     ),
     "copy": Peer("benchmarks.peers.floor", "floor: COPY of prepared rows", environment={"BENCH_FLOOR": "copy"}),
     "insert": Peer(

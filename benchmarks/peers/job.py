@@ -4,6 +4,7 @@ So a peer differs from the project in what is compared: how a request gets to a 
 ``BENCH_INSERT=lean`` has peers insert without ledger and audit record, which spares them a promise that ours keeps.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
@@ -18,13 +19,15 @@ from benchmarks.peers.rows import Ids, insert
 from benchmarks.shapes import BK_APP_CODE
 from contract.batch import ServiceInstanceBatch
 from contract.envelope import Report
+from contract.gather import Gather
 from contract.message import Caller
 from worker.expand.expand import expand
 from worker.expand.plan import Plan
 from worker.store.catalogue_reads import Catalogue
 from worker.store.draft import WriteRequest
 from worker.store.engine import create_engine, driver_connection
-from worker.store.writes import Writer
+from worker.store.errors import StoreError
+from worker.store.writes import Writer, Written
 
 CONNECTIONS: Final = 4
 """To PostgreSQL, for each worker process: what the project's worker has by default."""
@@ -68,7 +71,7 @@ class Job:
                 await insert(driver, rows.arguments())
             return _envelope(request_id, [row[0] for row in rows.instances])
         now = datetime.now(tz=UTC)
-        written = await self._writer.write(
+        written = await self._write(
             WriteRequest(
                 request_id=request_id,
                 plan=plan,
@@ -87,6 +90,43 @@ class Job:
         if written.report is None:
             raise RuntimeError("the report of this request was purged")
         return written.report.dump()
+
+    async def _write(self, request: WriteRequest) -> Written:
+        return await self._writer.write(request)
+
+
+class PlainJob(Job):
+    """The same, by a request that knows of no other: its own reads, its own transaction, one of `CONNECTIONS`.
+
+    Rules, insert, ledger and audit record are the project's; that requests which wait together share a statement, to
+    read or to write, is left out.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine)
+        self._catalogue = _PlainCatalogue(engine, check_ms=500)
+        # As many requests as connections, so that none waits in SQLAlchemy's pool, where a wait costs a task and a
+        # timer.
+        self._connections = asyncio.Semaphore(CONNECTIONS)
+
+    async def create(self, request_id: str, batch: ServiceInstanceBatch) -> bytes:
+        """As `Job.create`, once a connection is free."""
+        async with self._connections:
+            return await super().create(request_id, batch)
+
+    async def _write(self, request: WriteRequest) -> Written:
+        (written,) = await self._writer.write_group([request])
+        if isinstance(written, StoreError):
+            raise written
+        return written
+
+
+class _PlainCatalogue(Catalogue):
+    """The project's catalogue with its cache, in which each request reads for itself what the cache lacks."""
+
+    def __init__(self, engine: AsyncEngine, *, check_ms: int) -> None:
+        super().__init__(engine, check_ms=check_ms)
+        self._reading = Gather(self._read_together, most=1, at_once=CONNECTIONS)
 
 
 def _envelope(request_id: str, ids: list[int]) -> bytes:

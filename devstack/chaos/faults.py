@@ -21,7 +21,7 @@ from contract.settings import Settings
 from devstack.chaos.nursery import Child
 from devstack.chaos.site import Part, Site
 from devstack.faults.proxy import FaultProxy
-from devstack.servers import Server
+from devstack.server import Server
 
 WORKER_STEPS: Final = (
     *("after_wake", "after_turn", "after_take", "after_adopt", "after_lease", "before_write", "before_commit"),

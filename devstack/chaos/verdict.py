@@ -5,6 +5,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 from typing import Any, Final, NamedTuple
 
@@ -67,6 +68,16 @@ class Verdict:
         """Nothing lost, nothing doubled, nothing else wrong."""
         return not (self.judgement.lost or self.judgement.doubled or self.wrong)
 
+    @cached_property
+    def recovery_s(self) -> Mapping[str, float]:
+        """How long the recoveries took, without the time in which a server was away."""
+        return _spread([recovery.seconds for recovery in self.recoveries])
+
+    @cached_property
+    def waited_s(self) -> Mapping[str, float]:
+        """How long they took by the clock."""
+        return _spread([recovery.waited for recovery in self.recoveries])
+
     def document(self) -> dict[str, Any]:
         """As JSON."""
         begin = self.run.begin
@@ -88,8 +99,8 @@ class Verdict:
             "kills": self.kills,
             "redis_kills_drop_unsynced_writes": self.run.loses_power,
             "ended_by_itself": dict(self.ended_by_itself),
-            "recovery_s": _spread([recovery.seconds for recovery in self.recoveries]),
-            "waited_s": _spread([recovery.waited for recovery in self.recoveries]),
+            "recovery_s": dict(self.recovery_s),
+            "waited_s": dict(self.waited_s),
             "request_s": _spread(waits),
             "slowest": self._slowest(),
             "faults": {
@@ -114,8 +125,7 @@ class Verdict:
         judged, table = self.judgement, Table(title="chaos", show_header=False)
         table.add_column(style="bold")
         table.add_column(justify="right")
-        document = self.document()
-        recovery, waited = document["recovery_s"], document["waited_s"]
+        recovery, waited = self.recovery_s, self.waited_s
         rows: list[tuple[str, object]] = [
             ("accepted", judged.accepted),
             *((f"  {kind}", count) for kind, count in sorted(self.accepted_by_kind.items())),

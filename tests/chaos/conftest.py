@@ -8,7 +8,8 @@ import redis as redis_client
 
 from devstack import sample
 from devstack.process import Guard
-from devstack.servers import Postgres, Server, Valkey
+from devstack.server import Server
+from devstack.servers import Postgres, Valkey
 from tests.chaos.nursery import Nursery
 from tests.chaos.system import System
 from tests.conftest import RunBksi, execute

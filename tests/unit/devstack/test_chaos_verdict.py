@@ -1,11 +1,13 @@
 """The judge of `bksi chaos` can say no."""
 
+import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from devstack.chaos.faults import Fault
 from devstack.chaos.history import Stored, Told, judge
@@ -113,3 +115,19 @@ def test_picture_of_nothing_and_of_something() -> None:
         picture = draw(verdict.document(), LIMIT_S)
         assert picture.count("<title>") == len(faults)
         assert "<odd>" not in picture
+
+
+def test_table_tells_the_numbers_of_the_document() -> None:
+    run = Run("bksi chaos --seed 1", "today", 1, 0.0, 60.0, loses_power=True)
+    faults = tuple(Fault("worker is killed", "x", at, at) for at in (1.0, 2.0, 3.0))
+    took = (Recovery(3.0, 4.0), Recovery(5.0, 16.0), Recovery(7.0, 28.0))
+    verdict = Verdict(run, judge({"a": _told(_report())}, GOOD), (), 0, {}, {}, faults, took, {})
+
+    printed = io.StringIO()
+    verdict.show(Console(file=printed, width=100))
+
+    shown = printed.getvalue()
+    assert "5.0 / 7.0 s" in shown
+    assert "16.0 / 28.0 s" in shown
+    assert verdict.document()["recovery_s"] == {"p50": 5.0, "p99": 7.0, "max": 7.0}
+    assert verdict.document()["waited_s"] == {"p50": 16.0, "p99": 28.0, "max": 28.0}
