@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -16,18 +17,19 @@ def worker(
     from worker.app import app  # noqa: PLC0415 - importing it builds the Celery app
 
     settings = load_settings()
-    app.worker_main(
-        [
-            "worker",
-            f"--hostname={name or f'worker-{os.getpid()}'}@{socket.gethostname()}",
-            f"--concurrency={settings.worker_concurrency}",
-            f"--loglevel={settings.log_level}",
-            # Workers need not know of each other: the ledger does the coordinating.
-            "--without-gossip",
-            "--without-mingle",
-            "--task-events",
-        ]
+    # Celery's own command line would load what else is installed for it, Flower with its web server among it: a quarter
+    # of a worker's memory.
+    process = app.Worker(
+        hostname=f"{name or f'worker-{os.getpid()}'}@{socket.gethostname()}",
+        concurrency=settings.worker_concurrency,
+        loglevel=settings.log_level,
+        # Workers need not know of each other: the ledger does the coordinating.
+        without_gossip=True,
+        without_mingle=True,
+        task_events=True,
     )
+    process.start()
+    sys.exit(process.exitcode)
 
 
 def migrate() -> None:
