@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from socket import socket, socketpair
 from typing import Any
 
 from kombu.transport import redis as stock
@@ -20,23 +22,45 @@ class Poller(stock.MultiChannelPoller):
         super().__init__()
         self._beats_at = 0.0
         self._hub: Any = None
+        self._bell: tuple[socket, socket] | None = None
 
     def run_in(self, hub: Any) -> None:
-        """From now on `hub`, Celery's event loop, drives this poller."""
-        self._hub = hub
+        """From now on `hub`, Celery's event loop, drives this poller.
+
+        A hub that reads nothing does not wait but sleeps, up to a tenth of a second that nobody can cut short; and a
+        worker that starts on a long queue, and is never idle, has nothing to wait for in Redis. So it reads our bell.
+        """
+        self._hub, self._bell = hub, socketpair()
+        for end in self._bell:
+            end.settimeout(0)
+        hub.add_reader(self._bell[0].fileno(), self._rung)
 
     def wake_in(self, seconds: float, *, in_tick: bool) -> bool:
         """Have the event loop turn again after so long at most; False where there is none.
 
-        In a tick (`on_poll_start`) the hub has read its timers already, and would sleep as long as they said then.
+        In a tick (`on_poll_start`) the hub has read its timers already, and would wait as long as they said then.
         """
-        waker = getattr(self._hub, "_waker", None)
-        if waker is None:
+        if self._bell is None:
             return False
         self._hub.call_later(seconds, _nothing)
         if in_tick:
-            waker.wake()
+            with suppress(BlockingIOError):  # it rings already
+                self._bell[1].send(b"\0")
         return True
+
+    def close(self) -> None:
+        """Forget the channels, and the event loop."""
+        if self._bell is not None:
+            self._hub.remove_reader(self._bell[0].fileno())
+            for end in self._bell:
+                end.close()
+            self._bell = None
+        super().close()
+
+    def _rung(self) -> None:
+        if self._bell is not None:
+            with suppress(BlockingIOError):
+                self._bell[0].recv(4096)
 
     def turn(self) -> int:
         """One turn of every channel; returns how many messages were taken."""
