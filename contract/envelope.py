@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from contract.batch import MAX_ERRORS
 from contract.codes import Code, Language, Refused
-from contract.outcome import Item, Outcome, Problem, Warning_
+from contract.outcome import Item, Outcome, Problem, Said, Warning_
 
 
 class Status(StrEnum):
@@ -199,8 +199,8 @@ class Report(Problem):
     def _ended(
         cls,
         status: Status,
-        decisive: Problem,
-        errors: Sequence[Problem],
+        decisive: Said,
+        errors: Sequence[Said],
         items: tuple[Item, ...],
         *,
         total: int | None = None,
@@ -265,9 +265,16 @@ class Report(Problem):
         return document
 
     def dump(self) -> bytes:
-        """The report as stored: JSON, the six keys in English first, so that any Redis client can read an outcome."""
-        rest = self.model_dump_json(exclude=_IN_BOTH, exclude_defaults=True)
-        return orjson.dumps(self._six_keys())[:-1] + b"," + rest[1:].encode()
+        """The report as stored: JSON, the six keys in English first, so that any Redis client can read an outcome.
+
+        The others follow in the order of the class, without those that have their default.
+        """
+        stored = self._six_keys()
+        for name, default in _OTHERS.items():
+            value = getattr(self, name)
+            if value != default:
+                stored[name] = value
+        return orjson.dumps(stored, _plainly, orjson.OPT_UTC_Z)
 
     @classmethod
     def load(cls, stored: bytes | str) -> Self:
@@ -277,3 +284,20 @@ class Report(Problem):
             pydantic.ValidationError: it is no report.
         """
         return cls.model_validate_json(stored)
+
+
+_OTHERS: Final = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in Report.model_fields.items()
+    if name not in _IN_BOTH
+}
+"""The fields of a report that its envelope does not have, and their defaults."""
+
+
+def _plainly(part: object) -> object:
+    """A part of a report as orjson can write it."""
+    if isinstance(part, Item):
+        return part.record
+    if isinstance(part, BaseModel):
+        return part.model_dump(exclude_defaults=True)
+    raise TypeError

@@ -16,7 +16,7 @@ import asyncpg
 import orjson
 
 from contract.envelope import Report
-from worker.store.alike import NewRows, bigint_array, quoted, rows_of
+from worker.store.alike import BIND_ROWS, INSTANCES, PROCESSES, NewRows, bigint_array, quoted, rows_of
 from worker.store.draft import Draft
 
 # Another transaction wrote the same request or the same instance first. Any other violation is nobody's race: rows
@@ -42,7 +42,7 @@ _REQUEST: Final = {
 
 
 def _statement() -> str:
-    instances, processes, bind_rows = NewRows().tables()
+    instances, processes, bind_rows = INSTANCES, PROCESSES, BIND_ROWS
     return f"""
 WITH request AS MATERIALIZED (
     {rows_of(1, _REQUEST)}
@@ -141,7 +141,7 @@ async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
     """
     requests = orjson.dumps([one.row() for one in ended]).decode()
     try:
-        (row,) = await driver.fetch(_STATEMENT, requests, *(table.argument() for table in rows.tables()))
+        (row,) = await driver.fetch(_STATEMENT, requests, *rows.arguments())
     except asyncpg.UniqueViolationError as violation:
         if violation.constraint_name in _RACES:
             return False
