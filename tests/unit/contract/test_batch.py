@@ -122,7 +122,7 @@ def test_instances_that_ask_for_the_same_share_one_object_which_is_stored_once()
 
     first, _, third, *_ = batch.instances
     assert first.processes[0] is third.processes[0]
-    assert [instance.place for instance in packed.instances] == [0, 1, 0, None, 2]
+    assert [place for _, _, place in packed.instances] == [0, 1, 0, None, 2]
     assert [len(processes) for processes in packed.processes] == [1, 1, 0]
     again = packed.unpack()
     assert again.instances[0].processes[0] is again.instances[2].processes[0]
