@@ -20,6 +20,7 @@ from contract.codes import Refused
 from contract.message import Payload
 from contract.packed import PackedBatch
 from contract.parse import BatchRefused, parse
+from contract.reader import Reader
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 IDS = st.integers(1, 2**63 - 1)
@@ -97,6 +98,18 @@ def test_parse_of_any_json_answers_a_batch_or_refusals(body: object, strict: boo
     assert len(parsed.batch.digest()) == 64
     assert len(parsed.warnings) <= 101
     assert not (strict and parsed.warnings)
+
+
+@given(ANY_JSON | spoiled_bodies() | BODIES, st.booleans())
+def test_body_that_is_read_at_once_is_read_as_one_object_at_a_time(body: object, strict: bool) -> None:
+    if not isinstance(body, dict):
+        return
+    at_once, one_by_one = (Reader(strict=strict, at_once=at_once) for at_once in (True, False))
+    batch, expected = at_once.read(body), one_by_one.read(body)
+    assert (batch is None) == (expected is None)
+    if batch is not None and expected is not None:
+        assert batch.model_dump(exclude_unset=True) == expected.model_dump(exclude_unset=True)
+        assert at_once.found.warnings == one_by_one.found.warnings
 
 
 @given(BODIES)
