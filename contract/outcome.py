@@ -26,7 +26,10 @@ class Outcome(StrEnum):
     @property
     def is_success(self) -> bool:
         """Whether the rows that were asked for are there."""
-        return self in (Outcome.CREATED, Outcome.EXISTING, Outcome.HEALED)
+        return self in SUCCESSES
+
+
+SUCCESSES: Final = (Outcome.CREATED, Outcome.EXISTING, Outcome.HEALED)
 
 
 _LEAST_NUMBER: Final = -(2**63)

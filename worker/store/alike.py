@@ -26,8 +26,12 @@ Lists = tuple[list[Any], ...]
 
 def rows_of(number: int, columns: Mapping[str, str]) -> str:
     """Parameter ``$number``, a JSON array of objects, as rows of these columns: their names and types."""
-    typed = ", ".join(f'"{name}" {type_}' for name, type_ in columns.items())
-    return f"(SELECT * FROM json_to_recordset(${number}::text::json) AS given ({typed}))"  # noqa: S608 - as above
+    return f"(SELECT * FROM json_to_recordset(${number}::text::json) AS given ({typed(columns)}))"  # noqa: S608 - as above
+
+
+def typed(columns: Mapping[str, str]) -> str:
+    """Names and types of columns as SQL, separated by commas."""
+    return ", ".join(f'"{name}" {type_}' for name, type_ in columns.items())
 
 
 def quoted(names: Sequence[str], source: str = "") -> str:
