@@ -70,7 +70,7 @@ class Statistics(_Frozen):
         Skipped instances count as failed: their rows are not there.
         """
         total = len(items) if total is None else total
-        outcomes = [item.outcome for item in items]
+        outcomes = [item.record["outcome"] for item in items]
         success = sum(map(outcomes.count, SUCCESSES))
         if total == len(items):
             return cls._counted(total, success)
@@ -142,7 +142,7 @@ class Report(Problem):
         ordered = tuple(sorted(items, key=lambda item: item.record["index"]))
         statistics = Statistics.of(ordered, Status.SUCCESS)
         if statistics.success_count == len(ordered):
-            ids = [id_ for item in ordered if (id_ := item.service_instance_id) is not None]
+            ids = [id_ for item in ordered if (id_ := item.record.get("service_instance_id")) is not None]
             return cls._ended(Status.SUCCESS, _SUCCESS, (), ordered, statistics, data=ids, **about)
         failed = [item for item in ordered if item.outcome is Outcome.FAILED]
         if statistics.success_count:
@@ -287,7 +287,7 @@ class Report(Problem):
         for name, default in _OTHERS.items():
             value = getattr(self, name)
             if value != default:
-                stored[name] = value
+                stored[name] = [item.record for item in value] if name == "items" else value
         return orjson.dumps(stored, _plainly, orjson.OPT_UTC_Z)
 
     @classmethod
@@ -310,8 +310,6 @@ _OTHERS: Final = {
 
 def _plainly(part: object) -> object:
     """A part of a report as orjson can write it."""
-    if isinstance(part, Item):
-        return part.record
     if isinstance(part, BaseModel):
         return part.model_dump(exclude_defaults=True)
     raise TypeError

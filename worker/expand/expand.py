@@ -123,7 +123,8 @@ class _Expander:
     def plan(self, index: int, spec: InstanceSpec) -> PlannedInstance:
         """Return the rows of one instance whose host is in the module; raises `Refused` (CMDB V10 to V22)."""
         given = spec.service_instance_name
-        self._check(index, given)
+        if given or not self._is_sound:
+            self._check(index, given)
         ignored = self.warnings.ignored
         host, ignored_before = self._catalogue.hosts[spec.bk_host_id], len(ignored)
         processes = self._processes(index, spec, host)

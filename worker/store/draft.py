@@ -12,7 +12,7 @@ from contract.outcome import Item, ItemRecord, Outcome, ProcessItem, ProcessReco
 from worker.expand.catalogue import Host
 from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
 from worker.expand.reconcile import ExistingInstance, reconcile, refuse_existing
-from worker.store.alike import NewRows
+from worker.store.alike import AlikeProcesses, NewRows
 from worker.store.existing import Key
 
 
@@ -114,25 +114,26 @@ class _Drafting:
             (plan.bk_biz_id, plan.bk_module_id, plan.service_template_id, *self._who, request.request_id)
         )
         self._rows = rows
+        self._alike: AlikeProcesses | None = None
 
     def create(self, planned: PlannedInstance) -> Item:
         """Insert all of a new instance."""
-        id_ = next(self._instance_ids)
+        id_, host = next(self._instance_ids), planned.bk_host_id
         ids, hosts, keys, names = self._instances
         ids.append(id_)
-        hosts.append(planned.bk_host_id)
+        hosts.append(host)
         keys.append(planned.instance_key)
         names.append(planned.name)
         self.result.created_ids.append(id_)
         self.result.row_count += 1
         record: ItemRecord = {
             "index": planned.index,
-            "bk_host_id": planned.bk_host_id,
+            "bk_host_id": host,
             "outcome": Outcome.CREATED,
             "service_instance_id": id_,
         }
         if planned.processes:
-            record["processes"] = self._insert(id_, planned.bk_host_id, planned.processes)
+            record["processes"] = self._insert(id_, host, planned.processes)
         return Item.stored(record)
 
     def complete(self, planned: PlannedInstance, existing: ExistingInstance) -> Item:
@@ -168,10 +169,11 @@ class _Drafting:
     def _insert(
         self, service_instance_id: int, bk_host_id: int, processes: Sequence[PlannedProcess]
     ) -> list[ProcessRecord]:
-        alike = self._rows.alike(self._request.plan.bk_biz_id, self._who, processes)
-        ids = list(islice(self._process_ids, len(processes)))
+        alike = self._alike
+        if alike is None or alike.processes is not processes:
+            alike = self._alike = self._rows.alike(self._request.plan.bk_biz_id, self._who, processes)
         self.result.row_count += alike.row_count
-        return alike.add(service_instance_id, bk_host_id, ids)
+        return alike.add(service_instance_id, bk_host_id, [*islice(self._process_ids, len(processes))])
 
 
 def _item(process: PlannedProcess, bk_process_id: int | None, outcome: Outcome) -> ProcessItem:
