@@ -6,6 +6,7 @@ caller `Report.document`. Texts are rendered when somebody reads, in the reader'
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, NotRequired, Self, TypedDict, Unpack
 
 import orjson
@@ -13,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from contract.batch import MAX_ERRORS
 from contract.codes import Code, Language, Refused
-from contract.outcome import Item, Outcome, Problem, Warning_
+from contract.outcome import SUCCESSES, Item, Outcome, Problem, Said, Warning_
 
 
 class Status(StrEnum):
@@ -69,15 +70,23 @@ class Statistics(_Frozen):
         Skipped instances count as failed: their rows are not there.
         """
         total = len(items) if total is None else total
-        success = sum(item.outcome.is_success for item in items)
+        outcomes = [item.record["outcome"] for item in items]
+        success = sum(map(outcomes.count, SUCCESSES))
+        if total == len(items):
+            return cls._counted(total, success)
         counts = {"success_count": success, "failed_count": len(items) - success}
-        if total != len(items):
-            rest = {Status.PENDING: "pending_count", Status.RUNNING: "running_count", Status.SUCCESS: "success_count"}
-            name = rest.get(status, "failed_count")
-            counts[name] = counts.get(name, 0) + total - len(items)
+        rest = {Status.PENDING: "pending_count", Status.RUNNING: "running_count", Status.SUCCESS: "success_count"}
+        name = rest.get(status, "failed_count")
+        counts[name] = counts.get(name, 0) + total - len(items)
         return cls(total_count=total, **counts)
 
+    @classmethod
+    @lru_cache(maxsize=256)
+    def _counted(cls, total: int, success: int) -> Self:
+        return cls(total_count=total, success_count=success, failed_count=total - success)
 
+
+_SUCCESS: Final = Problem(code=Code.SUCCESS)
 _IN_BOTH: Final = {"code", "permission", "request_id", "data"}
 """Fields of a report that stand in its envelope too."""
 
@@ -130,14 +139,18 @@ class Report(Problem):
         SUCCESS when all rows are there, with their ids as `data`; FAILED with the first failed item's code when none
         are; PART_FAILED (1190011) in between, which only mode "partial" reaches.
         """
-        ordered = tuple(sorted(items, key=lambda item: item.index))
+        ordered = tuple(sorted(items, key=lambda item: item.record["index"]))
+        statistics = Statistics.of(ordered, Status.SUCCESS)
+        if statistics.success_count == len(ordered):
+            ids = [id_ for item in ordered if (id_ := item.record.get("service_instance_id")) is not None]
+            return cls._ended(Status.SUCCESS, _SUCCESS, (), ordered, statistics, data=ids, **about)
         failed = [item for item in ordered if item.outcome is Outcome.FAILED]
-        if all(item.outcome.is_success for item in ordered):
-            ids = [item.service_instance_id for item in ordered if item.service_instance_id is not None]
-            return cls._ended(Status.SUCCESS, Problem(code=Code.SUCCESS), (), ordered, data=ids, **about)
-        if any(item.outcome.is_success for item in ordered):
-            return cls._ended(Status.PART_FAILED, Problem(code=Code.PARTLY_FAILED), failed, ordered, **about)
-        return cls._ended(Status.FAILED, failed[0] if failed else Problem(code=Code.UNKNOWN), failed, ordered, **about)
+        if statistics.success_count:
+            return cls._ended(
+                Status.PART_FAILED, Problem(code=Code.PARTLY_FAILED), failed, ordered, statistics, **about
+            )
+        decisive = failed[0] if failed else Problem(code=Code.UNKNOWN)
+        return cls._ended(Status.FAILED, decisive, failed, ordered, statistics, **about)
 
     @classmethod
     def previewed(cls, items: Iterable[Item], preview: Iterable[dict[str, Any]], **about: Unpack[About]) -> Self:
@@ -193,17 +206,18 @@ class Report(Problem):
         items = tuple(Item.failed(index, host, refused, outcome=outcome) for index, host in enumerate(hosts))
         problems = [Problem.of(one) for one in (refused, *further)]
         total = len(items) if count is None else count
-        return cls._ended(status, problems[0], problems, items, total=total, permission=permission, **about)
+        statistics = Statistics.of(items, status, total)
+        return cls._ended(status, problems[0], problems, items, statistics, permission=permission, **about)
 
     @classmethod
     def _ended(
         cls,
         status: Status,
-        decisive: Problem,
-        errors: Sequence[Problem],
+        decisive: Said,
+        errors: Sequence[Said],
         items: tuple[Item, ...],
+        statistics: Statistics,
         *,
-        total: int | None = None,
         data: list[int] | None = None,
         permission: dict[str, Any] | None = None,
         **about: Unpack[About],
@@ -216,7 +230,7 @@ class Report(Problem):
             errors=tuple(map(Problem.of, errors[:MAX_ERRORS])),
             permission=permission,
             data=data,
-            statistics=Statistics.of(items, status, total),
+            statistics=statistics,
             items=items,
             **about,
         )
@@ -265,9 +279,16 @@ class Report(Problem):
         return document
 
     def dump(self) -> bytes:
-        """The report as stored: JSON, the six keys in English first, so that any Redis client can read an outcome."""
-        rest = self.model_dump_json(exclude=_IN_BOTH, exclude_defaults=True)
-        return orjson.dumps(self._six_keys())[:-1] + b"," + rest[1:].encode()
+        """The report as stored: JSON, the six keys in English first, so that any Redis client can read an outcome.
+
+        The others follow in the order of the class, without those that have their default.
+        """
+        stored = self._six_keys()
+        for name, default in _OTHERS.items():
+            value = getattr(self, name)
+            if value != default:
+                stored[name] = [item.record for item in value] if name == "items" else value
+        return orjson.dumps(stored, _plainly, orjson.OPT_UTC_Z)
 
     @classmethod
     def load(cls, stored: bytes | str) -> Self:
@@ -277,3 +298,18 @@ class Report(Problem):
             pydantic.ValidationError: it is no report.
         """
         return cls.model_validate_json(stored)
+
+
+_OTHERS: Final = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in Report.model_fields.items()
+    if name not in _IN_BOTH
+}
+"""The fields of a report that its envelope does not have, and their defaults."""
+
+
+def _plainly(part: object) -> object:
+    """A part of a report as orjson can write it."""
+    if isinstance(part, BaseModel):
+        return part.model_dump(exclude_defaults=True)
+    raise TypeError

@@ -4,12 +4,12 @@ A caller mostly asks for the same processes on every host of a module. `contract
 reads twice; here such an object is written once and named by its place.
 """
 
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, Self
 
 import orjson
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 
-from contract.batch import BatchHead, Id, InstanceSpec, ProcessSpec, ServiceInstanceBatch, Verbatim
+from contract.batch import BatchHead, Id, ProcessSpec, ServiceInstanceBatch, Verbatim
 from contract.recent import Recent
 
 _PROCESSES: Final = TypeAdapter(tuple[ProcessSpec, ...])
@@ -18,21 +18,9 @@ _remembered: Final[Recent[bytes, tuple[ProcessSpec, ...]]] = Recent(128)
 """Lists of processes that one batch after the other asks for: by their JSON, if it is not long."""
 
 
-class PackedInstance(NamedTuple):
-    """An `InstanceSpec` of which null means absent; `place` is that of its processes in `PackedBatch.processes`."""
-
-    bk_host_id: Id
-    service_instance_name: Verbatim | None = None
-    place: Annotated[int, Field(ge=0)] | None = None
-
-    def unpack(self, lists: tuple[tuple[ProcessSpec, ...], ...]) -> InstanceSpec:
-        """The instance again."""
-        given: dict[str, Any] = {"bk_host_id": self.bk_host_id}
-        if self.service_instance_name is not None:
-            given["service_instance_name"] = self.service_instance_name
-        if self.place is not None:
-            given["processes"] = lists[self.place]
-        return InstanceSpec(**given)
+PackedInstance = tuple[Id, Verbatim | None, Annotated[int, Field(ge=0)] | None]
+"""``bk_host_id`` and ``service_instance_name`` of an instance, and the place of its processes in
+`PackedBatch.processes`; null means absent."""
 
 
 class PackedBatch(BatchHead):
@@ -48,7 +36,8 @@ class PackedBatch(BatchHead):
 
     @model_validator(mode="after")
     def _places_exist(self) -> Self:
-        if any(instance.place is not None and instance.place >= len(self.processes) for instance in self.instances):
+        count = len(self.processes)
+        if any(place is not None and place >= count for _, _, place in self.instances):
             raise ValueError("place: no such list of processes")
         return self
 
@@ -57,14 +46,14 @@ class PackedBatch(BatchHead):
         """Pack `batch`. Only what is the same object counts as shared: nothing is compared."""
         places: dict[tuple[int, ...], int] = {}
         lists: list[tuple[ProcessSpec, ...]] = []
-        instances = []
+        instances: list[PackedInstance] = []
         for instance in batch.instances:
-            place = None
-            if "processes" in instance.model_fields_set:
-                place = places.setdefault(tuple(map(id, instance.processes)), len(lists))
+            place, processes = None, instance.processes
+            if processes or "processes" in instance.model_fields_set:
+                place = places.setdefault(tuple(map(id, processes)), len(lists))
                 if place == len(lists):
-                    lists.append(instance.processes)
-            instances.append(PackedInstance(instance.bk_host_id, instance.service_instance_name, place))
+                    lists.append(processes)
+            instances.append((instance.bk_host_id, instance.service_instance_name, place))
         head = {name: getattr(batch, name) for name in batch.model_fields_set if name != "instances"}
         # Not validated: every part of it was, as part of the batch.
         return cls.model_construct(processes=tuple(lists), instances=tuple(instances), **head)
@@ -72,9 +61,17 @@ class PackedBatch(BatchHead):
     def unpack(self) -> ServiceInstanceBatch:
         """The batch again, equal to what was packed; what was shared is shared."""
         head = {name: getattr(self, name) for name in self.model_fields_set if name in BatchHead.model_fields}
-        return ServiceInstanceBatch(
-            instances=tuple(instance.unpack(self.processes) for instance in self.instances), **head
-        )
+        # All instances in one call, which pydantic does in half the time.
+        return ServiceInstanceBatch.model_validate({**head, "instances": [*map(self._given, self.instances)]})
+
+    def _given(self, packed: PackedInstance) -> dict[str, Any]:
+        bk_host_id, name, place = packed
+        given: dict[str, Any] = {"bk_host_id": bk_host_id}
+        if name is not None:
+            given["service_instance_name"] = name
+        if place is not None:
+            given["processes"] = self.processes[place]
+        return given
 
 
 def _read(given: list[Any]) -> tuple[ProcessSpec, ...]:

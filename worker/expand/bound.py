@@ -7,7 +7,7 @@ from contract.batch import PROCESS_PROPERTIES, InstanceSpec, ProcessInfo
 from contract.codes import Code, Reason, Refused
 from worker.expand.bind_rows import TemplateRow, bound_rows
 from worker.expand.catalogue import Host, ProcessTemplate
-from worker.expand.naming import generate_name
+from worker.expand.naming import name_tail, with_address
 from worker.expand.plan import PlannedProcess
 from worker.expand.uniqueness import check_processes_differ
 from worker.expand.values import content, first_problem
@@ -33,11 +33,12 @@ class Expansion:
         self.depends_on_host = any(row.depends_on_host for row in self.bind_info)
         self._locked = tuple(name for name in PROCESS_PROPERTIES if name in columns and columns[name].locked)
         self._unlocked = tuple(name for name in PROCESS_PROPERTIES if name not in self._locked)
+        self._name_tail = name_tail(self.values["bk_process_name"], [row.port for row in self.bind_info])
         self._unfit = tuple(name for name, value in self.values.items() if first_problem({name: value}) is not None)
 
     def generate_name(self, host: Host) -> str:
         """Name an instance of which this is the first process, by the template's own values (CMDB 4.3)."""
-        return generate_name(host, self.values["bk_process_name"], [row.port for row in self.bind_info])
+        return with_address(host, self._name_tail)
 
     def merge(self, where: Where, info: ProcessInfo, warnings: Warnings, merged: Merged) -> Mapping[str, Any]:
         """Return the scalar properties: the caller's where unlocked and present, null included, else the template's.

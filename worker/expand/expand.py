@@ -1,7 +1,7 @@
 """A batch and the catalogue in, the rows it asks for or the reason to refuse out (CMDB sections 2 to 4)."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -118,25 +118,25 @@ class _Expander:
         self._remembers = len(batch.instances) <= _SMALL
         self._expansions = _PREPARED.of(catalogue.process_templates)
         self._may_share = not any(expansion.depends_on_host for expansion in self._expansions)
+        self._is_sound = not module.is_bound or catalogue.service_template_biz_id == module.bk_biz_id
 
     def plan(self, index: int, spec: InstanceSpec) -> PlannedInstance:
         """Return the rows of one instance whose host is in the module; raises `Refused` (CMDB V10 to V22)."""
-        self._check(index, spec)
-        host, ignored_before = self._catalogue.hosts[spec.bk_host_id], len(self.warnings.ignored)
+        given = spec.service_instance_name
+        if given or not self._is_sound:
+            self._check(index, given)
+        ignored = self.warnings.ignored
+        host, ignored_before = self._catalogue.hosts[spec.bk_host_id], len(ignored)
+        processes = self._processes(index, spec, host)
         if self._module.is_bound:
-            processes = self._processes(index, spec, host)
-            name = spec.service_instance_name or self._expansions[0].generate_name(host)
+            name = given or self._expansions[0].generate_name(host)
             instance_key = ""
         else:
-            processes = self._processes(index, spec, host)
-            name = spec.service_instance_name or _generate_unbound_name(host, processes[0])
+            name = given or _generate_unbound_name(host, processes[0])
             instance_key = unbound_key(name) if self._clone_of is None else f"{self._clone_of}/{index}"
-        ignored = self.warnings.ignored[ignored_before:]
-        if ignored:
-            raise Refused.field(Code.PARAM_INVALID, ignored[0])
-        return PlannedInstance(
-            index, host.bk_host_id, instance_key, name, processes, is_name_given=bool(spec.service_instance_name)
-        )
+        if len(ignored) > ignored_before:
+            raise Refused.field(Code.PARAM_INVALID, ignored[ignored_before])
+        return PlannedInstance(index, host.bk_host_id, instance_key, name, processes, None, bool(given))
 
     def _processes(self, index: int, spec: InstanceSpec, host: Host) -> tuple[PlannedProcess, ...]:
         """The processes of one instance; those that an earlier instance asked for by the same objects are the same.
@@ -162,17 +162,14 @@ class _Expander:
                 _planned.put(key, (self._expansions, spec.processes, processes))
         return processes
 
-    def _check(self, index: int, spec: InstanceSpec) -> None:
-        name = spec.service_instance_name
+    def _check(self, index: int, name: str | None) -> None:
         if name and len(name.encode()) > MAX_NAME_BYTES:
             raise Refused.field(Code.PARAM_INVALID, f"instances[{index}].service_instance_name")
-        if not self._module.is_bound:
+        if self._is_sound:
             return
-        owner = self._catalogue.service_template_biz_id
-        if owner is None:
+        if self._catalogue.service_template_biz_id is None:
             raise Refused(Code.PARAM_INVALID, "service_template_id", path="bk_module_id")
-        if owner != self._module.bk_biz_id:
-            raise Refused.field(Code.PARAM_INVALID, "bk_biz_id")
+        raise Refused.field(Code.PARAM_INVALID, "bk_biz_id")
 
 
 def _size(processes: Sequence[PlannedProcess]) -> int:
@@ -184,11 +181,13 @@ def _generate_unbound_name(host: Host, first: PlannedProcess) -> str:
     return generate_name(host, first.bk_process_name, (row.port for row in first.bind_info))
 
 
-def _without_conflicts(planned: Iterable[PlannedInstance], refused: dict[int, Refused]) -> list[PlannedInstance]:
+def _without_conflicts(planned: list[PlannedInstance], refused: dict[int, Refused]) -> list[PlannedInstance]:
     """Mark instances that another one already asks for; refuse all that ask for different things under one key.
 
     Refusing them all, and not all but one, keeps the order of the request from deciding what is stored.
     """
+    if len({(instance.bk_host_id, instance.instance_key) for instance in planned}) == len(planned):
+        return planned
     by_key: dict[tuple[int, str], list[PlannedInstance]] = defaultdict(list)
     for instance in planned:
         by_key[instance.bk_host_id, instance.instance_key].append(instance)

@@ -20,9 +20,19 @@ def generate_name(host: Host, bk_process_name: str | None, ports: Iterable[str |
         bk_process_name: of the first process.
         ports: of the first process's bind rows in order; the first one that is set is taken.
     """
-    address = host.bk_host_innerip or host.bk_host_innerip_v6
+    return with_address(host, name_tail(bk_process_name, ports))
+
+
+def name_tail(bk_process_name: str | None, ports: Iterable[str | None]) -> str:
+    """The part of a generated name that is the same on all hosts."""
     port = next((port for port in ports if port), None)
-    return "_".join(part for part in (address, bk_process_name, port) if part)
+    return "_".join(part for part in (bk_process_name, port) if part)
+
+
+def with_address(host: Host, tail: str) -> str:
+    """The whole name: what `generate_name` makes of the host and what `tail` was made of."""
+    address = host.bk_host_innerip or host.bk_host_innerip_v6
+    return f"{address}_{tail}" if address and tail else address or tail
 
 
 def unbound_key(name: str) -> str:

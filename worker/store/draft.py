@@ -1,22 +1,19 @@
 """Turn one request's plan and what is stored already into the rows to insert and the items to answer. No I/O."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import Any, Final, Literal
+from itertools import islice
+from typing import Literal
 
 from contract.codes import Reason
 from contract.envelope import Report
 from contract.message import Caller
-from contract.outcome import Item, Outcome, ProcessItem, Warning_
+from contract.outcome import Item, ItemRecord, Outcome, ProcessItem, ProcessRecord, Warning_
 from worker.expand.catalogue import Host
-from worker.expand.plan import Plan, PlannedBind, PlannedInstance, PlannedProcess
+from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
 from worker.expand.reconcile import ExistingInstance, reconcile, refuse_existing
-from worker.store.alike import NewRows
+from worker.store.alike import AlikeProcesses, NewRows
 from worker.store.existing import Key
-from worker.store.tables import PROCESS_PROPERTIES
-
-_property_values: Final = itemgetter(*PROCESS_PROPERTIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ def draft(
         process_ids: enough for all processes.
         rows: where the rows to insert are added.
     """
-    taken = [planned for planned in request.plan.instances if request.key(planned) in known]
+    taken = [planned for planned in request.plan.instances if request.key(planned) in known] if known else ()
     refused = refuse_existing(taken, request.hosts) if taken and request.on_existing == "fail" else {}
     drafting = _Drafting(request, instance_ids, process_ids, rows)
     for planned in request.plan.instances:
@@ -91,7 +88,7 @@ def draft(
             item = Item.failed(planned.index, planned.bk_host_id, decisive, outcome=Outcome.SKIPPED)
         elif planned.duplicate_of is not None:
             item = drafting.items[planned.duplicate_of].repeated_at(planned.index)
-        elif existing := known.get(request.key(planned)):
+        elif taken and (existing := known.get(request.key(planned))):
             item = drafting.complete(planned, existing)
         else:
             item = drafting.create(planned)
@@ -116,29 +113,28 @@ class _Drafting:
         self._instances = rows.instances.lists(
             (plan.bk_biz_id, plan.bk_module_id, plan.service_template_id, *self._who, request.request_id)
         )
-        self._processes = rows.processes
-        self._bind_rows = rows.bind_rows
-        # The rules share what is alike between instances; the same object need not be compared value by value again.
-        self._lists_of: dict[int, tuple[tuple[list[Any], ...], list[tuple[list[Any], ...]]]] = {}
-        self._lists_of_values: dict[tuple[int, int], tuple[list[Any], ...]] = {}
+        self._rows = rows
+        self._alike: AlikeProcesses | None = None
 
     def create(self, planned: PlannedInstance) -> Item:
         """Insert all of a new instance."""
-        id_ = next(self._instance_ids)
+        id_, host = next(self._instance_ids), planned.bk_host_id
         ids, hosts, keys, names = self._instances
         ids.append(id_)
-        hosts.append(planned.bk_host_id)
+        hosts.append(host)
         keys.append(planned.instance_key)
         names.append(planned.name)
         self.result.created_ids.append(id_)
         self.result.row_count += 1
-        return Item(
-            index=planned.index,
-            bk_host_id=planned.bk_host_id,
-            outcome=Outcome.CREATED,
-            service_instance_id=id_,
-            processes=tuple(self._insert(id_, planned.bk_host_id, process) for process in planned.processes),
-        )
+        record: ItemRecord = {
+            "index": planned.index,
+            "bk_host_id": host,
+            "outcome": Outcome.CREATED,
+            "service_instance_id": id_,
+        }
+        if planned.processes:
+            record["processes"] = self._insert(id_, host, planned.processes)
+        return Item.stored(record)
 
     def complete(self, planned: PlannedInstance, existing: ExistingInstance) -> Item:
         """Insert what is missing under an existing instance, and say where it differs."""
@@ -146,16 +142,19 @@ class _Drafting:
         missing = reconcile(planned, existing)
         healed = set()
         for bk_process_id, row in missing.bind_rows:
-            self._bind(planned.bk_host_id, bk_process_id, row)
+            hosts, processes = self._rows.bind_rows.lists(row)
+            hosts.append(planned.bk_host_id)
+            processes.append(bk_process_id)
             healed.add(bk_process_id)
+        self.result.row_count += len(missing.bind_rows)
         items = {}
         for process, bk_process_id in missing.kept:
             outcome = Outcome.HEALED if bk_process_id in healed else Outcome.EXISTING
             items[id(process)] = _item(process, bk_process_id, outcome)
         for process in missing.blocked:
             items[id(process)] = _item(process, None, Outcome.SKIPPED)
-        for process in missing.processes:
-            items[id(process)] = self._insert(id_, planned.bk_host_id, process)
+        new = self._insert(id_, planned.bk_host_id, missing.processes) if missing.processes else []
+        items |= {id(process): ProcessItem(**record) for process, record in zip(missing.processes, new, strict=True)}
         if not missing.is_empty:
             self.result.healed[id_] = self._request.key(planned)
         return Item(
@@ -163,45 +162,18 @@ class _Drafting:
             bk_host_id=planned.bk_host_id,
             outcome=Outcome.EXISTING if missing.is_empty else Outcome.HEALED,
             service_instance_id=id_,
-            processes=tuple(items[id(process)] for process in planned.processes),
-            warnings=tuple(Warning_(path=path, reason=Reason.DIFFERS) for path in missing.differences),
+            processes=[items[id(process)] for process in planned.processes],
+            warnings=[Warning_(path=path, reason=Reason.DIFFERS) for path in missing.differences],
         )
 
-    def _insert(self, service_instance_id: int, bk_host_id: int, process: PlannedProcess) -> ProcessItem:
-        bk_process_id = next(self._process_ids)
-        found = self._lists_of.get(id(process))
-        if found is None:
-            found = self._lists_of[id(process)] = self._process_lists(process), self._bind_lists_of(process.bind_info)
-        (ids, instances, hosts), binds = found
-        ids.append(bk_process_id)
-        instances.append(service_instance_id)
-        hosts.append(bk_host_id)
-        for bind_hosts, bind_processes in binds:
-            bind_hosts.append(bk_host_id)
-            bind_processes.append(bk_process_id)
-        self.result.row_count += 1 + len(binds)
-        return _item(process, bk_process_id, Outcome.CREATED)
-
-    def _bind(self, bk_host_id: int, bk_process_id: int, row: PlannedBind) -> None:
-        ((hosts, processes),) = self._bind_lists_of([row])
-        hosts.append(bk_host_id)
-        processes.append(bk_process_id)
-        self.result.row_count += 1
-
-    def _process_lists(self, process: PlannedProcess) -> tuple[list[Any], ...]:
-        identity = process.process_template_id, id(process.values)
-        lists = self._lists_of_values.get(identity)
-        if lists is None:
-            values = _property_values(process.values)
-            biz = self._request.plan.bk_biz_id
-            lists = self._processes.lists((biz, *self._who, process.process_template_id, *values))
-            self._lists_of_values[identity] = lists
-        return lists
-
-    def _bind_lists_of(self, rows: Iterable[PlannedBind]) -> list[tuple[list[Any], ...]]:
-        return [
-            self._bind_rows.lists((row.template_row_id, row.ip, row.port, row.protocol, row.enable)) for row in rows
-        ]
+    def _insert(
+        self, service_instance_id: int, bk_host_id: int, processes: Sequence[PlannedProcess]
+    ) -> list[ProcessRecord]:
+        alike = self._alike
+        if alike is None or alike.processes is not processes:
+            alike = self._alike = self._rows.alike(self._request.plan.bk_biz_id, self._who, processes)
+        self.result.row_count += alike.row_count
+        return alike.add(service_instance_id, bk_host_id, [*islice(self._process_ids, len(processes))])
 
 
 def _item(process: PlannedProcess, bk_process_id: int | None, outcome: Outcome) -> ProcessItem:

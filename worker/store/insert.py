@@ -16,7 +16,7 @@ import asyncpg
 import orjson
 
 from contract.envelope import Report
-from worker.store.alike import NewRows, bigint_array, quoted, rows_of
+from worker.store.alike import BIND_ROWS, INSTANCES, PROCESSES, NewRows, bigint_array, quoted, typed
 from worker.store.draft import Draft
 
 # Another transaction wrote the same request or the same instance first. Any other violation is nobody's race: rows
@@ -30,7 +30,6 @@ _REQUEST: Final = {
     "bk_module_id": "bigint",
     "status": "text",
     "code": "integer",
-    "report": "text",
     "attempt": "integer",
     "created_at": "timestamptz",
     "operator": "text",
@@ -38,14 +37,20 @@ _REQUEST: Final = {
     "created_ids": "text",
     "healed_ids": "text",
 }
-"""What the statement's first parameter says of each request. One parameter for each table follows."""
+"""What the statement's first parameter says of each request.
+
+One parameter for each table follows, and the last has the reports: a JSON text inside another has to be quoted here,
+and unquoted there.
+"""
 
 
 def _statement() -> str:
-    instances, processes, bind_rows = NewRows().tables()
+    instances, processes, bind_rows = INSTANCES, PROCESSES, BIND_ROWS
     return f"""
 WITH request AS MATERIALIZED (
-    {rows_of(1, _REQUEST)}
+    SELECT * FROM ROWS FROM (
+        json_to_recordset($1::text::json) AS ({typed(_REQUEST)}), unnest($5::text[])
+    ) AS given ({quoted((*_REQUEST, "report"))})
 ), new_instance AS MATERIALIZED (
     {instances.source(2)}
 ), guard AS MATERIALIZED (
@@ -123,7 +128,6 @@ class Ended(NamedTuple):
             request.plan.bk_module_id,
             report.status.value,
             report.code,
-            self.dumped.decode(),
             request.attempt,
             report.created_at,
             request.caller.bk_username,
@@ -141,7 +145,7 @@ async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
     """
     requests = orjson.dumps([one.row() for one in ended]).decode()
     try:
-        (row,) = await driver.fetch(_STATEMENT, requests, *(table.argument() for table in rows.tables()))
+        (row,) = await driver.fetch(_STATEMENT, requests, *rows.arguments(), [one.dumped.decode() for one in ended])
     except asyncpg.UniqueViolationError as violation:
         if violation.constraint_name in _RACES:
             return False

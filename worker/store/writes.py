@@ -6,7 +6,7 @@ lock, because rows are only ever added; whoever adds rows under an existing inst
 Locks, ledger rows and instances are taken in sorted order and in this sequence, so no two workers wait for each other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.envelope import Report
 from contract.failpoints import async_failpoint
 from contract.gather import Gather
-from contract.outcome import Item, Outcome
+from contract.outcome import Item
 from worker.expand.reconcile import ExistingInstance
 from worker.store.alike import NewRows
 from worker.store.draft import Draft, WriteRequest, draft
@@ -92,7 +92,7 @@ class Writer:
         """
         async with driver_connection(self._engine) as driver:
             known = await read_existing(driver, request.natural_keys())
-        return [_without_new_ids(item) for item in draft(request, known, count(), count(), NewRows()).items]
+        return [item.without_new_ids() for item in draft(request, known, count(), count(), NewRows()).items]
 
     async def write_group(self, requests: Sequence[WriteRequest]) -> list[Written | StoreError]:
         """Write several requests in as few transactions as they allow, usually one.
@@ -104,7 +104,7 @@ class Writer:
         try:
             async with driver_connection(self._engine) as driver:
                 while waiting:
-                    now = _disjoint(waiting)
+                    now = dict(_disjoint(waiting))
                     written = await self._write_disjoint(driver, list(now.values()))
                     for position, request in now.items():
                         done[position] = written[request.request_id]
@@ -156,9 +156,12 @@ class Writer:
         instance_ids, process_ids = iter(instances), iter(processes)
         rows = NewRows()
         drafts = [draft(request, known, instance_ids, process_ids, rows) for request in requests]
-        self._instance_ids.give_back(instance_ids)
-        self._process_ids.give_back(process_ids)
-        return _Attempt(drafts, rows, instances[: len(rows.instances)], processes[: len(rows.processes)])
+        return _Attempt(
+            drafts,
+            rows,
+            _used(self._instance_ids, instances, instance_ids),
+            _used(self._process_ids, processes, process_ids),
+        )
 
     async def _insert(self, driver: Any, attempt: _Attempt) -> dict[str, Written] | None:
         ended = [Ended.of(draft) for draft in attempt.drafts]
@@ -182,19 +185,18 @@ def _instances(request: WriteRequest) -> int:
     return len(request.plan.instances)
 
 
-def _without_new_ids(item: Item) -> Item:
-    processes = tuple(
-        process.model_copy(update={"bk_process_id": None}) if process.outcome is Outcome.CREATED else process
-        for process in item.processes
-    )
-    is_new = item.outcome is Outcome.CREATED
-    return item.model_copy(
-        update={"service_instance_id": None if is_new else item.service_instance_id, "processes": processes}
-    )
+def _used(block: IdBlock, taken: Sequence[int], left: Iterator[int]) -> Sequence[int]:
+    """Give back what is left of `taken`; returns the others."""
+    spare = list(left)
+    if spare:  # seldom, and the block is sorted each time
+        block.give_back(spare)
+    return taken[: len(taken) - len(spare)]
 
 
-def _disjoint(waiting: Mapping[int, WriteRequest]) -> dict[int, WriteRequest]:
+def _disjoint(waiting: Mapping[int, WriteRequest]) -> Mapping[int, WriteRequest]:
     """The requests that have no row in common, each with the first of those that have."""
+    if len(waiting) == 1:
+        return waiting
     taken: set[object] = set()
     chosen = {}
     for position, request in waiting.items():

@@ -20,6 +20,7 @@ from contract.codes import Refused
 from contract.message import Payload
 from contract.packed import PackedBatch
 from contract.parse import BatchRefused, parse
+from contract.reader import Reader
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 IDS = st.integers(1, 2**63 - 1)
@@ -99,6 +100,18 @@ def test_parse_of_any_json_answers_a_batch_or_refusals(body: object, strict: boo
     assert not (strict and parsed.warnings)
 
 
+@given(ANY_JSON | spoiled_bodies() | BODIES, st.booleans())
+def test_body_that_is_read_at_once_is_read_as_one_object_at_a_time(body: object, strict: bool) -> None:
+    if not isinstance(body, dict):
+        return
+    at_once, one_by_one = (Reader(strict=strict, at_once=at_once) for at_once in (True, False))
+    batch, expected = at_once.read(body), one_by_one.read(body)
+    assert (batch is None) == (expected is None)
+    if batch is not None and expected is not None:
+        assert batch.model_dump(exclude_unset=True) == expected.model_dump(exclude_unset=True)
+        assert at_once.found.warnings == one_by_one.found.warnings
+
+
 @given(BODIES)
 def test_batch_survives_the_ledger(body: dict[str, Any]) -> None:
     batch = parse(body).batch
@@ -122,7 +135,7 @@ def test_instances_that_ask_for_the_same_share_one_object_which_is_stored_once()
 
     first, _, third, *_ = batch.instances
     assert first.processes[0] is third.processes[0]
-    assert [instance.place for instance in packed.instances] == [0, 1, 0, None, 2]
+    assert [place for _, _, place in packed.instances] == [0, 1, 0, None, 2]
     assert [len(processes) for processes in packed.processes] == [1, 1, 0]
     again = packed.unpack()
     assert again.instances[0].processes[0] is again.instances[2].processes[0]

@@ -1,7 +1,7 @@
 """Reports: built from outcomes, stored once, shown to compat and v1 callers in two languages."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from contract.codes import Code, Reason, Refused
 from contract.envelope import About, Report, Statistics, Status
-from contract.outcome import Item, Outcome, ProcessItem, Warning_
+from contract.outcome import Item, Outcome, Problem, ProcessItem, Warning_
 
 SIX = ["result", "code", "message", "permission", "request_id", "data"]
 REQUEST_ID = "e43da4ef221746868dc4c837d36f3807"
@@ -61,6 +61,90 @@ def test_report_of_every_status_is_stored_and_loaded_unchanged(status: Status) -
     assert list(json.loads(stored))[:6] == SIX
     assert Report.load(stored) == report
     assert Report.load(stored).document("zh") == report.document("zh")
+
+
+def test_stored_form_is_what_earlier_versions_wrote() -> None:
+    about: About = {**ABOUT, "expires_at": datetime(2026, 1, 2, 3, 4, 6, 500_000, tzinfo=timezone(timedelta(hours=8)))}
+    report = Report.settled([created(0), Item.failed(1, 2, ELSEWHERE), created(2).repeated_at(3)], **about)
+    assert report.dump().decode() == (
+        '{"result":false,"code":1190011,"message":"Some instances could not be created; see the items",'
+        '"permission":null,"request_id":"e43da4ef221746868dc4c837d36f3807","data":null,"bk_app_code":"app",'
+        '"bk_biz_id":1,"bk_module_id":60,"status":"PART_FAILED","errors":[{"code":1110056,"message_args":[[7,8]],'
+        '"path":"instances[1].bk_host_id"}],"statistics":{"total_count":3,"success_count":2,"failed_count":1},'
+        '"items":[{"index":0,"bk_host_id":1,"outcome":"created","service_instance_id":53,"processes":'
+        '[{"bk_process_id":9,"process_template_id":1,"bk_process_name":"java","outcome":"created"}]},'
+        '{"code":1110056,"message_args":[[7,8]],"path":"instances[1].bk_host_id","index":1,"bk_host_id":2,'
+        '"outcome":"failed"},{"index":3,"bk_host_id":3,"outcome":"existing","service_instance_id":53,"processes":'
+        '[{"bk_process_id":9,"process_template_id":1,"bk_process_name":"java","outcome":"existing"}],"warnings":'
+        '[{"path":"instances[3]","reason":"duplicate_in_request"}]}],"warnings":[{"path":"later",'
+        '"reason":"unknown_field"}],"created_at":"2026-01-02T03:04:05Z","finished_at":"2026-01-02T03:04:06Z",'
+        '"expires_at":"2026-01-02T03:04:06.500000+08:00","attempts":1}'
+    )
+
+
+PROCESS_ITEMS = st.builds(
+    ProcessItem,
+    bk_process_id=st.none() | st.integers(0, 2**63 - 1),
+    process_template_id=st.integers(0, 2),
+    bk_process_name=st.none() | st.text(max_size=5),
+    outcome=st.sampled_from(Outcome),
+)
+ITEMS = st.builds(
+    Item,
+    index=st.integers(0, 99),
+    bk_host_id=st.integers(1, 2**63 - 1),
+    outcome=st.sampled_from(Outcome),
+    service_instance_id=st.none() | st.integers(1, 2**63 - 1),
+    processes=st.lists(PROCESS_ITEMS, max_size=3),
+    warnings=st.lists(st.builds(Warning_, path=st.text(max_size=5), reason=st.text(max_size=5)), max_size=2),
+) | st.builds(Item.failed, st.integers(0, 99), st.integers(1, 9), st.just(ELSEWHERE), outcome=st.sampled_from(Outcome))
+TIMES = st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=8)), timezone(timedelta(minutes=-90))]))
+REPORTS = st.builds(
+    Report,
+    code=st.sampled_from([int(code) for code in Code]),
+    message_args=st.lists(st.integers() | st.text(max_size=3), max_size=2),
+    path=st.sampled_from(["", "bk_module_id"]),
+    request_id=st.just(REQUEST_ID),
+    bk_app_code=st.text(max_size=3),
+    bk_biz_id=st.integers(1, 9),
+    bk_module_id=st.integers(1, 9),
+    status=st.sampled_from(Status),
+    errors=st.lists(st.just(Problem.of(ELSEWHERE)), max_size=2),
+    data=st.none() | st.lists(st.integers(1, 9), max_size=3),
+    items=st.lists(ITEMS, max_size=3),
+    created_at=TIMES,
+    finished_at=st.none() | TIMES,
+    expires_at=st.none() | TIMES,
+    attempts=st.integers(0, 2),
+    preview=st.none() | st.just(({"index": 0, "processes": [{"timeout": None}]},)),
+)
+
+
+@given(REPORTS)
+def test_stored_form_is_the_models_own_behind_the_six_keys(report: Report) -> None:
+    in_both = {"code", "permission", "request_id", "data"}
+    stored = report.dump()
+    written = json.loads(stored)
+    assert list(written)[:6] == SIX
+    of_the_model = report.model_dump_json(exclude=in_both, exclude_defaults=True)
+    assert stored.decode().endswith("," + of_the_model[1:])
+    if report.status is Status.SUCCESS:
+        again = Report.load(stored)
+        assert again == report
+        assert again.dump() == stored
+
+
+@given(ITEMS)
+def test_item_is_what_it_was_made_of(item: Item) -> None:
+    again = Item(
+        index=item.index,
+        bk_host_id=item.bk_host_id,
+        outcome=item.outcome,
+        service_instance_id=item.service_instance_id,
+        processes=item.processes,
+        warnings=item.warnings,
+    )
+    assert (again == item) == (item.code == 0)
 
 
 @pytest.mark.parametrize("status", Status)
