@@ -26,7 +26,7 @@ Lists = tuple[list[Any], ...]
 
 def rows_of(number: int, columns: Mapping[str, str]) -> str:
     """Parameter ``$number``, a JSON array of objects, as rows of these columns: their names and types."""
-    return f"(SELECT * FROM json_to_recordset(${number}::text::json) AS given ({typed(columns)}))"  # noqa: S608 - as above
+    return f"(SELECT * FROM json_to_recordset(${number}::text::json) AS given ({typed(columns)}))"  # noqa: S608 - only our own column names
 
 
 def typed(columns: Mapping[str, str]) -> str:
@@ -82,7 +82,7 @@ class Layout:
     SELECT {quoted(self.shared, "shape")}, {quoted(self.own, "own")}
     FROM {rows_of(number, columns | dict.fromkeys(self.own, "text"))} AS shape
     CROSS JOIN LATERAL unnest({lists})
-        AS own ({quoted(self.own)})"""  # noqa: S608 - only our own column names
+        AS own ({quoted(self.own)})"""  # noqa: S608 - as above
 
 
 INSTANCES: Final = Layout(
