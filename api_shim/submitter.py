@@ -26,7 +26,8 @@ from contract.envelope import Report, Status
 from contract.failpoints import async_failpoint
 from contract.message import Caller, build_message, make_celery, new_request_id, send_message
 from contract.outcome import Warning_
-from contract.result_store import Entry, QueueFull, ResultStore, connect
+from contract.redis_connection import connect
+from contract.result_store import Entry, QueueFull, ResultStore
 from contract.settings import Settings
 
 _log = structlog.get_logger(__name__)

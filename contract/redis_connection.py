@@ -1,17 +1,35 @@
-"""Two things that redis-py's asynchronous connections lack: see `adapt`."""
+"""How both sides connect to Redis: bounded, impatient, and with two things that redis-py lacks (`adapt`)."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import redis.asyncio as aioredis
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-if TYPE_CHECKING:
-    import redis.asyncio as aioredis
-
+from contract.settings import Settings
 
 _serializer: Final = HiredisRespSerializer()
+
+
+def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":
+    """A client with a bounded, blocking pool and short time-outs: a dead Redis is an error soon, never a hang."""
+    pool = aioredis.BlockingConnectionPool.from_url(
+        settings.redis_url,
+        max_connections=connections,
+        timeout=settings.redis_timeout_s,
+        socket_timeout=settings.redis_timeout_s,
+        socket_connect_timeout=settings.redis_timeout_s,
+        socket_keepalive=True,
+        health_check_interval=10,
+        # redis-py repeats ten times by default. Once is enough to replace a connection that went stale in the pool.
+        retry=Retry(NoBackoff(), 1),
+    )
+    adapt(pool)
+    return aioredis.Redis.from_pool(pool)
 
 
 def adapt(pool: "aioredis.ConnectionPool") -> None:

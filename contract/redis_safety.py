@@ -7,7 +7,7 @@ is accepted anyway.
 import structlog
 from redis.exceptions import RedisError
 
-from contract.result_store import connect
+from contract.redis_connection import connect
 from contract.settings import Settings
 from contract.urls import has_credentials, is_local, without_secrets
 

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast
 
 import redis.asyncio as aioredis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError
 
@@ -27,7 +25,6 @@ from contract.keys import MAX_DEAD_LETTERS, Keys
 from contract.message import QUEUE_NAME, Caller, Payload, summary
 from contract.outcome import Warning_
 from contract.packed import PackedBatch
-from contract.redis_connection import adapt
 from contract.settings import Settings
 
 
@@ -88,23 +85,6 @@ class Entry:
             *("payload", self.payload.dump(), "app", self.payload.caller.bk_app_code),
             *("summary", self.summary, "biz", self.bk_biz_id, "module", self.bk_module_id, "count", self.count),
         ]
-
-
-def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":
-    """A client with a bounded, blocking pool and short time-outs: a dead Redis is an error soon, never a hang."""
-    pool = aioredis.BlockingConnectionPool.from_url(
-        settings.redis_url,
-        max_connections=connections,
-        timeout=settings.redis_timeout_s,
-        socket_timeout=settings.redis_timeout_s,
-        socket_connect_timeout=settings.redis_timeout_s,
-        socket_keepalive=True,
-        health_check_interval=10,
-        # redis-py repeats ten times by default. Once is enough to replace a connection that went stale in the pool.
-        retry=Retry(NoBackoff(), 1),
-    )
-    adapt(pool)
-    return aioredis.Redis.from_pool(pool)
 
 
 def moment(ms: float | str | bytes) -> datetime:

@@ -22,13 +22,25 @@ from typing import Final
 # A full Redis must let its queue be emptied, and ending a request frees more than it takes. Only submitting is refused.
 _EVEN_WHEN_FULL: Final = "#!lua flags=allow-oom\n"
 _NOW: Final = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+# An entry that nobody has started: `entry` has its first fields and values, ARGV the rest from number `first` on.
+_BEGIN_ENTRY: Final = (
+    _NOW
+    + """
+local function begin(pending, entry, first)
+  for _, value in ipairs({'attempts', 0, 'owner', '', 'lease', 0}) do entry[#entry + 1] = value end
+  for i = first, #ARGV do entry[#entry + 1] = ARGV[i] end
+  redis.call('HSET', KEYS[1], unpack(entry))
+  redis.call('ZADD', pending, now, ARGV[1])
+end
+"""
+)
 
 # KEYS req result pending queue app-index idempotency | ARGV id message max_pending idempotency_ttl_s digest deadline_ms
 # index_ttl_ms has_key push, then field value …
 # has_key: 0 no idempotency key · 1 it holds for its TTL · 2 it holds only while the earlier request is unfinished
 # -> {1} new · {0} this very id is known already · {2, id, digest} the idempotency key is taken · {-1, pending} full
 SUBMIT: Final = (
-    _NOW
+    _BEGIN_ENTRY
     + """
 if ARGV[8] ~= '0' then
   local taken = redis.call('GET', KEYS[6])
@@ -45,10 +57,7 @@ end
 if redis.call('EXISTS', KEYS[1]) == 1 or redis.call('EXISTS', KEYS[2]) == 1 then return {0} end
 local waiting = redis.call('ZCARD', KEYS[3])
 if waiting >= tonumber(ARGV[3]) then return {-1, waiting} end
-local entry = {'digest', ARGV[5], 'created', now, 'deadline', now + ARGV[6], 'attempts', 0, 'owner', '', 'lease', 0}
-for i = 10, #ARGV do entry[#entry + 1] = ARGV[i] end
-redis.call('HSET', KEYS[1], unpack(entry))
-redis.call('ZADD', KEYS[3], now, ARGV[1])
+begin(KEYS[3], {'digest', ARGV[5], 'created', now, 'deadline', now + ARGV[6]}, 10)
 redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - ARGV[7])
 redis.call('ZADD', KEYS[5], now, ARGV[1])
 redis.call('PEXPIRE', KEYS[5], ARGV[7])
@@ -197,15 +206,12 @@ return 1
 # -> 1 it is pending · 0 its letter was gone already
 REVIVE: Final = (
     _EVEN_WHEN_FULL
-    + _NOW
+    + _BEGIN_ENTRY
     + """
 local had_letter = redis.call('LREM', KEYS[6], 1, ARGV[2]) == 1
 if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
 if not had_letter then return 0 end
-local entry = {'created', ARGV[5], 'deadline', now + ARGV[4], 'attempts', 0, 'owner', '', 'lease', 0}
-for i = 7, #ARGV do entry[#entry + 1] = ARGV[i] end
-redis.call('HSET', KEYS[1], unpack(entry))
-redis.call('ZADD', KEYS[2], now, ARGV[1])
+begin(KEYS[2], {'created', ARGV[5], 'deadline', now + ARGV[4]}, 7)
 redis.call('DEL', KEYS[4], KEYS[5])
 if ARGV[6] == '1' then redis.call('LPUSH', KEYS[3], ARGV[3]) end
 return 1

@@ -20,8 +20,8 @@ from celery import Celery
 from redis.exceptions import RedisError
 
 from contract.cancel import cancel_and_wait
+from contract.redis_connection import connect
 from contract.redis_safety import require_safe_redis
-from contract.result_store import connect
 from contract.settings import Settings
 from worker.leases import Lease, Leases
 from worker.queues import open_queue

@@ -297,5 +297,5 @@ def _line(report: Report) -> str:
     """What Flower shows as the result; an unsuccessful request is a failed task there."""
     if report.status is not Status.SUCCESS:
         raise BatchFailed(f"{report.code}: {report.message()}")
-    outcomes = Counter(item.outcome.value for item in report.items)
-    return " ".join(f"{outcome}={count}" for outcome, count in sorted(outcomes.items()))
+    outcomes = Counter([item.record["outcome"] for item in report.items])
+    return " ".join(f"{outcome.value}={count}" for outcome, count in sorted(outcomes.items()))

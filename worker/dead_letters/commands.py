@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from contract.message import make_celery
-from contract.result_store import ResultStore, connect
+from contract.redis_connection import connect
+from contract.result_store import ResultStore
 from contract.settings import Settings, load_settings
 from worker.console import err, out, plain_errors
 from worker.dead_letters.letters import DeadLetter

@@ -11,8 +11,9 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
+from contract.redis_connection import connect
 from contract.redis_safety import NEEDED_POLICY
-from contract.result_store import ResultStore, connect
+from contract.result_store import ResultStore
 from contract.settings import Settings
 from contract.urls import is_encrypted, is_local, without_secrets
 from worker.doctor.clocks import examine_clock

@@ -17,7 +17,8 @@ from contract.done import read_done
 from contract.envelope import Report, Status
 from contract.message import QUEUE_NAME, Caller, Payload
 from contract.packed import PackedBatch
-from contract.result_store import Entry, IdempotencyConflict, QueueFull, connect
+from contract.redis_connection import connect
+from contract.result_store import Entry, IdempotencyConflict, QueueFull
 from contract.settings import Settings
 from worker.leases import Lease, Leases
 

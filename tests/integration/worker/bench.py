@@ -8,7 +8,8 @@ import redis
 from contract.batch import InstanceSpec, ServiceInstanceBatch
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, Payload, build_message, make_celery, new_request_id
 from contract.packed import PackedBatch
-from contract.result_store import Entry, connect
+from contract.redis_connection import connect
+from contract.result_store import Entry
 from contract.settings import Settings
 from worker.leases import Leases
 from worker.queues import open_queue
