@@ -149,7 +149,7 @@ class Stack:
             ProcessFailed: a part ended by itself.
         """
         while not self.stopping.wait(0.2):
-            self._check()
+            self._check_parts()
 
     def tail(self, name: str) -> str:
         """The last lines that a part logged."""
@@ -194,6 +194,9 @@ class Stack:
     def _check(self) -> None:
         if self.stopping.is_set():
             raise Stopped
+        self._check_parts()
+
+    def _check_parts(self) -> None:
         if not self.guard.running:
             raise ProcessFailed("the guard process was killed")
         running = [server.process for server in self._servers] + list(self._parts.values())

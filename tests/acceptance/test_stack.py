@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from devstack import sample
 from devstack.demo import ESB_PATH
 from devstack.running import RunningStack
+from devstack.stack import Stack
 
 PARTS = {"postgres", "redis", "shim", "flower", "worker"}
 TIMEOUT_S = 30
@@ -47,6 +49,21 @@ def usual_ports_taken() -> Iterator[None]:
             with contextlib.suppress(OSError):
                 listeners.enter_context(socket.create_server(("127.0.0.1", port)))
         yield
+
+
+class SetLate(threading.Event):
+    """Is set just after somebody has found that it is not."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        was_set = self.is_set()
+        self.set()
+        return was_set
+
+
+def test_stack_that_is_told_to_stop_between_two_looks_was_done(tmp_path: Path) -> None:
+    with Stack(tmp_path / "data") as stack:
+        stack.stopping = SetLate()
+        stack.watch()
 
 
 def test_stack_json_tells_where_everything_is_and_who_runs_it(stack: RunningStack) -> None:
