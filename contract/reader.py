@@ -101,7 +101,11 @@ class Reader:
             if self._strict:
                 head["strict"] = True
             return ServiceInstanceBatch.model_validate({**head, "instances": instances})
-        except (EnoughErrors, ValidationError):
+        except EnoughErrors:
+            return None
+        except ValidationError:
+            if not self._at_once:  # every part of it was right: a rule is missing here
+                raise
             return None
 
     # The levels of the body -------------------------------------------------------------------------------------------
