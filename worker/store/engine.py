@@ -69,8 +69,6 @@ def create_engine(
         max_overflow=0,
         pool_timeout=pool_timeout_s,
         pool_use_lifo=True,
-        # Nothing is left to reset: a statement commits by itself, a transaction ends in `transaction`.
-        pool_reset_on_return=None,
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine
@@ -94,10 +92,8 @@ async def driver_connection(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connec
             closed and never used again.
     """
     with typed_errors():
-        # Neither `engine.connect()`, which takes five times as long, nor `await` to give it back: nothing is reset.
-        connection = await engine.raw_connection()
-        try:
-            driver = connection.driver_connection
+        async with engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
             if driver is None:
                 raise DatabaseUnavailable
             try:
@@ -105,8 +101,6 @@ async def driver_connection(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connec
             except (OSError, asyncio.CancelledError):  # a time-out is an OSError
                 driver.terminate()
                 raise
-        finally:
-            connection.close()
 
 
 @asynccontextmanager
