@@ -81,7 +81,9 @@ def kind_of(sqlstate: str) -> type[StoreError]:
 def store_error(error: BaseException) -> StoreError | None:
     """What a driver's or SQLAlchemy's error means; None when it is neither."""
     if isinstance(error, exc.DBAPIError) and error.orig is not None:
-        return store_error(error.orig.__cause__ or error.orig) or StatementFailed()
+        return store_error(error.orig) or StatementFailed()
+    if isinstance(error, exc.EmulatedDBAPIException):  # what SQLAlchemy's adapter raises for asyncpg's
+        return (None if error.orig is None else store_error(error.orig)) or StatementFailed()
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or ""
         return kind_of(sqlstate)(sqlstate, getattr(error, "constraint_name", None) or "")
@@ -95,8 +97,11 @@ def store_error(error: BaseException) -> StoreError | None:
 
 
 @contextmanager
-def typed_errors() -> Iterator[None]:
+def typed_errors(every: type[StoreError] | None = None) -> Iterator[None]:
     """Replace database errors by `StoreError`; the original is dropped, for its text holds values.
+
+    Args:
+        every: what a database error means here, whatever its SQLSTATE says.
 
     Raises:
         StoreError: one of its subclasses.
@@ -107,6 +112,8 @@ def typed_errors() -> Iterator[None]:
         typed = store_error(error)
         if typed is None:
             raise
+        if every is not None:
+            typed = every(typed.sqlstate, typed.constraint)
         try:
             raise typed from None
         except StoreError:

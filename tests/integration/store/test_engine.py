@@ -59,6 +59,32 @@ async def test_server_that_is_not_there_is_told_at_once() -> None:
     await engine.dispose()
 
 
+async def test_server_that_hangs_up_on_whoever_connects_is_away() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        engine = create_engine(f"postgresql://nobody@127.0.0.1:{port}/nothing?sslmode=disable")
+
+        with pytest.raises(DatabaseUnavailable):
+            await ledger.load(engine, "a" * 32)
+        await engine.dispose()
+
+
+async def test_database_that_takes_nobody_in_is_away_whatever_its_sqlstate(database: str) -> None:
+    nowhere = database.rpartition("/")[0] + "/nowhere"
+    engine = create_engine(nowhere)
+
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await ledger.load(engine, "a" * 32)
+
+    assert caught.value.sqlstate == "3D000"
+    assert caught.value.__context__ is None
+    await engine.dispose()
+
+
 async def test_connection_that_the_server_closed_is_replaced_unnoticed(database: str, engine: AsyncEngine) -> None:
     single = create_engine(database, connections=1)
     ((pid,),) = await fetch(single, "SELECT pg_backend_pid()")

@@ -1,6 +1,7 @@
 import asyncpg
 import pytest
 from sqlalchemy import exc
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi as adapter
 
 from worker.store.errors import (
     ConstraintViolated,
@@ -51,6 +52,10 @@ def test_sqlstate_decides_what_a_repetition_is_worth(sqlstate: str, kind: type[S
         (exc.TimeoutError("pool"), DatabaseUnavailable),
         (asyncpg.exceptions.DataError("canary"), StatementFailed),
         (asyncpg.exceptions._base.InterfaceError("another operation is in progress"), DatabaseUnavailable),
+        (adapter.OperationalError("refused", ConnectionRefusedError()), DatabaseUnavailable),
+        (adapter.InterfaceError("closed", asyncpg.InterfaceError("closed")), DatabaseUnavailable),
+        (adapter.DataError("canary", asyncpg.exceptions.DataError("canary")), StatementFailed),
+        (adapter.Error("nothing more"), StatementFailed),
         (exc.NoSuchColumnError("ours"), None),
         (ValueError("ours"), None),
     ],
@@ -71,3 +76,11 @@ def test_text_of_the_original_is_dropped() -> None:
 def test_errors_that_are_not_the_databases_pass() -> None:
     with pytest.raises(KeyError), typed_errors():
         raise KeyError("ours")
+
+
+def test_where_the_place_decides_the_sqlstate_is_kept() -> None:
+    with pytest.raises(DatabaseUnavailable) as caught, typed_errors(every=DatabaseUnavailable):
+        raise asyncpg.exceptions.InvalidCatalogNameError("canary")
+
+    assert caught.value.sqlstate == "3D000"
+    assert "canary" not in str(caught.value)
