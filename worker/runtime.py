@@ -6,6 +6,7 @@ means one engine and one pool of connections per process, made after any fork.
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 import threading
@@ -57,7 +58,6 @@ class Runtime:
         self._background: list[asyncio.Task[None]] = []
         self._stopping = False
         self._redis_served = 0.0
-        self._ticks = 0
 
     def start(self) -> None:
         """Start the loop and everything that runs in it; returns when the process can work.
@@ -72,8 +72,7 @@ class Runtime:
         self._thread = threading.Thread(target=self._run_loop, name="bksi-loop", daemon=True)
         self._thread.start()
         self.run(self._open(), timeout=_START_TIMEOUT_S)
-        if self.settings.watchdog_s:
-            threading.Thread(target=self._guard_loop, name="bksi-watchdog", daemon=True).start()
+        threading.Thread(target=self._guard_loop, name="bksi-watchdog", daemon=True).start()
 
     def begin_to_stop(self) -> None:
         """From now on this process has half a minute to end, whatever it hangs in; the ledger has what it leaves."""
@@ -85,6 +84,7 @@ class Runtime:
 
     def stop(self) -> None:
         """Give back what still runs, close the connections and the loop."""
+        self._stopping = True
         self.run(self._close(), timeout=_START_TIMEOUT_S)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_START_TIMEOUT_S)
@@ -110,6 +110,7 @@ class Runtime:
         self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms)
         self.writer = Writer(self.engine)
         self.redis = connect(settings)
+        self.suspects = asyncio.Lock()
         self.full_lane = asyncio.Semaphore(settings.full_batches_at_once)
         self.store = Leases(self.redis, settings)
         self.queue = open_queue(self.store, self.celery, settings)
@@ -140,7 +141,6 @@ class Runtime:
     async def _stay_alive(self) -> None:
         """Keep this process's leases: a lease that is not extended is anybody's after ``owner_ttl_ms``."""
         while True:
-            self._ticks += 1
             try:
                 await self.store.extend(self.name, list(self.leases.values()))
                 self._redis_served = time.monotonic()
@@ -151,20 +151,25 @@ class Runtime:
             await asyncio.sleep(self.settings.owner_ttl_ms / 4000)
 
     def _guard_loop(self) -> None:
-        """End this process when its event loop runs no more: some task computes for ever, and takes all others along.
+        """Take no messages while the event loop does not run, and end this process when it does not for too long.
 
-        Counted in looks and not by the clock, so that a process that was only frozen is not ended when it goes on.
+        Some task computes for ever then, and takes all others along. Counted in looks and not by the clock, so that a
+        process that was only frozen is not ended when it goes on.
         """
-        beat_s = self.settings.owner_ttl_ms / 4000
-        patience = (self.settings.watchdog_s + beat_s + 3 * self.settings.redis_timeout_s) / _LOOK_S
-        seen, looks = self._ticks, 0
-        while looks < patience:
+        settings = self.settings
+        looks, most = 0, settings.watchdog_s / _LOOK_S or math.inf
+        ran = threading.Event()
+        while looks < most and not self._stopping:
+            # Without a loop that runs no lease is extended: what is taken would soon be somebody else's again.
+            Channel.paused = looks * _LOOK_S >= settings.owner_ttl_ms / 2000
+            with contextlib.suppress(RuntimeError):  # it is closed: this process is about to end
+                self.loop.call_soon_threadsafe(ran.set)
             time.sleep(_LOOK_S)
-            seen, looks = (self._ticks, 0) if self._ticks != seen else (seen, looks + 1)
-            if self._stopping:
-                return
-        _log.critical("the event loop does not run", seconds=round(looks * _LOOK_S))
-        os._exit(_EX_SOFTWARE)
+            looks = 0 if ran.is_set() else looks + 1
+            ran.clear()
+        if not self._stopping:
+            _log.critical("the event loop does not run", seconds=round(looks * _LOOK_S))
+            os._exit(_EX_SOFTWARE)
 
     async def _guard_consumer(self) -> None:
         """End this process when its consumer is deaf; its supervisor starts one that hears."""

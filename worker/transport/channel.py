@@ -66,6 +66,8 @@ class Channel(stock.Channel):
     heard: ClassVar[float] = 0.0
     """When Redis last answered a consumer of this process (`time.monotonic`). A beat of an event loop that runs makes
     this younger than `owner_ttl_ms`, work or not: what a watchdog needs to know."""
+    paused: ClassVar[bool] = False
+    """Set while this process could not work on what it takes: its channels leave the queue to others."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.takes = False
@@ -245,7 +247,7 @@ class Channel(stock.Channel):
             self._refusal = refusal
 
     def _want(self) -> int:
-        if not self.takes or self._waits or not self.qos.can_consume():
+        if not self.takes or Channel.paused or self._waits or not self.qos.can_consume():
             return 0
         credit = self.qos.can_consume_max_estimate()
         return min(_MOST_AT_ONCE, self.consumer.room, _MOST_AT_ONCE if credit is None else credit)
@@ -277,7 +279,7 @@ class Channel(stock.Channel):
         if not self.takes:
             super()._brpop_start(timeout)  # type: ignore[misc]  # as above
             return
-        if time.monotonic() < max(self._ask_again_at, self._rests_until):
+        if Channel.paused or time.monotonic() < max(self._ask_again_at, self._rests_until):
             return
         connection = self.client.connection
         sock = connection._sock  # noqa: SLF001 - names this connection
