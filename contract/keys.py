@@ -52,6 +52,10 @@ class Keys:
         """String with a short TTL: PostgreSQL was asked and cannot give the report; see `contract.archive`."""
         return f"{self.prefix}unknown:{request_id}"
 
+    def failed_takes(self, request_id: str) -> str:
+        """Counter with a TTL: how often a worker failed on a message before it had a lease, by the message's doing."""
+        return f"{self.prefix}failed_takes:{request_id}"
+
     def unacked(self, consumer: str) -> str:
         """Hash: the messages that a consumer of the guarded transport has taken and not acknowledged."""
         return f"{self.prefix}unacked:{consumer}"

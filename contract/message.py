@@ -6,6 +6,7 @@ service that has nothing of ours may send ``{"request_id", "batch", "caller"}`` 
 """
 
 import base64
+import json
 import os
 import uuid
 from functools import lru_cache
@@ -89,6 +90,11 @@ class TaskArguments(BaseModel):
     caller: Caller = Caller()
     signed: str | None = None
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether the message brings all there is of its request."""
+        return self.batch is not None or self.signed is not None
+
 
 def new_request_id() -> str:
     """A fresh random uuid4 as 32 lowercase hex characters: 122 random bits, not to be guessed."""
@@ -144,12 +150,20 @@ def build_message(app: Celery, request_id: str, argsrepr: str, headers: dict[str
     ``tests/integration/contract/test_message_contract.py`` holds the two equal, because kombu's wire format is no
     public API.
     """
-    return _wire_message(app, TASK_NAME, request_id, task_id=request_id, argsrepr=argsrepr, headers=headers)
+    kwargs = {"request_id": request_id}
+    return _wire_message(app, TASK_NAME, kwargs, task_id=request_id, argsrepr=argsrepr, headers=headers)
+
+
+def build_direct_message(app: Celery, arguments: TaskArguments) -> bytes:
+    """The message of a sender that has nothing of ours, made again from its arguments."""
+    # Not orjson, which does not write all that a foreign message may hold, half a surrogate pair for example.
+    kwargs = json.dumps(arguments.model_dump(exclude_unset=True), default=str)
+    return _wire_message(app, TASK_NAME, orjson.Fragment(kwargs), task_id=arguments.request_id)
 
 
 def build_publish_message(app: Celery, request_id: str) -> bytes:
     """The message that asks a worker for the report of a request that Redis knows no more; a task of its own."""
-    return _wire_message(app, PUBLISH_TASK_NAME, request_id, task_id=new_request_id())
+    return _wire_message(app, PUBLISH_TASK_NAME, {"request_id": request_id}, task_id=new_request_id())
 
 
 def send_message(
@@ -176,7 +190,7 @@ def send_message(
 def _wire_message(
     app: Celery,
     task_name: str,
-    request_id: str,
+    kwargs: "dict[str, Any] | orjson.Fragment",
     *,
     task_id: str,
     argsrepr: str = "",
@@ -186,7 +200,7 @@ def _wire_message(
     own = {"id": task_id, "root_id": task_id, "argsrepr": argsrepr}
     return orjson.dumps(
         {
-            "body": base64.b64encode(orjson.dumps([[], {"request_id": request_id}, embed])).decode(),
+            "body": base64.b64encode(orjson.dumps([[], kwargs, embed])).decode(),
             "content-encoding": "utf-8",
             "content-type": "application/json",
             "headers": {**always, **own, **(headers or {})},

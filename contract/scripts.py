@@ -85,16 +85,18 @@ return answers
 """
 )
 
-# KEYS req result, and so on for each request | ARGV lease_ms max_attempts most_bytes token… (one for each request)
+# KEYS req result, and so on for each request
+# ARGV lease_ms max_attempts most_bytes, then for each: token alone
 # After most_bytes of payloads the rest is {'later'}, untouched: no answer grows beyond what a client can take at once.
-# -> now, then for each: {'done'} · {'unknown'} · {'held'} · {'later'} · {'cancelled', 0, created, report}
+# alone: '1' starts also what was started before and never ended; else that is {'suspect'}, untouched.
+# -> now, then for each: {'done'} · {'unknown'} · {'held'} · {'later'} · {'suspect'} · {'cancelled', 0, created, report}
 #    · {'leased' | 'exhausted', attempts, created, payload}
 LEASE: Final = (
     _EVEN_WHEN_FULL
     + _NOW
     + """
-local answers, size = {now}, 0
-local function lease(req, result, token)
+local answers, size, most = {now}, 0, tonumber(ARGV[2])
+local function lease(req, result, token, alone)
   local entry = redis.call('HMGET', req, 'owner', 'lease', 'attempts', 'created', 'payload', 'cancelled', 'count')
   if entry[6] then return {'cancelled', 0, entry[4], entry[6], entry[7]} end
   if redis.call('EXISTS', result) == 1 then return {'done'} end
@@ -102,17 +104,18 @@ local function lease(req, result, token)
   local attempts = tonumber(entry[3])
   if entry[1] ~= token then
     if entry[1] ~= '' and tonumber(entry[2]) > now then return {'held'} end
+    if alone ~= '1' and attempts > 0 and attempts < most then return {'suspect'} end
     attempts = attempts + 1
   end
   redis.call('HSET', req, 'attempts', attempts, 'owner', token, 'lease', now + ARGV[1])
   size = size + #entry[5]
   local state = 'leased'
-  if attempts > tonumber(ARGV[2]) then state = 'exhausted' end
+  if attempts > most then state = 'exhausted' end
   return {state, attempts, entry[4], entry[5], entry[7]}
 end
-for i = 4, #ARGV do
-  local k = 2 * (i - 4)
-  answers[#answers + 1] = size < tonumber(ARGV[3]) and lease(KEYS[k + 1], KEYS[k + 2], ARGV[i]) or {'later'}
+for i = 1, #KEYS, 2 do
+  local has_room = size < tonumber(ARGV[3])
+  answers[#answers + 1] = has_room and lease(KEYS[i], KEYS[i + 1], ARGV[i + 3], ARGV[i + 4]) or {'later'}
 end
 return answers
 """

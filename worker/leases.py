@@ -11,6 +11,7 @@ import redis.asyncio as aioredis
 from contract import scripts
 from contract.archive import NOTE_TTL_S, Note
 from contract.gather import Gather
+from contract.keys import MAX_DEAD_LETTERS
 from contract.message import QUEUE_NAME
 from contract.result_store import ResultStore, moment
 from contract.settings import Settings
@@ -21,7 +22,8 @@ class Lease:
     """The right to work on a request. `state` says what was found; the rest is set when there is something to do.
 
     States: ``leased`` work on it · ``exhausted`` it was started too often · ``cancelled`` its caller ended it, and
-    `payload` is its report · ``held`` a live owner works on it · ``done`` its report is stored · ``unknown`` no entry.
+    `payload` is its report · ``held`` a live owner works on it · ``done`` its report is stored · ``unknown`` no entry ·
+    ``suspect`` it was started before and never ended, and nothing has changed: it is to be leased `alone`.
     """
 
     state: str
@@ -63,6 +65,7 @@ class Pending:
 _LEASED_AT_ONCE: Final = 64
 _LEASED_BYTES: Final = 4_000_000
 """Of payloads, after which one answer of Redis takes no further one."""
+_FAILED_TAKES_TTL_S: Final = 86_400
 _PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary")
 
 
@@ -76,26 +79,32 @@ class Leases(ResultStore):
         self._extend = client.register_script(scripts.EXTEND)
         self._resend = client.register_script(scripts.RESEND)
 
-    async def lease(self, request_id: str, token: str) -> Lease:
-        """Count an attempt and take the request, unless a live owner has it; the same token may ask again."""
+    async def lease(self, request_id: str, token: str, *, alone: bool = False) -> Lease:
+        """Count an attempt and take the request, unless a live owner has it; the same token may ask again.
+
+        Args:
+            request_id: of which request.
+            token: of this attempt.
+            alone: no other request runs in this process that was started before and never ended.
+        """
         while True:
-            lease = await self._leasing((request_id, token))
+            lease = await self._leasing((request_id, token, alone))
             if lease.state != "later":
                 return lease
 
-    async def _lease_together(self, wanted: Sequence[tuple[str, str]]) -> list[Lease]:
+    async def _lease_together(self, wanted: Sequence[tuple[str, str, bool]]) -> list[Lease]:
         asked_at = time.monotonic()
         redis_ms, *answers = await self._lease(
-            keys=[key for id_, _ in wanted for key in (self.keys.request(id_), self.keys.result(id_))],
+            keys=[key for id_, _, _ in wanted for key in (self.keys.request(id_), self.keys.result(id_))],
             args=[
                 self.settings.owner_ttl_ms,
                 self.settings.max_attempts,
                 _LEASED_BYTES,
-                *(token for _, token in wanted),
+                *(value for _, token, alone in wanted for value in (token, int(alone))),
             ],
         )
         clock = Clock(redis_ms, asked_at)
-        return [_leased(id_, token, clock, answer) for (id_, token), answer in zip(wanted, answers, strict=True)]
+        return [_leased(id_, token, clock, answer) for (id_, token, _), answer in zip(wanted, answers, strict=True)]
 
     async def extend(self, worker_name: str, leases: Iterable[Lease]) -> int:
         """Say that this worker process lives and keeps these leases; returns how many are still its own."""
@@ -137,6 +146,22 @@ class Leases(ResultStore):
         async with self.client.pipeline(transaction=True) as pipe:
             pipe.set(self.keys.unknown(request_id), note.dump(), ex=NOTE_TTL_S)
             pipe.publish(self.keys.done_channel, request_id)
+            await pipe.execute()
+
+    async def count_failed_take(self, request_id: str) -> int:
+        """Count that a worker failed on this request's message before it had a lease; returns how often that was."""
+        key = self.keys.failed_takes(request_id)
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.incr(key)
+            pipe.expire(key, _FAILED_TAKES_TTL_S)
+            return int((await pipe.execute())[0])
+
+    async def set_aside(self, request_id: str, letter: bytes) -> None:
+        """Put a message that nobody could take among the dead letters; sent again, its count begins anew."""
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.lpush(self.keys.dead_letters, letter)
+            pipe.ltrim(self.keys.dead_letters, 0, MAX_DEAD_LETTERS - 1)
+            pipe.delete(self.keys.failed_takes(request_id))
             await pipe.execute()
 
     async def pending_before(self, pushed_ms: int, skip: int, limit: int) -> list[Pending]:

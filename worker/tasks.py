@@ -1,23 +1,22 @@
 """The task: one message in, one stored report out. Read `Walk.run` from top to bottom to follow a request.
 
-Every way out of here leaves the request in a state that names who carries on: its report is stored, or its entry is
-back in the queue, or its lease runs out and the reaper sends it again. So a message is acknowledged whatever happens.
+Once a request is leased, every way out of here leaves it in a state that names who carries on: its report is stored, or
+its entry is back in the queue, or its lease runs out and the reaper sends it again. So from then on a message is
+acknowledged whatever happens; what comes before is `worker.taking`'s.
 """
 
 import asyncio
 import contextlib
 import traceback
-import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import structlog
 from celery import Celery
-from celery.exceptions import Reject
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
@@ -28,19 +27,18 @@ from contract.envelope import About, Report, Status
 from contract.failpoints import async_failpoint
 from contract.message import PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, summary
 from contract.outcome import Item, Warning_
-from contract.result_store import QueueFull
 from contract.settings import Settings
-from worker.adoption import adopt
 from worker.ending import decide, end, publish
 from worker.expand.expand import expand
 from worker.expand.preview import preview
 from worker.leases import Lease
 from worker.pool import CoroutineTask
 from worker.retrying import retrying
-from worker.senders import NotTrusted, open_message
+from worker.senders import NotTrusted
 from worker.store import ledger
 from worker.store.draft import WriteRequest
 from worker.store.errors import StoreError
+from worker.taking import is_nobodys_fault, not_taken, take
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
@@ -49,7 +47,6 @@ _log = structlog.get_logger(__name__)
 _RETRY_FOR_S: Final = 20.0
 _SMALL: Final = 10
 """Instances of a request that takes the fast lane."""
-_PAUSE_S: Final = 1.0
 
 
 class BatchFailed(Exception):  # noqa: N818 - the fact, as Flower shows it
@@ -111,33 +108,26 @@ class Walk:
         Raises:
             BatchFailed: the request ended with ``result`` false, and its report says so; or its message is not trusted,
                 and nothing is stored.
-            Reject: Redis or the database is away, or too much is unfinished; the message goes back, for a direct one is
-                all there is of its request.
+            Reject: no lease was to be had; the message goes back, see `worker.taking`.
         """
         try:
             arguments = TaskArguments.model_validate(kwargs)
         except ValidationError:
             raise BatchFailed("the message's arguments are not those of this task") from None
-        await async_failpoint("after_take", arguments.request_id)
-        try:
-            lease = await self._take(arguments)
-        except (StoreError, RedisError, QueueFull) as error:
-            # RabbitMQ delivers again at once what is rejected: without a pause that is a loop.
-            await asyncio.sleep(_PAUSE_S)
-            raise Reject(type(error).__name__, requeue=True) from None
-        try:
-            if isinstance(lease, Report):
-                return _line(lease)
-            return await self._use(lease)
-        finally:
-            await async_failpoint("before_ack", arguments.request_id)
-
-    async def _take(self, arguments: TaskArguments) -> Lease | Report:
-        """The lease, or the report of a request that ended long ago or ends here and now."""
-        lease = await self._store.lease(arguments.request_id, token := uuid.uuid4().hex)
-        if lease.state != "unknown":
-            return lease
-        return await self._unknown(arguments) or await self._store.lease(arguments.request_id, token)
+        async with AsyncExitStack() as held:
+            try:
+                lease = await take(self._runtime, arguments, held)
+            except NotTrusted as error:
+                _log.warning("direct message refused", request_id=arguments.request_id, reason=str(error))
+                raise BatchFailed(str(error)) from None
+            except Exception as error:  # noqa: BLE001 - whatever it is, the message may be all there is of its request
+                return await not_taken(self._runtime, arguments, error)
+            try:
+                if isinstance(lease, Report):
+                    return _line(lease)
+                return await self._use(lease)
+            finally:
+                await async_failpoint("before_ack", arguments.request_id)
 
     async def _use(self, lease: Lease) -> str:
         """Work under a lease and give it back, whatever happens."""
@@ -156,27 +146,10 @@ class Walk:
             walk.uncancel()
             return await self._hand_back(lease, cancelled, count_attempt=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request must not stay without an owner
-            return await self._hand_back(lease, error, count_attempt=not _is_nobodys_fault(error))
+            return await self._hand_back(lease, error, count_attempt=not is_nobodys_fault(error))
         finally:
             walks.discard(walk)
             del self._runtime.leases[lease.token]
-
-    async def _unknown(self, arguments: TaskArguments) -> Report | None:
-        """A request without a ledger entry in Redis: it ended long ago, or its sender has nothing of ours."""
-        entry = await ledger.load(self._engine, arguments.request_id)
-        if entry is not None:
-            if entry.report is not None:
-                await publish(self._store, entry.report)
-            return entry.report
-        if arguments.batch is None and arguments.signed is None:
-            _log.warning("message of an unknown request dropped", request_id=arguments.request_id)
-            return None
-        try:
-            arguments, sender = open_message(arguments, self._runtime.senders)
-        except NotTrusted as error:
-            _log.warning("direct message refused", request_id=arguments.request_id, reason=str(error))
-            raise BatchFailed(str(error)) from None
-        return await adopt(self._store, self._engine, arguments, arguments.batch or {}, sender)
 
     async def _finish(self, lease: Lease) -> Report:
         """Everything between lease and report."""
@@ -286,11 +259,6 @@ async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
 
 def _is_retryable(error: Exception) -> bool:
     return isinstance(error, StoreError) and error.is_retryable
-
-
-def _is_nobodys_fault(error: Exception) -> bool:
-    """Whether a server was away. Anything else may be the request's own doing and must not be tried for ever."""
-    return isinstance(error, RedisError) or _is_retryable(error)
 
 
 def _line(report: Report) -> str:

@@ -222,9 +222,9 @@ def unbound(*hosts: int, name: str = "unit", processes: Iterable[str] = ("alpha"
     return Batch(tuple(Instance(UNBOUND_MODULE, host, name, tuple(processes)) for host in hosts))
 
 
-def direct_message(request_id: str, batch: Batch, app: str = APP) -> bytes:
-    """What a service without our code sends with plain Celery."""
-    kwargs = {"request_id": request_id, "batch": batch.body(), "caller": {"bk_app_code": app}}
+def direct_message(request_id: str, batch: Batch, app: str = APP, **also: str) -> bytes:
+    """What a service without our code sends with plain Celery; `also`: further keys of the batch."""
+    kwargs = {"request_id": request_id, "batch": batch.body() | also, "caller": {"bk_app_code": app}}
     task = make_celery(Settings()).amqp.as_task_v2(request_id, TASK_NAME, (), kwargs, ignore_result=True)
     return json.dumps(
         {

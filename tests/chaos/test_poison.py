@@ -1,17 +1,24 @@
 """A request that kills, hangs or breaks whoever works on it: at most three starts, then an answer; others go on."""
 
+import base64
+import json
 import signal
+import time
 
 import pytest
 
 from contract.codes import Code
 from contract.envelope import Report
-from contract.message import QUEUE_NAME
+from contract.keys import Keys
+from contract.message import QUEUE_NAME, new_request_id
+from devstack.chaos.history import Told
 from tests.chaos.nursery import Child, wait_until
-from tests.chaos.system import System, bound, unbound
+from tests.chaos.system import System, bound, direct_message, unbound
 from tests.conftest import RunBksi
 
 ATTEMPTS = 3
+
+on_both_transports = pytest.mark.parametrize("transport", ["guarded", "stock"], indirect=True)
 
 
 def _given_up(system: System, poison: str, reports: list[Report]) -> None:
@@ -38,6 +45,22 @@ def test_request_that_ends_every_worker_is_started_three_times(system: System, a
     assert survivor.returncode is None
     assert not system.has_passed("after_lease", ATTEMPTS + 1)
     _given_up(system, poison, reports)
+
+
+def test_requests_that_stood_beside_a_killer_are_not_given_up_with_it(system: System) -> None:
+    """All three were started by the worker that died. From then on none of them is started beside another of them."""
+    poison, *_ = system.submit(bound(1), bound(2), unbound(3))
+    first = system.worker("before_write=hold")
+    system.passed("before_write", 3)
+    first.kill()
+    for _ in range(ATTEMPTS - 1):
+        assert system.worker(f"before_write@{poison}=kill").wait() == -signal.SIGKILL
+    system.worker(f"before_write@{poison}=kill")
+
+    reports = system.finish()
+
+    _given_up(system, poison, reports)
+    assert [report.attempts for report in reports if report.request_id != poison] == [2, 2]
 
 
 @pytest.mark.parametrize("action", ["memory", "raise"])
@@ -95,11 +118,23 @@ def test_endless_loop_stops_its_worker_and_the_others_go_on(system: System) -> N
     _given_up(system, poison, reports)
 
 
+def test_worker_whose_event_loop_hangs_leaves_the_queue_to_others(system: System) -> None:
+    """It would hold what it takes until it ends, and the request would be sent again, perhaps to the same one."""
+    (poison,) = system.submit(bound(1))
+    system.worker(f"before_write@{poison}=hang:1")
+    system.passed("before_write")
+    with system.redis() as client:
+        wait_until(lambda: not [one for one in client.client_list() if "b" in one["flags"]], 30, "waits no more")
+        system.submit(bound(2), bound(3))
+        wait_until(lambda: client.llen(QUEUE_NAME) >= 2, 10, "left alone")
+
+    system.worker()
+
+    system.all_succeed()
+
+
 def test_poison_whose_end_cannot_be_written_ends_all_the_same(system: System) -> None:
     """A NUL in a direct message's caller: PostgreSQL takes no text with it, not even to say that the request failed."""
-    from contract.message import new_request_id
-    from tests.chaos.system import direct_message
-
     request_id = new_request_id()
     worker = system.worker()
     with system.redis() as client:
@@ -114,3 +149,36 @@ def test_poison_whose_end_cannot_be_written_ends_all_the_same(system: System) ->
     assert report.code == Code.DEAD_LETTER
     system.all_succeed()
     assert worker.returncode is None
+
+
+@on_both_transports
+@pytest.mark.parametrize("action", ["memory", "raise"])
+def test_direct_message_that_cannot_be_taken_is_set_aside_and_not_lost(
+    system: System, bksi: RunBksi, action: str
+) -> None:
+    """Nothing of it is in the ledger yet, so three failures end in a dead letter that can be sent again."""
+    poison, batch = new_request_id(), bound(1)
+    worker = system.worker(f"after_take@{poison}={action}")
+    with system.redis() as client:
+        client.lpush(QUEUE_NAME, direct_message(poison, batch, bk_app_secret="secret-canary"))
+        system.submit(bound(2))
+        (stored,) = wait_until(lambda: client.lrange("bksi:dead", 0, -1), 10, f"set aside {system.logs()}")
+        assert not client.exists(Keys("bksi:").failed_takes(poison))
+    system.all_succeed()
+    assert worker.returncode is None
+    assert not system.has_passed("after_take", ATTEMPTS + 1)
+
+    env = {"BKSI_REDIS_URL": system.redis_url, "BKSI_POSTGRES_DSN": system.dsn}
+    letter = json.loads(stored)
+    assert (letter["kind"], letter["task_id"]) == ("message", poison)
+    assert b"secret-canary" not in base64.b64decode(json.loads(base64.b64decode(letter["raw"]))["body"])
+
+    worker.kill()
+    system.worker()
+    system.told[poison] = Told(batch, time.monotonic())
+    sent = bksi("dlq", "requeue", letter["id"], env=env)
+    assert sent.returncode == 0, sent.stderr
+
+    wait_until(lambda: system.redis_keys(f"bksi:*:{poison}"))
+    system.all_succeed()
+    assert system.redis_keys("bksi:dead") == []

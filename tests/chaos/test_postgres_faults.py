@@ -1,13 +1,18 @@
 """PostgreSQL goes away, ends sessions, answers late or not at all: promises 3 and 4, nothing repeated blindly."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from contract.message import QUEUE_NAME, new_request_id
+from devstack.chaos.history import Told
 from devstack.faults.proxy import FaultProxy
 from devstack.servers import Postgres, Valkey
-from tests.chaos.system import System, bound, unbound
+from tests.chaos.nursery import wait_until
+from tests.chaos.system import System, bound, direct_message, unbound
+from tests.conftest import execute
 
 
 @pytest.fixture
@@ -37,6 +42,34 @@ def test_restart_of_postgres_with_work_in_flight(system: System, postgres: Postg
 
     system.all_succeed()
     assert worker.returncode is None
+
+
+@pytest.mark.parametrize("away", ["stopped", "taking nobody in"])
+def test_direct_message_outlasts_a_database_that_is_away(system: System, postgres: Postgres, away: str) -> None:
+    """Until a worker has put it into the ledger, the message is all there is of its request."""
+    name = system.dsn.rpartition("/")[2]
+    worker = system.worker("after_take=sleep:0")
+    system.listening(worker)
+    if away == "stopped":
+        postgres.stop()
+    else:
+        execute(postgres.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        execute(postgres.url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+
+    request_id, batch = new_request_id(), bound(1, 2)
+    with system.redis() as client:
+        client.lpush(QUEUE_NAME, direct_message(request_id, batch))
+    system.told[request_id] = Told(batch, time.monotonic())
+    system.passed("after_take", 5)  # more often than what is its own fault is tried
+    if away == "stopped":
+        postgres.start()
+    else:
+        execute(postgres.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+    wait_until(lambda: system.redis_keys(f"bksi:*:{request_id}"))
+    system.all_succeed()
+    assert worker.returncode is None
+    assert system.redis_keys("bksi:dead") == []
 
 
 def test_sessions_that_are_terminated_in_mid_transaction(system: System) -> None:

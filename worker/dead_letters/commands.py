@@ -154,7 +154,7 @@ async def _open(settings: Settings) -> AsyncIterator[Sequence[DeadLetters]]:
         for url in urls:
             client = connect(settings.model_copy(update={"redis_url": url}), connections=2)
             stack.push_async_callback(client.aclose)
-            lists.append(DeadLetters(ResultStore(client, settings), celery))
+            lists.append(DeadLetters(ResultStore(client, settings), celery, has_queue=url == settings.broker))
         yield lists
 
 

@@ -35,12 +35,14 @@ class DeadLetters:
     """The list on one Redis.
 
     Args:
-        store: that Redis; for messages the broker's, for requests the ledger's.
+        store: that Redis; the ledger's has requests and messages that could not be taken, the broker's has messages.
         celery: builds the message of a request that is started anew.
+        has_queue: whether the queue is on that Redis too.
     """
 
-    def __init__(self, store: ResultStore, celery: Celery) -> None:
+    def __init__(self, store: ResultStore, celery: Celery, *, has_queue: bool) -> None:
         self._store = store
+        self._has_queue = has_queue
         self._celery = celery
         self._key = store.keys.dead_letters
         self._revive = store.client.register_script(scripts.REVIVE)
@@ -85,11 +87,11 @@ class DeadLetters:
         """Put a message behind what waits in the list it came from; False when its letter was gone already.
 
         Raises:
-            CannotRequeue: only its beginning was kept, or RabbitMQ is away.
+            CannotRequeue: only its beginning was kept, or the broker is away.
         """
         if letter.about["truncated"]:
             raise CannotRequeue(f"only the beginning of its {letter.about['size']} bytes was kept")
-        if self._store.settings.broker_is_rabbitmq:
+        if not self._has_queue:
             # Published first: a death in between doubles a message instead of losing it.
             await asyncio.to_thread(self._publish, letter)
             return await self.drop(letter)

@@ -214,12 +214,32 @@ def test_lease_that_ran_out_goes_to_the_next_and_is_not_extended(in_store: Calla
     async def scenario(store: Leases) -> None:
         entry, first = await leased(store)
         await store.client.hset(store.keys.request(entry.payload.request_id), "lease", "1")
-        second = await store.lease(entry.payload.request_id, "two")
+        second = await store.lease(entry.payload.request_id, "two", alone=True)
 
         assert (second.state, second.attempts) == ("leased", 2)
         assert await store.extend("worker", [first]) == 0
         assert await store.extend("worker", [second]) == 1
         assert not await store.hand_back(first, b"message", count_attempt=True)
+
+    in_store(scenario)
+
+
+def test_what_was_started_before_and_never_ended_is_leased_alone(in_store: Callable[..., None]) -> None:
+    async def scenario(store: Leases) -> None:
+        entry, first = await leased(store)
+        request_id = entry.payload.request_id
+        await store.client.hset(store.keys.request(request_id), "lease", "1")
+        before = await store.client.hgetall(store.keys.request(request_id))
+
+        suspect = await store.lease(request_id, "two")
+        assert (suspect.state, suspect.attempts, suspect.payload) == ("suspect", 0, b"")
+        assert await store.client.hgetall(store.keys.request(request_id)) == before
+
+        for _ in range(2):
+            again = await store.lease(request_id, "two", alone=True)
+            assert (again.state, again.attempts, again.payload) == ("leased", 2, first.payload)
+        assert (await store.lease(request_id, "two")).attempts == 2
+        assert (await store.lease(request_id, "three", alone=True)).state == "held"
 
     in_store(scenario)
 

@@ -1,6 +1,7 @@
 """Dead letters against real servers: written once, sent again safely, dropped; and the commands an operator uses."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ import redis as redis_client
 from contract.codes import Code, Refused
 from contract.dead_letter import PAYLOAD_TTL_S
 from contract.envelope import Report, Status
-from contract.message import QUEUE_NAME, Payload
+from contract.message import QUEUE_NAME, Payload, TaskArguments, build_direct_message
 from contract.settings import load_settings
 from devstack.process import Guard
 from devstack.servers import Valkey
@@ -42,7 +43,7 @@ async def bench(anyio_backend: str, redis_url: str, redis: "redis_client.Redis",
 
 @pytest.fixture
 def letters(bench: Bench) -> DeadLetters:
-    return DeadLetters(bench.store, bench.celery)
+    return DeadLetters(bench.store, bench.celery, has_queue=True)
 
 
 async def give_up(bench: Bench) -> Report:
@@ -237,7 +238,7 @@ async def test_request_whose_queue_is_elsewhere_is_published_there(
     """Or later, by a reaper, when the broker is away."""
     with Valkey(tmp_path / "broker", guard) as broker, redis_client.Redis.from_url(broker.url) as queue:
         bench = Bench(redis, redis_url=redis_url, postgres_dsn=database, broker_url=broker.url)
-        letters = DeadLetters(bench.store, bench.celery)
+        letters = DeadLetters(bench.store, bench.celery, has_queue=False)
         first = await end(bench.store, bench.engine, await given_up(bench, *await bench.accept()))
         assert await letters.revive(await only(letters), bench.engine)
         assert [json.loads(raw)["headers"]["id"] for raw in queue.lrange(QUEUE_NAME, 0, -1)] == [first.request_id]
@@ -247,6 +248,25 @@ async def test_request_whose_queue_is_elsewhere_is_published_there(
         broker.stop()
         assert await letters.revive(letter, bench.engine)
         assert bench.pending() == {first.request_id, second.request_id}
+        await bench.close()
+
+
+async def test_message_that_could_not_be_taken_goes_back_to_a_queue_that_is_elsewhere(
+    redis_url: str, redis: "redis_client.Redis", database: str, guard: Guard, tmp_path: Path
+) -> None:
+    with Valkey(tmp_path / "broker", guard) as broker, redis_client.Redis.from_url(broker.url) as queue:
+        bench = Bench(redis, redis_url=redis_url, postgres_dsn=database, broker_url=broker.url)
+        letters = DeadLetters(bench.store, bench.celery, has_queue=False)
+        arguments = TaskArguments(request_id="a" * 32, batch={"bk_biz_id": 1})
+        message = build_direct_message(bench.celery, arguments)
+        await bench.store.set_aside("a" * 32, dead_letter(message, queue=QUEUE_NAME, reason="why", at_ms=5))
+
+        assert await letters.push(await only(letters))
+
+        (pushed,) = queue.lrange(QUEUE_NAME, 0, -1)
+        _, kwargs, _ = json.loads(base64.b64decode(json.loads(pushed)["body"]))
+        assert kwargs == arguments.model_dump(exclude_unset=True)
+        assert await letters.count() == 0
         await bench.close()
 
 
