@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+import psutil
+
 from contract.cli import main as bksi
 from devstack.process import Guard, ProcessFailed
 
@@ -45,8 +47,15 @@ class Child:
             ProcessFailed: it has not ended after `seconds`.
         """
         if not self.ended.wait(seconds) or self.returncode is None:
-            raise ProcessFailed(f"still runs after {seconds} s\n{self.tail()}")
+            raise ProcessFailed(f"process {self.pid} is {self._status()} after {seconds} s\n{self.tail()}")
         return self.returncode
+
+    def _status(self) -> str:
+        """What the kernel says of it: ``disk-sleep`` and ``zombie`` are other stories than ``running``."""
+        try:
+            return psutil.Process(self.pid).status()
+        except psutil.NoSuchProcess:
+            return "gone, and nobody told,"
 
     def kill(self) -> None:
         """SIGKILL, and wait."""
