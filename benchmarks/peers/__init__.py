@@ -70,6 +70,12 @@ PEERS: Final[Mapping[str, Peer]] = {
         workers=(_TASKIQ,),
         environment={"BENCH_BROKER": "stream"},
     ),
+    "taskiq-stream-grouped": Peer(
+        "benchmarks.peers.taskiq",
+        "taskiq, stream broker (acknowledged), with this project's group commit",
+        workers=(_TASKIQ,),
+        environment={"BENCH_BROKER": "stream", "BENCH_GROUPED": "1"},
+    ),
     "streaq": Peer(
         "benchmarks.peers.streaq",
         "streaq",
@@ -84,7 +90,7 @@ PEERS: Final[Mapping[str, Peer]] = {
         "benchmarks.peers.fastapi",
         "FastAPI with this project's group commit, no queue: what the queue itself costs",
         workers=(_UVICORN,),
-        environment={"BENCH_HANDLER": "grouped"},
+        environment={"BENCH_GROUPED": "1"},
     ),
     "copy": Peer("benchmarks.peers.floor", "floor: COPY of prepared rows", environment={"BENCH_FLOOR": "copy"}),
     "insert": Peer(

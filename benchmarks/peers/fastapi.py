@@ -1,7 +1,6 @@
 """FastAPI on uvicorn, two worker processes, inserting in the handler: no queue, so nothing outlives a crash.
 
-By default each request has a transaction of its own. ``BENCH_HANDLER=grouped`` gives the handler the project's group
-commit instead: what it then lacks of the project is the queue, and so it tells what the queue costs.
+With ``BENCH_GROUPED`` what it lacks of the project is the queue, and so it tells what the queue costs.
 """
 
 import os
@@ -14,14 +13,13 @@ from fastapi import FastAPI, Request, Response
 
 from benchmarks.client import Failed
 from benchmarks.http import HttpClient
-from benchmarks.peers.job import Job, PlainJob
+from benchmarks.peers.job import open_job
 from contract.parse import parse
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    kind = Job if os.environ.get("BENCH_HANDLER") == "grouped" else PlainJob
-    async with kind.open() as job:
+    async with open_job() as job:
         app.state.job = job
         yield
 

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import orjson
 
-from benchmarks.peers.job import CONNECTIONS, Job
+from benchmarks.peers.job import CONNECTIONS, GroupedJob, open_job
 from benchmarks.peers.rows import Ids, Rows, copy, insert
 from contract.parse import parse
 
@@ -20,7 +20,7 @@ from contract.parse import parse
 class Floor:
     """Inserts at once, on one of `CONNECTIONS` connections."""
 
-    def __init__(self, job: Job, pool: "asyncpg.Pool[Any]") -> None:
+    def __init__(self, job: GroupedJob, pool: "asyncpg.Pool[Any]") -> None:
         self._job = job
         self._pool = pool
         self._ids = Ids()
@@ -56,7 +56,7 @@ async def client() -> AsyncIterator[Floor]:
         reset=_nothing,
         max_cacheable_statement_size=0,
     )
-    async with Job.open() as job, pool:
+    async with open_job() as job, pool:
         yield Floor(job, pool)
 
 

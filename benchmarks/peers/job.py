@@ -1,7 +1,9 @@
 """What the worker of a peer does with a request: the project's own rules and the project's own insert.
 
-So a peer differs from the project in what is compared: how a request gets to a worker and its answer back.
-``BENCH_INSERT=lean`` has peers insert without ledger and audit record, which spares them a promise that ours keeps.
+So a peer differs from the project in what is compared: how a request gets to a worker and its answer back. Each request
+has a transaction of its own, as a handler or a task has that knows of no other; ``BENCH_GROUPED=1`` gives peers the
+project's group commit as well. ``BENCH_INSERT=lean`` has them insert without ledger and audit record, which spares them
+a promise that ours keeps.
 """
 
 import asyncio
@@ -10,7 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Final
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -34,8 +36,18 @@ CONNECTIONS: Final = 4
 _CALLER: Final = Caller(bk_app_code=BK_APP_CODE, bk_username="benchmark")
 
 
-class Job:
-    """One per worker process."""
+@asynccontextmanager
+async def open_job() -> AsyncIterator["GroupedJob"]:
+    """The job that the environment asks for, connected to what it names; one per worker process."""
+    engine = create_engine(os.environ["BENCH_POSTGRES_DSN"], connections=CONNECTIONS, application_name="benchmark peer")
+    try:
+        yield GroupedJob(engine) if os.environ.get("BENCH_GROUPED") else Job(engine)
+    finally:
+        await engine.dispose()
+
+
+class GroupedJob:
+    """With the project's group commit and grouped reads: what waits together shares a statement."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -44,18 +56,6 @@ class Job:
         self._is_lean = os.environ.get("BENCH_INSERT") == "lean"
         # Of this process alone: a process id stays below 2**22.
         self._ids = Ids(first=os.getpid() << 40 | int(time.time()) % 2**10 << 30)
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls) -> AsyncIterator[Self]:
-        """Connect to what the environment names."""
-        engine = create_engine(
-            os.environ["BENCH_POSTGRES_DSN"], connections=CONNECTIONS, application_name="benchmark peer"
-        )
-        try:
-            yield cls(engine)
-        finally:
-            await engine.dispose()
 
     async def plan(self, request_id: str, batch: ServiceInstanceBatch) -> Plan:
         """The rows that a batch asks for."""
@@ -95,12 +95,8 @@ class Job:
         return await self._writer.write(request)
 
 
-class PlainJob(Job):
-    """The same, by a request that knows of no other: its own reads, its own transaction, one of `CONNECTIONS`.
-
-    Rules, insert, ledger and audit record are the project's; that requests which wait together share a statement, to
-    read or to write, is left out.
-    """
+class Job(GroupedJob):
+    """The same, by a request that knows of no other: its own reads, its own transaction, one of `CONNECTIONS`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine)
@@ -110,7 +106,7 @@ class PlainJob(Job):
         self._connections = asyncio.Semaphore(CONNECTIONS)
 
     async def create(self, request_id: str, batch: ServiceInstanceBatch) -> bytes:
-        """As `Job.create`, once a connection is free."""
+        """As `GroupedJob.create`, once a connection is free."""
         async with self._connections:
             return await super().create(request_id, batch)
 

@@ -19,7 +19,7 @@ from sqlalchemy.ext.declarative import DeferredReflection
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
 
 from benchmarks.peers.answers import listening
-from benchmarks.peers.job import Job
+from benchmarks.peers.job import GroupedJob, open_job
 from benchmarks.peers.queue_client import QueueClient
 from contract.batch import ServiceInstanceBatch
 from worker.expand.plan import Plan, PlannedInstance
@@ -68,7 +68,7 @@ class _Worker:
     def __init__(self) -> None:
         self.runner = asyncio.Runner()
         self.stack = AsyncExitStack()
-        self.job = self.runner.run(self.stack.enter_async_context(Job.open()))
+        self.job = self.runner.run(self.stack.enter_async_context(open_job()))
         dsn = os.environ["BENCH_POSTGRES_DSN"].replace("postgresql://", "postgresql+psycopg://")
         engine = create_engine(dsn, pool_size=1)
         Reflected.prepare(engine)
@@ -98,7 +98,7 @@ def create_batch(request_id: str, batch: dict[str, Any]) -> dict[str, Any]:
     return {"result": True, "code": 0, "message": "", "permission": None, "request_id": request_id, "data": ids}
 
 
-async def _plan(job: Job, request_id: str, batch: dict[str, Any]) -> Plan:
+async def _plan(job: GroupedJob, request_id: str, batch: dict[str, Any]) -> Plan:
     return await job.plan(request_id, ServiceInstanceBatch.model_validate(batch))
 
 

@@ -10,7 +10,7 @@ import redis.asyncio as aioredis
 from streaq import Worker
 
 from benchmarks.peers.answers import connect, listening, store
-from benchmarks.peers.job import Job
+from benchmarks.peers.job import GroupedJob, open_job
 from benchmarks.peers.queue_client import QueueClient
 from contract.batch import ServiceInstanceBatch
 
@@ -19,14 +19,14 @@ from contract.batch import ServiceInstanceBatch
 class Context:
     """What a worker process has."""
 
-    job: Job
+    job: GroupedJob
     redis: "aioredis.Redis"
 
 
 @asynccontextmanager
 async def lifespan() -> AsyncIterator[Context]:
     """Connect, once in each worker process."""
-    async with Job.open() as job, connect() as redis:
+    async with open_job() as job, connect() as redis:
         yield Context(job, redis)
 
 

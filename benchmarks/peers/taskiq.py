@@ -13,7 +13,7 @@ from taskiq.serializers import ORJSONSerializer
 from taskiq_redis import ListQueueBroker, RedisStreamBroker
 
 from benchmarks.peers.answers import connect, listening, store
-from benchmarks.peers.job import Job
+from benchmarks.peers.job import open_job
 from benchmarks.peers.queue_client import QueueClient
 from contract.batch import ServiceInstanceBatch
 
@@ -26,7 +26,7 @@ broker = _Broker(os.environ["BENCH_REDIS_URL"], socket_timeout=None).with_serial
 async def start(state: TaskiqState) -> None:
     """Connect, once in each worker process."""
     state.stack = AsyncExitStack()
-    state.job = await state.stack.enter_async_context(Job.open())
+    state.job = await state.stack.enter_async_context(open_job())
     state.redis = await state.stack.enter_async_context(connect())
 
 
