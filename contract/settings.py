@@ -58,7 +58,7 @@ class Settings(BaseSettings):
 
     transport: Literal["guarded", "stock"] = "guarded"
     """`worker.transport` (batch take, shape guard, liveness recovery) or kombu's own transport."""
-    worker_concurrency: int = Field(default=32, ge=1)
+    worker_concurrency: int = Field(default=64, ge=1)
     """Requests that a worker process has in hand; small ones that wait together are written together."""
     full_batches_at_once: int = Field(default=4, ge=1)
     """How many of them may be large (over 10 instances): the others are the fast lane of small ones."""
