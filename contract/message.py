@@ -187,6 +187,19 @@ def send_message(
     )
 
 
+def send_direct_message(app: Celery, arguments: TaskArguments) -> None:
+    """A direct message once more; raises as `send_message` does."""
+    app.send_task(
+        TASK_NAME,
+        kwargs=arguments.model_dump(exclude_unset=True),
+        task_id=arguments.request_id,
+        queue=QUEUE_NAME,
+        argsrepr="",
+        kwargsrepr="",
+        ignore_result=True,
+    )
+
+
 def _wire_message(
     app: Celery,
     task_name: str,

@@ -5,6 +5,7 @@ behind as a daemon runs in the same process group.
 """
 
 import shlex
+import subprocess
 from pathlib import Path
 
 from devstack.ports import free_port
@@ -37,6 +38,29 @@ class RabbitMQ(Server):
         """AMQP URL of the virtual host ``/``."""
         return f"amqp://bksi:{self.password}@127.0.0.1:{self.port}//"
 
+    def ctl(self, *arguments: str) -> None:
+        """Run ``rabbitmqctl`` on the node.
+
+        Raises:
+            subprocess.CalledProcessError: it failed.
+        """
+        environment = PLAIN_ENVIRONMENT | self._environment()
+        subprocess.run(
+            [self._script.with_name("rabbitmqctl"), *arguments], env=environment, check=True, capture_output=True
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """Of the node, and of who speaks to it."""
+        return {
+            "HOME": str(self.directory),
+            # The node's name is part of its data: it must not change with the port.
+            "RABBITMQ_NODENAME": "bksi@localhost",
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "ERL_CRASH_DUMP": "/dev/null",
+            "ERL_EPMD_PORT": str(self._mapper_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+        }
+
     def _spawn(self, port: int) -> Process:
         config = self.directory / "rabbitmq.conf"
         config.touch(mode=0o600)
@@ -45,20 +69,13 @@ class RabbitMQ(Server):
             "log.file = false\nlog.console = true\n"
         )
         (plugins := self.directory / "enabled_plugins").write_text("[].\n")
-        environment = {
-            "HOME": str(self.directory),
-            # The node's name is part of its data: it must not change with the port.
-            "RABBITMQ_NODENAME": "bksi@localhost",
+        environment = self._environment() | {
             "RABBITMQ_MNESIA_BASE": str(self.data),
             "RABBITMQ_LOG_BASE": str(self.directory),
-            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_CONFIG_FILE": str(config),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
             "RABBITMQ_PID_FILE": str(self.directory / "pid"),
             "RABBITMQ_DIST_PORT": str(self._node_port),
-            "ERL_CRASH_DUMP": "/dev/null",
-            "ERL_EPMD_PORT": str(self._mapper_port),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none"
             ),

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from celery.exceptions import Reject
+from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from contract.envelope import Report
 from contract.failpoints import async_failpoint
-from contract.message import QUEUE_NAME, TaskArguments, build_direct_message
+from contract.message import QUEUE_NAME, TaskArguments, build_direct_message, send_direct_message
 from contract.reader import IDENTITY_KEYS
 from contract.result_store import QueueFull
 from worker.adoption import adopt
@@ -78,7 +79,8 @@ async def not_taken(runtime: "Runtime", arguments: TaskArguments, error: Excepti
     """Put back a message that `take` failed on, or set it aside when it has failed too often by its own doing.
 
     Returns:
-        The line Flower shows: it is among the dead letters now, or the ledger has its request and the reaper goes on.
+        The line Flower shows: the message is among the dead letters or in the queue once more, or the ledger has its
+        request and the reaper goes on.
 
     Raises:
         celery.exceptions.Reject: it goes back.
@@ -90,6 +92,8 @@ async def not_taken(runtime: "Runtime", arguments: TaskArguments, error: Excepti
         _log.warning("not set aside", request_id=arguments.request_id, error=type(another).__name__)
     # RabbitMQ delivers again at once what is rejected: without a pause that is a loop.
     await asyncio.sleep(_PAUSE_S)
+    if arguments.is_direct and runtime.settings.broker_is_rabbitmq and await _is_sent_again(runtime, arguments):
+        return "sent again"
     raise Reject(type(error).__name__, requeue=True) from None
 
 
@@ -112,6 +116,19 @@ async def _unknown(runtime: "Runtime", arguments: TaskArguments) -> Report | Non
         return await adopt(runtime.store, runtime.engine, arguments, arguments.batch or {}, sender)
     _log.warning("message of an unknown request dropped", request_id=arguments.request_id)
     return None
+
+
+async def _is_sent_again(runtime: "Runtime", arguments: TaskArguments) -> bool:
+    """Put a copy behind what waits, so that this one can be acknowledged.
+
+    A quorum queue drops what was put back more often than its delivery limit says, which is 20 times by default since
+    RabbitMQ 4.0. What is in the ledger is sent again by the reaper; of a direct message nothing would be left.
+    """
+    try:
+        await asyncio.to_thread(send_direct_message, runtime.celery, _without_secrets(arguments))
+    except (KombuError, OSError):
+        return False
+    return True
 
 
 async def _is_given_up(runtime: "Runtime", arguments: TaskArguments, error: Exception) -> bool:

@@ -139,5 +139,17 @@ def test_ledger_that_is_away_is_not_asked_in_a_tight_loop(worker: LiveWorker, le
     assert again <= CONCURRENCY * (rounds + 2)  # as many as it holds at once, each for a second
 
 
+def test_direct_message_outlasts_a_delivery_limit(worker: LiveWorker, ledger: Valkey, rabbitmq: RabbitMQ) -> None:
+    """RabbitMQ drops what is put back too often, and has such a limit by itself since 4.0."""
+    rabbitmq.ctl("set_policy", "limit", f"^{QUEUE_NAME}$", '{"delivery-limit": 2}', "--apply-to", "queues")
+    ledger.stop()
+    before = deliveries(worker)
+    request_id = worker.send(131)
+    worker.wait_for(lambda: deliveries(worker) - before > 5, "delivered more often than the limit says")
+    ledger.start()
+
+    assert worker.report(request_id)["result"] is True
+
+
 def deliveries(worker: LiveWorker) -> int:
     return worker.process.log.read_text().count("] received")

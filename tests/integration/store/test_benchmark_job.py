@@ -8,7 +8,7 @@ import orjson
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from benchmarks.peers.job import CONNECTIONS, Job, PlainJob
+from benchmarks.peers.job import CONNECTIONS, GroupedJob, Job
 from benchmarks.shapes import Shape, load_catalogue
 from contract.parse import parse
 from tests.integration.store.plans import counts, fetch
@@ -19,7 +19,7 @@ SHAPE, REQUESTS = Shape(1), 12
 
 
 async def _transactions_and_reads(
-    job: Job, engine: AsyncEngine, database: str, monkeypatch: pytest.MonkeyPatch
+    job: GroupedJob, engine: AsyncEngine, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, list[int]]:
     """In how many transactions requests that all come at once are written, and how many each read is for."""
     await load_catalogue(database, [SHAPE], modules=REQUESTS)
@@ -47,10 +47,10 @@ async def _transactions_and_reads(
     return len(transactions), reads
 
 
-async def test_a_plain_handler_shares_neither_transaction_nor_read(
+async def test_a_peer_shares_neither_transaction_nor_read(
     engine: AsyncEngine, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transactions, reads = await _transactions_and_reads(PlainJob(engine), engine, database, monkeypatch)
+    transactions, reads = await _transactions_and_reads(Job(engine), engine, database, monkeypatch)
 
     assert transactions == REQUESTS
     assert set(reads) == {1}
@@ -58,10 +58,10 @@ async def test_a_plain_handler_shares_neither_transaction_nor_read(
     assert engine.pool.checkedin() == CONNECTIONS
 
 
-async def test_other_peers_share_both_as_the_project_does(
+async def test_a_grouped_peer_shares_both_as_the_project_does(
     engine: AsyncEngine, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transactions, reads = await _transactions_and_reads(Job(engine), engine, database, monkeypatch)
+    transactions, reads = await _transactions_and_reads(GroupedJob(engine), engine, database, monkeypatch)
 
     assert transactions < REQUESTS
     assert max(reads) > 1
