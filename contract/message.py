@@ -175,27 +175,32 @@ def send_message(
         kombu.exceptions.KombuError: the broker did not take it.
         OSError: the broker cannot be reached.
     """
-    app.send_task(
-        task,
-        kwargs={"request_id": request_id},
-        task_id=request_id if task == TASK_NAME else new_request_id(),
-        queue=QUEUE_NAME,
-        argsrepr=argsrepr,
-        kwargsrepr="",
-        headers=headers,
-        ignore_result=True,
-    )
+    task_id = request_id if task == TASK_NAME else new_request_id()
+    _send(app, task, {"request_id": request_id}, task_id=task_id, argsrepr=argsrepr, headers=headers)
 
 
 def send_direct_message(app: Celery, arguments: TaskArguments) -> None:
     """A direct message once more; raises as `send_message` does."""
+    _send(app, TASK_NAME, arguments.model_dump(exclude_unset=True), task_id=arguments.request_id)
+
+
+def _send(
+    app: Celery,
+    task_name: str,
+    kwargs: dict[str, Any],
+    *,
+    task_id: str,
+    argsrepr: str = "",
+    headers: dict[str, str] | None = None,
+) -> None:
     app.send_task(
-        TASK_NAME,
-        kwargs=arguments.model_dump(exclude_unset=True),
-        task_id=arguments.request_id,
+        task_name,
+        kwargs=kwargs,
+        task_id=task_id,
         queue=QUEUE_NAME,
-        argsrepr="",
+        argsrepr=argsrepr,
         kwargsrepr="",
+        headers=headers,
         ignore_result=True,
     )
 

@@ -12,7 +12,6 @@ import asyncio
 import os
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, NamedTuple
@@ -26,6 +25,7 @@ from celery.utils.serialization import get_pickleable_exception
 from kombu.serialization import loads
 from kombu.utils.encoding import safe_repr
 
+from worker.frames import frames_of
 from worker.transport.guard import read_json
 
 _log = structlog.get_logger(__name__)
@@ -228,9 +228,7 @@ def _arguments(body: Any, content_type: str, content_encoding: str) -> dict[str,
 
 def _failure(job: _Job, error: Exception) -> ExceptionInfo:
     if not isinstance(error, (Ignore, Reject, Retry, *job.task.throws)):
-        # Where, but not what: an exception's text may hold a caller's values.
-        frames = traceback.format_tb(error.__traceback__)[-5:]
-        _log.error("task failed", task_id=job.task_id, error=type(error).__name__, frames=frames)
+        _log.error("task failed", task_id=job.task_id, error=type(error).__name__, frames=frames_of(error))
     info = ExceptionInfo((type(error), error, error.__traceback__))
     info.exception = get_pickleable_exception(error)
     signals.task_failure.send(

@@ -6,7 +6,6 @@ a report or a dead letter has its place.
 
 import asyncio
 import time
-import traceback
 import uuid
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
@@ -23,10 +22,11 @@ from contract.reader import IDENTITY_KEYS
 from contract.result_store import QueueFull
 from worker.adoption import adopt
 from worker.ending import publish
+from worker.frames import frames_of
 from worker.leases import Lease
 from worker.senders import open_message
 from worker.store import ledger
-from worker.store.errors import StoreError
+from worker.store.errors import StoreError, is_retryable
 from worker.transport.guard import dead_letter
 
 if TYPE_CHECKING:
@@ -86,22 +86,20 @@ async def not_taken(runtime: "Runtime", arguments: TaskArguments, error: Excepti
         celery.exceptions.Reject: it goes back.
     """
     try:
-        if not is_nobodys_fault(error) and await _is_given_up(runtime, arguments, error):
+        if not is_nobodys_fault(error) and await _give_up(runtime, arguments, error):
             return "set aside"
     except Exception as another:  # noqa: BLE001 - whatever it is, the message must not be lost
         _log.warning("not set aside", request_id=arguments.request_id, error=type(another).__name__)
     # RabbitMQ delivers again at once what is rejected: without a pause that is a loop.
     await asyncio.sleep(_PAUSE_S)
-    if arguments.is_direct and runtime.settings.broker_is_rabbitmq and await _is_sent_again(runtime, arguments):
+    if arguments.is_direct and runtime.settings.broker_is_rabbitmq and await _send_again(runtime, arguments):
         return "sent again"
     raise Reject(type(error).__name__, requeue=True) from None
 
 
 def is_nobodys_fault(error: Exception) -> bool:
     """Whether a server was away or full. Anything else may be the request's own doing and is not tried for ever."""
-    return isinstance(error, (RedisError, QueueFull, AnotherSuspect)) or (
-        isinstance(error, StoreError) and error.is_retryable
-    )
+    return isinstance(error, (RedisError, QueueFull, AnotherSuspect)) or is_retryable(error)
 
 
 async def _unknown(runtime: "Runtime", arguments: TaskArguments) -> Report | None:
@@ -118,8 +116,8 @@ async def _unknown(runtime: "Runtime", arguments: TaskArguments) -> Report | Non
     return None
 
 
-async def _is_sent_again(runtime: "Runtime", arguments: TaskArguments) -> bool:
-    """Put a copy behind what waits, so that this one can be acknowledged.
+async def _send_again(runtime: "Runtime", arguments: TaskArguments) -> bool:
+    """Put a copy behind what waits, so that this one can be acknowledged; False when the broker does not take it.
 
     A quorum queue drops what was put back more often than its delivery limit says, which is 20 times by default since
     RabbitMQ 4.0. What is in the ledger is sent again by the reaper; of a direct message nothing would be left.
@@ -131,11 +129,11 @@ async def _is_sent_again(runtime: "Runtime", arguments: TaskArguments) -> bool:
     return True
 
 
-async def _is_given_up(runtime: "Runtime", arguments: TaskArguments, error: Exception) -> bool:
+async def _give_up(runtime: "Runtime", arguments: TaskArguments, error: Exception) -> bool:
+    """Count that `take` failed on it; False while it may be tried again, else it is set aside."""
     request_id, name = arguments.request_id, type(error).__name__
     times = await runtime.store.count_failed_take(request_id)
-    # Where, but not what: an exception's text may hold a caller's values.
-    frames = [] if isinstance(error, StoreError) else traceback.format_tb(error.__traceback__)[-5:]
+    frames = [] if isinstance(error, StoreError) else frames_of(error)
     _log.error("not taken", request_id=request_id, error=name, times=times, frames=frames)
     if times < runtime.settings.max_attempts:
         return False

@@ -7,7 +7,6 @@ acknowledged whatever happens; what comes before is `worker.taking`'s.
 
 import asyncio
 import contextlib
-import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -31,13 +30,14 @@ from contract.settings import Settings
 from worker.ending import decide, end, publish
 from worker.expand.expand import expand
 from worker.expand.preview import preview
+from worker.frames import frames_of
 from worker.leases import Lease
 from worker.pool import CoroutineTask
 from worker.retrying import retrying
 from worker.senders import NotTrusted
 from worker.store import ledger
 from worker.store.draft import WriteRequest
-from worker.store.errors import StoreError
+from worker.store.errors import StoreError, is_retryable
 from worker.taking import is_nobodys_fault, not_taken, take
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Walk:
             Refused: the batch as a whole cannot be created.
             StoreError: the database was away for longer than `_RETRY_FOR_S`.
         """
-        return await retrying(lambda: self._write(attempt), on=_is_retryable, for_s=_RETRY_FOR_S)
+        return await retrying(lambda: self._write(attempt), on=is_retryable, for_s=_RETRY_FOR_S)
 
     async def _write(self, attempt: Attempt) -> tuple[Report, bytes | None]:
         batch = attempt.batch
@@ -233,8 +233,7 @@ class Walk:
             "handed back",
             request_id=lease.request_id,
             error=type(error).__name__,
-            # The frames tell where; the exception's own text may hold a caller's values.
-            frames=[] if isinstance(error, StoreError) else traceback.format_tb(error.__traceback__)[-5:],
+            frames=[] if isinstance(error, StoreError) else frames_of(error),
         )
         batch = orjson.loads(lease.payload)["batch"]
         line = summary(batch["bk_biz_id"], batch["bk_module_id"], len(batch["instances"]))
@@ -255,10 +254,6 @@ async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
         return "unknown" if entry is None else "expired"
     await publish(runtime.store, entry.report)
     return "published"
-
-
-def _is_retryable(error: Exception) -> bool:
-    return isinstance(error, StoreError) and error.is_retryable
 
 
 def _line(report: Report) -> str:

@@ -96,6 +96,11 @@ def store_error(error: BaseException) -> StoreError | None:
     return None
 
 
+def is_retryable(error: Exception) -> bool:
+    """Whether the same call may succeed later."""
+    return isinstance(error, StoreError) and error.is_retryable
+
+
 @contextmanager
 def typed_errors(every: type[StoreError] | None = None) -> Iterator[None]:
     """Replace database errors by `StoreError`; the original is dropped, for its text holds values.
