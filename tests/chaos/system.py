@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
+import pytest
 import redis
 
 from api_shim.refusals import BrokerUnavailable, Busy, LookupUnanswered
 from api_shim.submitter import Submitter
 from contract.envelope import Report
-from contract.message import TASK_NAME, Caller, make_celery
+from contract.message import QUEUE_NAME, TASK_NAME, Caller, make_celery
 from contract.parse import parse
 from contract.settings import Settings
 from devstack.chaos.history import Judgement, Told, judge
@@ -106,6 +107,12 @@ class System:
         for request_id, batch in zip(ids, batches, strict=True):
             self.told[request_id] = Told(batch, time.monotonic())
         return ids
+
+    def send_direct(self, request_id: str, batch: Batch) -> None:
+        """Put it on the queue as a service without our code does, and remember it as accepted."""
+        with self.redis() as client:
+            client.lpush(QUEUE_NAME, direct_message(request_id, batch))
+        self.told[request_id] = Told(batch, time.monotonic())
 
     def submit_when_possible(self, *batches: Batch, seconds: float = 30) -> list[str]:
         """Like `submit`, but tries each again for as long as it is refused."""
@@ -210,6 +217,10 @@ class System:
         child = self._nursery.spawn(command, environment=settings | dict(environment), log=log)
         self._children.append(child)
         return child
+
+
+on_both_transports = pytest.mark.parametrize("transport", ["guarded", "stock"], indirect=True)
+"""For a test that must hold on kombu's own transport as well."""
 
 
 def bound(*hosts: int, module: int = 60) -> Batch:

@@ -6,9 +6,7 @@ import pytest
 
 from contract.message import QUEUE_NAME, build_message, make_celery
 from contract.settings import Settings
-from tests.chaos.system import System, bound, unbound
-
-on_both_transports = pytest.mark.parametrize("transport", ["guarded", "stock"], indirect=True)
+from tests.chaos.system import System, bound, on_both_transports, unbound
 
 
 @on_both_transports

@@ -11,9 +11,8 @@ from contract.message import QUEUE_NAME, new_request_id
 from devstack.chaos.history import Told
 from devstack.chaos.model import Batch
 from tests.chaos.nursery import wait_until
-from tests.chaos.system import System, bound, direct_message, unbound
+from tests.chaos.system import System, bound, on_both_transports, unbound
 
-on_both_transports = pytest.mark.parametrize("transport", ["guarded", "stock"], indirect=True)
 KILLED = -signal.SIGKILL
 STEPS = ["after_take", "after_lease", "before_write", "after_write", "before_save", "after_save", "before_ack"]
 
@@ -75,10 +74,8 @@ def test_kill_while_an_existing_instance_is_completed(system: System) -> None:
 
 @pytest.mark.parametrize("point", ["after_take", "after_adopt", "after_write"])
 def test_kill_while_a_direct_message_is_worked_on(system: System, point: str) -> None:
-    request_id, batch = new_request_id(), bound(7, 8)
-    with system.redis() as client:
-        client.lpush(QUEUE_NAME, direct_message(request_id, batch))
-    system.told[request_id] = Told(batch, time.monotonic())
+    request_id = new_request_id()
+    system.send_direct(request_id, bound(7, 8))
     assert system.worker(f"{point}=kill:1").wait() == KILLED
 
     system.worker()

@@ -13,12 +13,10 @@ from contract.keys import Keys
 from contract.message import QUEUE_NAME, new_request_id
 from devstack.chaos.history import Told
 from tests.chaos.nursery import Child, wait_until
-from tests.chaos.system import System, bound, direct_message, unbound
+from tests.chaos.system import System, bound, direct_message, on_both_transports, unbound
 from tests.conftest import RunBksi
 
 ATTEMPTS = 3
-
-on_both_transports = pytest.mark.parametrize("transport", ["guarded", "stock"], indirect=True)
 
 
 def _given_up(system: System, poison: str, reports: list[Report]) -> None:

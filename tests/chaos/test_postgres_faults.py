@@ -1,17 +1,15 @@
 """PostgreSQL goes away, ends sessions, answers late or not at all: promises 3 and 4, nothing repeated blindly."""
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from contract.message import QUEUE_NAME, new_request_id
-from devstack.chaos.history import Told
+from contract.message import new_request_id
 from devstack.faults.proxy import FaultProxy
 from devstack.servers import Postgres, Valkey
 from tests.chaos.nursery import wait_until
-from tests.chaos.system import System, bound, direct_message, unbound
+from tests.chaos.system import System, bound, unbound
 from tests.conftest import execute
 
 
@@ -56,10 +54,8 @@ def test_direct_message_outlasts_a_database_that_is_away(system: System, postgre
         execute(postgres.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         execute(postgres.url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
 
-    request_id, batch = new_request_id(), bound(1, 2)
-    with system.redis() as client:
-        client.lpush(QUEUE_NAME, direct_message(request_id, batch))
-    system.told[request_id] = Told(batch, time.monotonic())
+    request_id = new_request_id()
+    system.send_direct(request_id, bound(1, 2))
     system.passed("after_take", 5)  # more often than what is its own fault is tried
     if away == "stopped":
         postgres.start()

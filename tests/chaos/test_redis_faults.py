@@ -7,14 +7,11 @@ import pytest
 
 from api_shim.refusals import BrokerUnavailable
 from contract.keys import Keys
-from contract.message import QUEUE_NAME, new_request_id
-from devstack.chaos.history import Told
+from contract.message import new_request_id
 from devstack.faults.proxy import FaultProxy
 from devstack.servers import Valkey
 from tests.chaos.nursery import Child, wait_until
-from tests.chaos.system import APP, System, bound, direct_message, unbound
-
-on_both_transports = pytest.mark.parametrize("transport", ["guarded", "stock"], indirect=True)
+from tests.chaos.system import APP, System, bound, on_both_transports, unbound
 
 
 @pytest.fixture
@@ -142,9 +139,8 @@ def test_bare_message_that_was_asked_for_before_it_was_taken_is_found_when_its_r
     worker = system.worker()
     system.listening(worker)
     assert system.run(system.submitter.poll(request_id, APP)) is None
+    system.send_direct(request_id, bound(1))
     with system.redis() as client:
-        client.lpush(QUEUE_NAME, direct_message(request_id, bound(1)))
-        system.told[request_id] = Told(bound(1), time.monotonic())
         wait_until(lambda: client.exists(Keys("bksi:").result(request_id)))
         client.delete(Keys("bksi:").result(request_id))
 

@@ -6,9 +6,8 @@ import pytest
 
 from contract.message import QUEUE_NAME
 from devstack.servers import Valkey
-from tests.chaos.system import System, bound, unbound
+from tests.chaos.system import System, bound, on_both_transports, unbound
 
-on_both_transports = pytest.mark.parametrize("transport", ["guarded", "stock"], indirect=True)
 MOST_S = 30.0
 EX_SOFTWARE = 70
 HOUR = {"BKSI_OWNER_TTL_MS": "3600000"}

@@ -232,42 +232,59 @@ async def test_letters_that_come_while_others_are_read_hide_none_and_double_none
     assert read == list(range(119, -1, -1))
 
 
+@pytest.fixture
+def broker(guard: Guard, tmp_path: Path) -> Iterator[Valkey]:
+    """A Redis that has the queue and nothing else."""
+    with Valkey(tmp_path / "broker", guard) as broker:
+        yield broker
+
+
+@pytest.fixture
+def queue(broker: Valkey) -> Iterator["redis_client.Redis"]:
+    with redis_client.Redis.from_url(broker.url) as queue:
+        yield queue
+
+
+@pytest.fixture
+async def remote(
+    anyio_backend: str, redis_url: str, redis: "redis_client.Redis", database: str, broker: Valkey
+) -> AsyncIterator[Bench]:
+    """A bench whose queue is on `broker`."""
+    bench = Bench(redis, redis_url=redis_url, postgres_dsn=database, broker_url=broker.url)
+    yield bench
+    await bench.close()
+
+
 async def test_request_whose_queue_is_elsewhere_is_published_there(
-    redis_url: str, redis: "redis_client.Redis", database: str, guard: Guard, tmp_path: Path
+    remote: Bench, broker: Valkey, queue: "redis_client.Redis"
 ) -> None:
     """Or later, by a reaper, when the broker is away."""
-    with Valkey(tmp_path / "broker", guard) as broker, redis_client.Redis.from_url(broker.url) as queue:
-        bench = Bench(redis, redis_url=redis_url, postgres_dsn=database, broker_url=broker.url)
-        letters = DeadLetters(bench.store, bench.celery, has_queue=False)
-        first = await end(bench.store, bench.engine, await given_up(bench, *await bench.accept()))
-        assert await letters.revive(await only(letters), bench.engine)
-        assert [json.loads(raw)["headers"]["id"] for raw in queue.lrange(QUEUE_NAME, 0, -1)] == [first.request_id]
+    letters = DeadLetters(remote.store, remote.celery, has_queue=False)
+    first = await end(remote.store, remote.engine, await given_up(remote, *await remote.accept()))
+    assert await letters.revive(await only(letters), remote.engine)
+    assert [json.loads(raw)["headers"]["id"] for raw in queue.lrange(QUEUE_NAME, 0, -1)] == [first.request_id]
 
-        second = await end(bench.store, bench.engine, await given_up(bench, *await bench.accept()))
-        letter = await only(letters)
-        broker.stop()
-        assert await letters.revive(letter, bench.engine)
-        assert bench.pending() == {first.request_id, second.request_id}
-        await bench.close()
+    second = await end(remote.store, remote.engine, await given_up(remote, *await remote.accept()))
+    letter = await only(letters)
+    broker.stop()
+    assert await letters.revive(letter, remote.engine)
+    assert remote.pending() == {first.request_id, second.request_id}
 
 
 async def test_message_that_could_not_be_taken_goes_back_to_a_queue_that_is_elsewhere(
-    redis_url: str, redis: "redis_client.Redis", database: str, guard: Guard, tmp_path: Path
+    remote: Bench, broker: Valkey, queue: "redis_client.Redis"
 ) -> None:
-    with Valkey(tmp_path / "broker", guard) as broker, redis_client.Redis.from_url(broker.url) as queue:
-        bench = Bench(redis, redis_url=redis_url, postgres_dsn=database, broker_url=broker.url)
-        letters = DeadLetters(bench.store, bench.celery, has_queue=False)
-        arguments = TaskArguments(request_id="a" * 32, batch={"bk_biz_id": 1})
-        message = build_direct_message(bench.celery, arguments)
-        await bench.store.set_aside("a" * 32, dead_letter(message, queue=QUEUE_NAME, reason="why", at_ms=5))
+    letters = DeadLetters(remote.store, remote.celery, has_queue=False)
+    arguments = TaskArguments(request_id="a" * 32, batch={"bk_biz_id": 1})
+    message = build_direct_message(remote.celery, arguments)
+    await remote.store.set_aside("a" * 32, dead_letter(message, queue=QUEUE_NAME, reason="why", at_ms=5))
 
-        assert await letters.push(await only(letters))
+    assert await letters.push(await only(letters))
 
-        (pushed,) = queue.lrange(QUEUE_NAME, 0, -1)
-        _, kwargs, _ = json.loads(base64.b64decode(json.loads(pushed)["body"]))
-        assert kwargs == arguments.model_dump(exclude_unset=True)
-        assert await letters.count() == 0
-        await bench.close()
+    (pushed,) = queue.lrange(QUEUE_NAME, 0, -1)
+    _, kwargs, _ = json.loads(base64.b64decode(json.loads(pushed)["body"]))
+    assert kwargs == arguments.model_dump(exclude_unset=True)
+    assert await letters.count() == 0
 
 
 @pytest.fixture
