@@ -58,8 +58,7 @@ class Waiters:
         self._released = True
         for futures in self._futures.values():
             for future in futures:
-                if not future.done():
-                    future.set_result(None)
+                _answer(future, None)
 
     def note_submitted(self, request_id: str, bk_app_code: str) -> None:
         """Listen for the end of a request that is about to be submitted: it may end before its submitter hears more."""
@@ -81,16 +80,18 @@ class Waiters:
         None when the time is over, or when released.
         A report that is saved before the block begins is for the caller to look for, inside the block.
         """
-        future: asyncio.Future[Report | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Report | None] = loop.create_future()
         self._futures[request_id].add(future)
 
         async def ended(seconds: float) -> Report | None:
             if self._released:
                 return None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    return await future
-            return None
+            timer = loop.call_later(seconds, _answer, future, None)
+            try:
+                return await future
+            finally:
+                timer.cancel()
 
         try:
             yield ended
@@ -127,8 +128,7 @@ class Waiters:
 
     def _answer(self, request_id: str, report: Report) -> None:
         for future in self._futures.get(request_id, ()):
-            if not future.done():
-                future.set_result(report)
+            _answer(future, report)
 
     async def _listen(self) -> None:
         while True:
@@ -159,3 +159,8 @@ class Waiters:
             await asyncio.sleep(_REPAIR_S)
             with contextlib.suppress(RedisError, OSError):
                 await self._wake(list(self._futures))
+
+
+def _answer(future: asyncio.Future[Report | None], report: Report | None) -> None:
+    if not future.done():
+        future.set_result(report)

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -175,7 +175,7 @@ class ServiceInstanceBatch(BatchHead):
         for instance in self.instances:
             key = tuple(map(id, instance.processes))
             if key not in lists:
-                lists[key] = ",".join(_canonical_process(process) for process in instance.processes)
+                lists[key] = written(instance.processes).canonical
             name = json.dumps(instance.service_instance_name) if instance.service_instance_name else "null"
             instances.append(f"[{instance.bk_host_id},{name},[{lists[key]}]]")
         strict = "true" if self.strict else "false"
@@ -187,22 +187,35 @@ class ServiceInstanceBatch(BatchHead):
         return hashlib.sha256(self.canonical()).hexdigest()
 
 
-_canonical: Final[Recent[int, tuple[ProcessSpec, str]]] = Recent(1_000)
-"""By the object: what is read once (`contract.parse`) is written once. It is kept, so that its id stays its own."""
-_REMEMBERED: Final = 4 * 1024
-"""Characters of what is kept at most."""
+class Written(NamedTuple):
+    """A list of processes as text. They are kept, so that their ids stay their own."""
+
+    processes: tuple[ProcessSpec, ...]
+    canonical: str
+    """Part of `ServiceInstanceBatch.canonical`."""
+    json: bytes
+    """What was given, as a JSON array."""
+
+
+_written: Final[Recent[tuple[int, ...], Written]] = Recent(128)
+"""By the objects: what is read once (`contract.parse`) is written once."""
+_REMEMBERED_BYTES: Final = 8 * 1024
+
+
+def written(processes: tuple[ProcessSpec, ...]) -> Written:
+    """`processes` as text; of lists that are not long, the latest are remembered."""
+    key = tuple(map(id, processes))
+    known = _written.get(key)
+    if known is None:
+        canonical = ",".join(map(_canonical_process, processes))
+        text = ",".join([process.model_dump_json(exclude_unset=True) for process in processes])
+        known = Written(processes, canonical, f"[{text}]".encode())
+        if len(known.json) <= _REMEMBERED_BYTES:
+            _written.put(key, known)
+    return known
 
 
 def _canonical_process(process: ProcessSpec) -> str:
-    known = _canonical.get(id(process))
-    if known is None:
-        known = process, _canonical_form(process)
-        if len(known[1]) <= _REMEMBERED:
-            _canonical.put(id(process), known)
-    return known[1]
-
-
-def _canonical_form(process: ProcessSpec) -> str:
     info = process.process_info
     if info is None:
         return f"[{process.process_template_id},null]"

@@ -17,8 +17,9 @@ from celery import Celery
 from kombu import Exchange, Queue
 from pydantic import BaseModel, ConfigDict, Field
 
+from contract.batch import ServiceInstanceBatch
 from contract.outcome import Warning_
-from contract.packed import PackedBatch
+from contract.packed import PackedBatch, pack
 from contract.settings import Settings
 
 TASK_NAME: Final = "service_instance.create_batch.v1"
@@ -58,13 +59,29 @@ class Payload(BaseModel):
     warnings: tuple[Warning_, ...] = ()
     kind: Literal["create", "validate"] = "create"
 
-    def dump(self) -> bytes:
+    @classmethod
+    def write(
+        cls,
+        request_id: str,
+        batch: ServiceInstanceBatch,
+        caller: Caller,
+        warnings: tuple[Warning_, ...] = (),
+        kind: Literal["create", "validate"] = "create",
+    ) -> bytes:
         """As it is stored."""
-        return self.model_dump_json(exclude_unset=True).encode()
+        return orjson.dumps(
+            {
+                "request_id": request_id,
+                "batch": pack(batch),
+                "caller": caller.model_dump(exclude_unset=True),
+                "warnings": [warning.model_dump(exclude_unset=True) for warning in warnings],
+                "kind": kind,
+            }
+        )
 
     @classmethod
     def load(cls, stored: bytes | str) -> Self:
-        """What `dump` wrote.
+        """What `write` wrote.
 
         Raises:
             ValueError: it is no payload.

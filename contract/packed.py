@@ -9,13 +9,29 @@ from typing import Annotated, Any, Final, Self
 import orjson
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 
-from contract.batch import BatchHead, Id, ProcessSpec, ServiceInstanceBatch, Verbatim
+from contract.batch import BatchHead, Id, ProcessSpec, ServiceInstanceBatch, Verbatim, written
 from contract.recent import Recent
 
 _PROCESSES: Final = TypeAdapter(tuple[ProcessSpec, ...])
 _REMEMBERED_BYTES: Final = 8 * 1024
 _remembered: Final[Recent[bytes, tuple[ProcessSpec, ...]]] = Recent(128)
 """Lists of processes that one batch after the other asks for: by their JSON, if it is not long."""
+
+
+def pack(batch: ServiceInstanceBatch) -> dict[str, Any]:
+    """`batch` for orjson to write, as `PackedBatch` reads it. Only what is the same object counts as shared."""
+    places: dict[tuple[int, ...], int] = {}
+    lists: list[orjson.Fragment] = []
+    instances: list[tuple[int, str | None, int | None]] = []
+    for instance in batch.instances:
+        place, processes = None, instance.processes
+        if processes or "processes" in instance.model_fields_set:
+            place = places.setdefault(tuple(map(id, processes)), len(lists))
+            if place == len(lists):
+                lists.append(orjson.Fragment(written(processes).json))
+        instances.append((instance.bk_host_id, instance.service_instance_name, place))
+    head = {name: getattr(batch, name) for name in batch.model_fields_set}
+    return {**head, "processes": lists, "instances": instances}
 
 
 PackedInstance = tuple[Id, Verbatim | None, Annotated[int, Field(ge=0)] | None]
@@ -40,23 +56,6 @@ class PackedBatch(BatchHead):
         if any(place is not None and place >= count for _, _, place in self.instances):
             raise ValueError("place: no such list of processes")
         return self
-
-    @classmethod
-    def of(cls, batch: ServiceInstanceBatch) -> "PackedBatch":
-        """Pack `batch`. Only what is the same object counts as shared: nothing is compared."""
-        places: dict[tuple[int, ...], int] = {}
-        lists: list[tuple[ProcessSpec, ...]] = []
-        instances: list[PackedInstance] = []
-        for instance in batch.instances:
-            place, processes = None, instance.processes
-            if processes or "processes" in instance.model_fields_set:
-                place = places.setdefault(tuple(map(id, processes)), len(lists))
-                if place == len(lists):
-                    lists.append(processes)
-            instances.append((instance.bk_host_id, instance.service_instance_name, place))
-        head = {name: getattr(batch, name) for name in batch.model_fields_set if name != "instances"}
-        # Not validated: every part of it was, as part of the batch.
-        return cls.model_construct(processes=tuple(lists), instances=tuple(instances), **head)
 
     def unpack(self) -> ServiceInstanceBatch:
         """The batch again, equal to what was packed; what was shared is shared."""

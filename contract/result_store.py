@@ -24,7 +24,6 @@ from contract.gather import Gather
 from contract.keys import MAX_DEAD_LETTERS, Keys
 from contract.message import QUEUE_NAME, Caller, Payload, summary
 from contract.outcome import Warning_
-from contract.packed import PackedBatch
 from contract.settings import Settings
 
 
@@ -47,7 +46,10 @@ class IdempotencyConflict(Refused):
 class Entry:
     """What is written into the ledger for one request."""
 
-    payload: Payload
+    request_id: str
+    bk_app_code: str
+    payload: bytes
+    """`Payload.write`"""
     digest: str
     bk_biz_id: int
     bk_module_id: int
@@ -65,13 +67,9 @@ class Entry:
     ) -> "Entry":
         """The entry of a batch, whoever writes it: a submitter, or the worker that meets a direct message."""
         return cls(
-            payload=Payload(
-                request_id=request_id,
-                batch=PackedBatch.of(batch),
-                caller=caller,
-                warnings=warnings,
-                kind=kind,
-            ),
+            request_id=request_id,
+            bk_app_code=caller.bk_app_code,
+            payload=Payload.write(request_id, batch, caller, warnings, kind),
             digest=batch.digest(),
             bk_biz_id=batch.bk_biz_id,
             bk_module_id=batch.bk_module_id,
@@ -82,7 +80,7 @@ class Entry:
     def fields(self) -> list[str | bytes | int]:
         """Names and values as they stand in the entry's hash, but for those that the scripts set themselves."""
         return [
-            *("payload", self.payload.dump(), "app", self.payload.caller.bk_app_code),
+            *("payload", self.payload, "app", self.bk_app_code),
             *("summary", self.summary, "biz", self.bk_biz_id, "module", self.bk_module_id, "count", self.count),
         ]
 
@@ -163,7 +161,7 @@ class ResultStore:
             QueueFull: `max_pending` requests are unfinished.
             IdempotencyConflict: the key was used with another body.
         """
-        request_id, app = entry.payload.request_id, entry.payload.caller.bk_app_code
+        request_id, app = entry.request_id, entry.bk_app_code
         keys, settings = self.keys, self.settings
         answer = await self._submitting(
             (

@@ -54,13 +54,16 @@ if ARGV[8] ~= '0' then
     if holds then return {2, id, digest} end
   end
 end
-if redis.call('EXISTS', KEYS[1]) == 1 or redis.call('EXISTS', KEYS[2]) == 1 then return {0} end
+if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return {0} end
 local waiting = redis.call('ZCARD', KEYS[3])
 if waiting >= tonumber(ARGV[3]) then return {-1, waiting} end
 begin(KEYS[3], {'digest', ARGV[5], 'created', now, 'deadline', now + ARGV[6]}, 10)
-redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - ARGV[7])
 redis.call('ZADD', KEYS[5], now, ARGV[1])
-redis.call('PEXPIRE', KEYS[5], ARGV[7])
+-- Once a minute is enough to forget what is old, and to put off that all of it is.
+if redis.call('PTTL', KEYS[5]) < tonumber(ARGV[7]) then
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - ARGV[7])
+  redis.call('PEXPIRE', KEYS[5], ARGV[7] + 60000)
+end
 if ARGV[8] ~= '0' then redis.call('SET', KEYS[6], ARGV[1] .. '|' .. ARGV[5], 'EX', ARGV[4]) end
 if ARGV[9] == '1' then redis.call('LPUSH', KEYS[4], ARGV[2]) end
 return {1}
@@ -149,24 +152,25 @@ return held
 SAVE: Final = (
     _EVEN_WHEN_FULL
     + """
-local answers, ids, reports, size = {}, {}, {}, 0
+local answers, ids, reports, unknown, size, all = {}, {}, {}, {}, 0, 0
 for n = 1, (#KEYS - 3) / 4 do
-  local result, req, kept, unknown = unpack(KEYS, 4 * n, 4 * n + 3)
+  local result, req, kept = unpack(KEYS, 4 * n, 4 * n + 2)
   local id, report, kept_s, letter = unpack(ARGV, 4 * n + 1, 4 * n + 4)
   redis.call('SET', result, report, 'EX', ARGV[1])
   if kept_s ~= '0' and redis.call('EXISTS', req) == 1 then
     redis.call('SET', kept, redis.call('HGET', req, 'payload'), 'EX', kept_s)
   end
   local ended = redis.call('DEL', req)
-  redis.call('DEL', unknown)
-  redis.call('ZREM', KEYS[1], id)
-  if ended == 1 then redis.call('INCR', KEYS[2]) end
   if ended == 1 and letter ~= '' then
     redis.call('LPUSH', KEYS[3], letter)
     redis.call('LTRIM', KEYS[3], 0, ARGV[3] - 1)
   end
-  answers[n], ids[n], reports[n], size = ended, id, report, size + #report
+  answers[n], ids[n], reports[n], unknown[n] = ended, id, report, KEYS[4 * n + 3]
+  size, all = size + #report, all + ended
 end
+redis.call('ZREM', KEYS[1], unpack(ids))
+redis.call('DEL', unpack(unknown))
+if all > 0 then redis.call('INCRBY', KEYS[2], all) end
 local said = table.concat(ids, ' ')
 if size <= tonumber(ARGV[4]) then said = said .. '\\n' .. table.concat(reports, '\\n') end
 redis.call('PUBLISH', ARGV[2], said)

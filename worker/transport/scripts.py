@@ -62,21 +62,39 @@ for first = 10, #ARGV, 1000 do
 end
 
 local taken, count = {}, 0
+-- A number is used already when this very call is made twice: nothing may be overwritten.
+local function numbered(source, many)
+  local fields
+  repeat
+    fields = {}
+    for i = 1, many do fields[i] = string.format('%.0f %s', number + i, source) end
+    number = number + many
+    local is_used = false
+    for _, held in ipairs(redis.call('HMGET', unacked, unpack(fields))) do is_used = is_used or held end
+  until not is_used
+  return fields
+end
+-- A few at a time: they are looked at before it is known how large they are.
 local function take(list, source, most)
   while count < want and budget > 0 and most > 0 do
-    local message = redis.call('LINDEX', list, -1)
-    if not message then return end
-    local field
-    -- A number is used already when this very call is made twice: nothing may be overwritten.
-    repeat
-      number = number + 1
-      field = string.format('%.0f %s', number, source)
-    until redis.call('HSETNX', unacked, field, message) == 1
-    redis.call('LTRIM', list, 0, -2)
-    count, budget, most = count + 1, budget - #message, most - 1
-    taken[#taken + 1] = field
-    taken[#taken + 1] = #message > largest and string.sub(message, 1, kept) or message
-    taken[#taken + 1] = #message
+    local waiting = redis.call('LRANGE', list, -math.min(want - count, most, 8), -1)
+    local many = 0
+    while many < #waiting and budget > 0 do
+      budget = budget - #waiting[#waiting - many]
+      many = many + 1
+    end
+    if many == 0 then return end
+    local fields, filed = numbered(source, many), {}
+    for i = 1, many do
+      local message = waiting[#waiting + 1 - i]
+      filed[2 * i - 1], filed[2 * i] = fields[i], message
+      taken[#taken + 1] = fields[i]
+      taken[#taken + 1] = #message > largest and string.sub(message, 1, kept) or message
+      taken[#taken + 1] = #message
+    end
+    redis.call('HSET', unacked, unpack(filed))
+    redis.call('LTRIM', list, 0, -1 - many)
+    count, most = count + many, most - many
   end
 end
 

@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,6 @@ from contract.codes import Code
 from contract.done import read_done
 from contract.envelope import Report, Status
 from contract.message import QUEUE_NAME, Caller, Payload
-from contract.packed import PackedBatch
 from contract.redis_connection import connect
 from contract.result_store import Entry, IdempotencyConflict, QueueFull
 from contract.settings import Settings
@@ -26,8 +26,7 @@ BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, instances=(InstanceSp
 
 
 def an_entry(app: str = "esb_test", digest: str = "d" * 64) -> Entry:
-    payload = Payload(request_id=uuid.uuid4().hex, batch=PackedBatch.of(BATCH), caller=Caller(bk_app_code=app))
-    return Entry(payload, digest, bk_biz_id=1, bk_module_id=60, count=1, summary="biz=1 module=60 instances=1")
+    return replace(Entry.of(uuid.uuid4().hex, BATCH, Caller(bk_app_code=app)), digest=digest)
 
 
 def a_report(request_id: str, status: Status = Status.SUCCESS) -> Report:
@@ -69,11 +68,11 @@ def in_store(redis_url: str) -> Callable[..., None]:
 def test_reserve_writes_entry_pending_set_and_message_together(in_store: Callable[..., None]) -> None:
     async def scenario(store: Leases) -> None:
         entry = an_entry()
-        assert await store.reserve(entry, b"message") == entry.payload.request_id
+        assert await store.reserve(entry, b"message") == entry.request_id
 
         assert await store.client.lrange(QUEUE_NAME, 0, -1) == [b"message"]
-        assert await store.client.zscore(store.keys.pending, entry.payload.request_id) is not None
-        report = await store.load(entry.payload.request_id)
+        assert await store.client.zscore(store.keys.pending, entry.request_id) is not None
+        report = await store.load(entry.request_id)
         assert report is not None
         assert (report.status, report.statistics.pending_count, report.bk_app_code) == (Status.PENDING, 1, "esb_test")
 
@@ -84,7 +83,7 @@ def test_reserve_repeated_after_a_lost_answer_pushes_once(in_store: Callable[...
     async def scenario(store: Leases) -> None:
         entry = an_entry()
         for _ in range(3):
-            assert await store.reserve(entry, b"message", "key") == entry.payload.request_id
+            assert await store.reserve(entry, b"message", "key") == entry.request_id
 
         assert await store.client.llen(QUEUE_NAME) == 1
 
@@ -119,7 +118,7 @@ def test_reserve_beyond_the_limit_leaves_nothing(in_store: Callable[..., None]) 
         with pytest.raises(QueueFull):
             await store.reserve(refused, b"message")
 
-        assert await store.load(refused.payload.request_id) is None
+        assert await store.load(refused.request_id) is None
         assert await store.client.llen(QUEUE_NAME) == 1
 
     in_store(scenario, max_pending=1)
@@ -128,19 +127,20 @@ def test_reserve_beyond_the_limit_leaves_nothing(in_store: Callable[..., None]) 
 async def leased(store: Leases, token: str = "one") -> tuple[Entry, Lease]:
     entry = an_entry()
     await store.reserve(entry, b"message")
-    return entry, await store.lease(entry.payload.request_id, token)
+    return entry, await store.lease(entry.request_id, token)
 
 
 def test_lease_goes_to_one_owner_at_a_time(in_store: Callable[..., None]) -> None:
     async def scenario(store: Leases) -> None:
         entry, first = await leased(store)
-        again = await store.lease(entry.payload.request_id, "one")
-        second = await store.lease(entry.payload.request_id, "two")
+        again = await store.lease(entry.request_id, "one")
+        second = await store.lease(entry.request_id, "two")
 
         assert (first.state, first.attempts) == ("leased", 1)
         assert (again.state, again.attempts) == ("leased", 1)
         assert second.state == "held"
-        assert Payload.load(first.payload) == entry.payload
+        assert first.payload == entry.payload
+        assert Payload.load(first.payload).batch.unpack() == BATCH
 
     in_store(scenario)
 
@@ -154,14 +154,14 @@ def test_leases_that_come_together_are_one_call_and_none_takes_more_than_an_answ
         entries = [an_entry() for _ in range(5)]
         for entry in entries:
             await store.reserve(entry, b"message")
-        ids = [entry.payload.request_id for entry in entries]
+        ids = [entry.request_id for entry in entries]
 
         leases = await asyncio.gather(*(store.lease(id_, f"token of {id_}") for id_ in ids))
 
         assert [(lease.state, lease.attempts, lease.request_id) for lease in leases] == [
             ("leased", 1, id_) for id_ in ids
         ]
-        assert [Payload.load(lease.payload) for lease in leases] == [entry.payload for entry in entries]
+        assert [lease.payload for lease in leases] == [entry.payload for entry in entries]
 
     in_store(scenario)
 
@@ -175,7 +175,7 @@ def test_reserving_together_outlasts_a_redis_that_has_forgotten_the_scripts(in_s
 
         held = await asyncio.gather(*(store.reserve(entry, b"message") for entry in (*entries, *full)))
 
-        assert held == [entry.payload.request_id for entry in (*entries, *full)]
+        assert held == [entry.request_id for entry in (*entries, *full)]
         assert await store.client.llen(QUEUE_NAME) == 6
 
     in_store(scenario)
@@ -187,7 +187,7 @@ def test_saving_together_ends_each_and_says_so_in_one_message(in_store: Callable
         return a_report(request_id).model_copy(update={"data": list(range(ids_in_data))})
 
     async def scenario(store: Leases) -> None:
-        ids = [(await leased(store))[0].payload.request_id for _ in range(3)]
+        ids = [(await leased(store))[0].request_id for _ in range(3)]
         async with store.client.pubsub(ignore_subscribe_messages=True) as heard:
             await heard.subscribe(store.keys.done_channel)
             await heard.get_message(timeout=1)
@@ -213,8 +213,8 @@ def test_saving_together_ends_each_and_says_so_in_one_message(in_store: Callable
 def test_lease_that_ran_out_goes_to_the_next_and_is_not_extended(in_store: Callable[..., None]) -> None:
     async def scenario(store: Leases) -> None:
         entry, first = await leased(store)
-        await store.client.hset(store.keys.request(entry.payload.request_id), "lease", "1")
-        second = await store.lease(entry.payload.request_id, "two", alone=True)
+        await store.client.hset(store.keys.request(entry.request_id), "lease", "1")
+        second = await store.lease(entry.request_id, "two", alone=True)
 
         assert (second.state, second.attempts) == ("leased", 2)
         assert await store.extend("worker", [first]) == 0
@@ -227,7 +227,7 @@ def test_lease_that_ran_out_goes_to_the_next_and_is_not_extended(in_store: Calla
 def test_what_was_started_before_and_never_ended_is_leased_alone(in_store: Callable[..., None]) -> None:
     async def scenario(store: Leases) -> None:
         entry, first = await leased(store)
-        request_id = entry.payload.request_id
+        request_id = entry.request_id
         await store.client.hset(store.keys.request(request_id), "lease", "1")
         before = await store.client.hgetall(store.keys.request(request_id))
 
@@ -247,9 +247,9 @@ def test_what_was_started_before_and_never_ended_is_leased_alone(in_store: Calla
 def test_lease_beyond_the_attempts_is_exhausted(in_store: Callable[..., None]) -> None:
     async def scenario(store: Leases) -> None:
         entry, _ = await leased(store)
-        await store.client.hset(store.keys.request(entry.payload.request_id), "lease", "1")
+        await store.client.hset(store.keys.request(entry.request_id), "lease", "1")
 
-        assert (await store.lease(entry.payload.request_id, "two")).state == "exhausted"
+        assert (await store.lease(entry.request_id, "two")).state == "exhausted"
 
     in_store(scenario, max_attempts=1)
 
@@ -257,7 +257,7 @@ def test_lease_beyond_the_attempts_is_exhausted(in_store: Callable[..., None]) -
 def test_save_ends_the_entry_and_keeps_the_report(in_store: Callable[..., None]) -> None:
     async def scenario(store: Leases) -> None:
         entry, _ = await leased(store)
-        request_id = entry.payload.request_id
+        request_id = entry.request_id
         report = a_report(request_id)
 
         assert await store.save(report)
@@ -289,7 +289,7 @@ def test_hand_back_queues_the_request_again_without_counting(in_store: Callable[
 
         assert await store.hand_back(lease, b"again", count_attempt=False)
         assert await store.client.lrange(QUEUE_NAME, 0, 0) == [b"again"]
-        assert (await store.lease(entry.payload.request_id, "two")).attempts == 1
+        assert (await store.lease(entry.request_id, "two")).attempts == 1
 
     in_store(scenario)
 
@@ -315,13 +315,13 @@ def test_cancel_before_any_start_ends_it_and_after_is_too_late(in_store: Callabl
     async def scenario(store: Leases) -> None:
         waiting = an_entry()
         await store.reserve(waiting, b"message")
-        report = a_report(waiting.payload.request_id, Status.TERMINATED)
+        report = a_report(waiting.request_id, Status.TERMINATED)
         started, _ = await leased(store)
 
         assert await store.cancel(report) == 1
-        assert await store.load(waiting.payload.request_id) == report
-        assert (await store.lease(waiting.payload.request_id, "one")).state == "cancelled"
-        assert await store.cancel(a_report(started.payload.request_id, Status.TERMINATED)) == 0
+        assert await store.load(waiting.request_id) == report
+        assert (await store.lease(waiting.request_id, "one")).state == "cancelled"
+        assert await store.cancel(a_report(started.request_id, Status.TERMINATED)) == 0
         assert await store.cancel(a_report("e" * 32, Status.TERMINATED)) == -1
 
     in_store(scenario)
@@ -332,8 +332,8 @@ def test_another_application_cannot_cancel(in_store: Callable[..., None]) -> Non
         entry = an_entry(app="other")
         await store.reserve(entry, b"message")
 
-        assert await store.cancel(a_report(entry.payload.request_id, Status.TERMINATED)) == -1
-        report = await store.load(entry.payload.request_id)
+        assert await store.cancel(a_report(entry.request_id, Status.TERMINATED)) == -1
+        report = await store.load(entry.request_id)
         assert report is not None
         assert report.status is Status.PENDING
         assert report.code == Code.STILL_RUNNING

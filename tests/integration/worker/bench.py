@@ -6,8 +6,7 @@ from typing import Any
 import redis
 
 from contract.batch import InstanceSpec, ServiceInstanceBatch
-from contract.message import QUEUE_NAME, TASK_NAME, Caller, Payload, build_message, make_celery, new_request_id
-from contract.packed import PackedBatch
+from contract.message import QUEUE_NAME, TASK_NAME, Caller, build_message, make_celery, new_request_id
 from contract.redis_connection import connect
 from contract.result_store import Entry
 from contract.settings import Settings
@@ -41,8 +40,7 @@ class Bench:
         store = Leases(self.store.client, self.settings.model_copy(update=settings))
         ids = [new_request_id() for _ in range(count)]
         for id_ in ids:
-            payload = Payload(request_id=id_, batch=PackedBatch.of(BATCH), caller=Caller(bk_app_code="app"))
-            entry = Entry(payload, digest="d", bk_biz_id=1, bk_module_id=60, count=1, summary="s")
+            entry = Entry.of(id_, BATCH, Caller(bk_app_code="app"))
             message = build_message(self.celery, id_, "s") if self.settings.broker_is_ledger else None
             await store.reserve(entry, message)
         self.accepted += ids

@@ -17,7 +17,7 @@ from contract.batch import (
     ServiceInstanceBatch,
 )
 from contract.codes import Refused
-from contract.message import Payload
+from contract.message import Caller, Payload
 from contract.packed import PackedBatch
 from contract.parse import BatchRefused, parse
 from contract.reader import Reader
@@ -115,8 +115,8 @@ def test_body_that_is_read_at_once_is_read_as_one_object_at_a_time(body: object,
 @given(BODIES)
 def test_batch_survives_the_ledger(body: dict[str, Any]) -> None:
     batch = parse(body).batch
-    payload = Payload(request_id="0" * 32, batch=PackedBatch.of(batch))
-    again = Payload.load(payload.dump()).batch.unpack()
+    payload = Payload.write("0" * 32, batch, Caller())
+    again = Payload.load(payload).batch.unpack()
     assert again == batch
     assert again.canonical() == batch.canonical()
     assert again.model_dump(exclude_unset=True) == batch.model_dump(exclude_unset=True)
@@ -131,7 +131,7 @@ def test_instances_that_ask_for_the_same_share_one_object_which_is_stored_once()
     ]
 
     batch = parse({"bk_biz_id": 1, "bk_module_id": 60, "instances": hosts}).batch
-    packed = PackedBatch.of(batch)
+    packed = Payload.load(Payload.write("0" * 32, batch, Caller())).batch
 
     first, _, third, *_ = batch.instances
     assert first.processes[0] is third.processes[0]
@@ -151,7 +151,7 @@ def test_processes_that_come_again_are_the_same_objects_on_both_sides_of_the_led
     assert first.instances[0].processes[0] is second.instances[0].processes[0]
     assert first.digest() != second.digest()
 
-    dumped = [Payload(request_id="0" * 32, batch=PackedBatch.of(batch)).dump() for batch in (first, second)]
+    dumped = [Payload.write("0" * 32, batch, Caller()) for batch in (first, second)]
     read = [Payload.load(payload).batch.unpack() for payload in dumped]
     assert read == [first, second]
     assert read[0].instances[0].processes[0] is read[1].instances[0].processes[0]
