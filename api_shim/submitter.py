@@ -206,7 +206,7 @@ class Submitter:
         if payload is None:
             raise PayloadGone
         return await self.submit(
-            payload.batch.unpack(),
+            payload.batch,
             caller,
             warnings=payload.warnings,
             # A blank: no caller can send such a key.

@@ -1,13 +1,13 @@
 """What is said on the ``done`` channel: which requests have ended, and how, where that is said in few words.
 
-One line with their ids, separated by blanks; then, if all of it is short, a line for each with its report. Everybody
-who listens hears everything, so long reports are left to those who wait for them.
+One line with their ids, separated by blanks; then, if they are short, a line for each with its report. Everybody who
+listens hears everything, so long reports are left to those who wait for them.
 """
 
 from typing import Final
 
 MOST_SAID: Final = 8_192
-"""Bytes of reports that are said together at most."""
+"""Bytes of a report that is said at most; of several that end together, on average."""
 
 
 def read_done(message: bytes) -> dict[str, bytes | None]:

@@ -4,12 +4,13 @@ A caller mostly asks for the same processes on every host of a module. `contract
 reads twice; here such an object is written once and named by its place.
 """
 
-from typing import Annotated, Any, Final, Self
+from collections.abc import Sequence
+from typing import Any, Final
 
 import orjson
-from pydantic import Field, TypeAdapter, field_validator, model_validator
+from pydantic import TypeAdapter
 
-from contract.batch import BatchHead, Id, ProcessSpec, ServiceInstanceBatch, Verbatim, written
+from contract.batch import ProcessSpec, ServiceInstanceBatch, written
 from contract.recent import Recent
 
 _PROCESSES: Final = TypeAdapter(tuple[ProcessSpec, ...])
@@ -19,7 +20,11 @@ _remembered: Final[Recent[bytes, tuple[ProcessSpec, ...]]] = Recent(128)
 
 
 def pack(batch: ServiceInstanceBatch) -> dict[str, Any]:
-    """`batch` for orjson to write, as `PackedBatch` reads it. Only what is the same object counts as shared."""
+    """`batch` for orjson to write. Only what is the same object counts as shared: nothing is compared.
+
+    The keys are those of the batch, and ``processes``: each different list of processes once. An instance is
+    ``[bk_host_id, service_instance_name, place]``, `place` being that of its processes; null means absent.
+    """
     places: dict[tuple[int, ...], int] = {}
     lists: list[orjson.Fragment] = []
     instances: list[tuple[int, str | None, int | None]] = []
@@ -34,46 +39,37 @@ def pack(batch: ServiceInstanceBatch) -> dict[str, Any]:
     return {**head, "processes": lists, "instances": instances}
 
 
-PackedInstance = tuple[Id, Verbatim | None, Annotated[int, Field(ge=0)] | None]
-"""``bk_host_id`` and ``service_instance_name`` of an instance, and the place of its processes in
-`PackedBatch.processes`; null means absent."""
+def unpack(stored: object) -> object:
+    """What `pack` made, as `ServiceInstanceBatch` is validated; what was shared is shared again.
+
+    Raises:
+        ValueError: it is not what `pack` makes. What stands in it, the model looks at.
+    """
+    if not isinstance(stored, dict):
+        return stored
+    lists, instances = stored.get("processes", []), stored.get("instances")
+    if not isinstance(lists, list) or not isinstance(instances, list):
+        raise ValueError("not a packed batch")  # noqa: TRY004 - as pydantic wants it
+    processes = [_read(one) for one in lists]
+    head = {name: value for name, value in stored.items() if name != "processes"}
+    return {**head, "instances": [_unpacked(instance, processes) for instance in instances]}
 
 
-class PackedBatch(BatchHead):
-    """A batch with each of its different lists of processes once."""
-
-    processes: tuple[tuple[ProcessSpec, ...], ...] = ()
-    instances: tuple[PackedInstance, ...]
-
-    @field_validator("processes", mode="before")
-    @classmethod
-    def _read_once(cls, lists: object) -> object:
-        return [_read(one) if isinstance(one, list) else one for one in lists] if isinstance(lists, list) else lists
-
-    @model_validator(mode="after")
-    def _places_exist(self) -> Self:
-        count = len(self.processes)
-        if any(place is not None and place >= count for _, _, place in self.instances):
+def _unpacked(packed: object, processes: Sequence[tuple[ProcessSpec, ...]]) -> dict[str, Any]:
+    if not isinstance(packed, list) or len(packed) != 3:
+        raise ValueError("not a packed instance")
+    bk_host_id, name, place = packed
+    given: dict[str, Any] = {"bk_host_id": bk_host_id}
+    if name is not None:
+        given["service_instance_name"] = name
+    if place is not None:
+        if not isinstance(place, int) or not 0 <= place < len(processes):
             raise ValueError("place: no such list of processes")
-        return self
-
-    def unpack(self) -> ServiceInstanceBatch:
-        """The batch again, equal to what was packed; what was shared is shared."""
-        head = {name: getattr(self, name) for name in self.model_fields_set if name in BatchHead.model_fields}
-        # All instances in one call, which pydantic does in half the time.
-        return ServiceInstanceBatch.model_validate({**head, "instances": [*map(self._given, self.instances)]})
-
-    def _given(self, packed: PackedInstance) -> dict[str, Any]:
-        bk_host_id, name, place = packed
-        given: dict[str, Any] = {"bk_host_id": bk_host_id}
-        if name is not None:
-            given["service_instance_name"] = name
-        if place is not None:
-            given["processes"] = self.processes[place]
-        return given
+        given["processes"] = processes[place]
+    return given
 
 
-def _read(given: list[Any]) -> tuple[ProcessSpec, ...]:
+def _read(given: object) -> tuple[ProcessSpec, ...]:
     key = orjson.dumps(given)
     found = _remembered.get(key)
     if found is None:

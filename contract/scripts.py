@@ -172,7 +172,7 @@ redis.call('ZREM', KEYS[1], unpack(ids))
 redis.call('DEL', unpack(unknown))
 if all > 0 then redis.call('INCRBY', KEYS[2], all) end
 local said = table.concat(ids, ' ')
-if size <= tonumber(ARGV[4]) then said = said .. '\\n' .. table.concat(reports, '\\n') end
+if size <= ARGV[4] * #ids then said = said .. '\\n' .. table.concat(reports, '\\n') end
 redis.call('PUBLISH', ARGV[2], said)
 return answers
 """

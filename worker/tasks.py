@@ -159,7 +159,7 @@ class Walk:
         async with self._lane(lease):
             # Read no sooner than its turn has come: many that wait would take much memory.
             payload = Payload.load(lease.payload)
-            attempt = Attempt(lease, payload, payload.batch.unpack(), self._runtime.settings)
+            attempt = Attempt(lease, payload, payload.batch, self._runtime.settings)
             report, dumped = await self._settle(attempt)
         await publish(self._store, report, dumped)
         return report

@@ -141,14 +141,13 @@ class DeadLetters:
         """The ledger entry to write; None when somebody else has sent or dropped the letter meanwhile."""
         try:
             payload = await self._store.load_kept(letter.id)
-            if payload is None:
-                if await self._store.client.lpos(self._key, letter.stored) is None:  # type: ignore[arg-type] # as below
-                    return None
-                raise CannotRequeue("what it asked for is not kept any more")
-            batch = payload.batch.unpack()
         except ValidationError:
             raise CannotRequeue("what it asked for is nothing that this version takes") from None
-        return Entry.of(letter.id, batch, payload.caller, payload.warnings, payload.kind)
+        if payload is None:
+            if await self._store.client.lpos(self._key, letter.stored) is None:  # type: ignore[arg-type] # as below
+                return None
+            raise CannotRequeue("what it asked for is not kept any more")
+        return Entry.of(letter.id, payload.batch, payload.caller, payload.warnings, payload.kind)
 
     async def _revive_entry(self, letter: DeadLetter, entry: Entry, message: bytes) -> bool:
         keys, settings = self._store.keys, self._store.settings

@@ -140,7 +140,7 @@ def test_lease_goes_to_one_owner_at_a_time(in_store: Callable[..., None]) -> Non
         assert (again.state, again.attempts) == ("leased", 1)
         assert second.state == "held"
         assert first.payload == entry.payload
-        assert Payload.load(first.payload).batch.unpack() == BATCH
+        assert Payload.load(first.payload).batch == BATCH
 
     in_store(scenario)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,6 @@ from contract.batch import (
 )
 from contract.codes import Refused
 from contract.message import Caller, Payload
-from contract.packed import PackedBatch
 from contract.parse import BatchRefused, parse
 from contract.reader import Reader
 
@@ -116,7 +116,7 @@ def test_body_that_is_read_at_once_is_read_as_one_object_at_a_time(body: object,
 def test_batch_survives_the_ledger(body: dict[str, Any]) -> None:
     batch = parse(body).batch
     payload = Payload.write("0" * 32, batch, Caller())
-    again = Payload.load(payload).batch.unpack()
+    again = Payload.load(payload).batch
     assert again == batch
     assert again.canonical() == batch.canonical()
     assert again.model_dump(exclude_unset=True) == batch.model_dump(exclude_unset=True)
@@ -131,13 +131,14 @@ def test_instances_that_ask_for_the_same_share_one_object_which_is_stored_once()
     ]
 
     batch = parse({"bk_biz_id": 1, "bk_module_id": 60, "instances": hosts}).batch
-    packed = Payload.load(Payload.write("0" * 32, batch, Caller())).batch
+    stored = Payload.write("0" * 32, batch, Caller())
 
     first, _, third, *_ = batch.instances
     assert first.processes[0] is third.processes[0]
-    assert [place for _, _, place in packed.instances] == [0, 1, 0, None, 2]
-    assert [len(processes) for processes in packed.processes] == [1, 1, 0]
-    again = packed.unpack()
+    packed = orjson.loads(stored)["batch"]
+    assert [place for _, _, place in packed["instances"]] == [0, 1, 0, None, 2]
+    assert [len(processes) for processes in packed["processes"]] == [1, 1, 0]
+    again = Payload.load(stored).batch
     assert again.instances[0].processes[0] is again.instances[2].processes[0]
     assert again == batch
 
@@ -152,7 +153,7 @@ def test_processes_that_come_again_are_the_same_objects_on_both_sides_of_the_led
     assert first.digest() != second.digest()
 
     dumped = [Payload.write("0" * 32, batch, Caller()) for batch in (first, second)]
-    read = [Payload.load(payload).batch.unpack() for payload in dumped]
+    read = [Payload.load(payload).batch for payload in dumped]
     assert read == [first, second]
     assert read[0].instances[0].processes[0] is read[1].instances[0].processes[0]
 
@@ -200,10 +201,28 @@ def test_warnings_name_every_instance_even_when_all_ask_for_the_same() -> None:
     ]
 
 
-def test_place_that_does_not_exist_is_no_payload() -> None:
-    stored = {"bk_biz_id": 1, "bk_module_id": 60, "processes": [[]], "instances": [[1, None, 1]]}
-    with pytest.raises(ValidationError, match="no such list"):
-        PackedBatch.model_validate(stored)
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"processes": [[]], "instances": [[1, None, 1]]},
+        {"processes": [[]], "instances": [[1, None, -1]]},
+        {"processes": [[]], "instances": [[1, None, "0"]]},
+        {"processes": [[]], "instances": [[1, None]]},
+        {"processes": [[]], "instances": [{"bk_host_id": 1}]},
+        {"processes": [[]], "instances": [["1", None, 0]]},
+        {"processes": [[{"unheard_of": 1}]], "instances": [[1, None, 0]]},
+        {"processes": [7], "instances": [[1, None, 0]]},
+        {"processes": 7, "instances": [[1, None, 0]]},
+        {"processes": [[]], "instances": 7},
+        {"processes": [[]]},
+        {"processes": [], "instances": []},
+        {"processes": [[]], "instances": [[1, None, 0]], "unheard_of": 1},
+    ],
+)
+def test_what_no_batch_is_stored_as_is_no_payload(spoiled: dict[str, Any]) -> None:
+    stored = {"request_id": "0" * 32, "batch": {"bk_biz_id": 1, "bk_module_id": 60, **spoiled}}
+    with pytest.raises(ValidationError, match="batch"):
+        Payload.load(orjson.dumps(stored))
 
 
 @given(BODIES)
