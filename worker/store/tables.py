@@ -151,7 +151,10 @@ process_bind_info = Table(
     _text("port"),
     _text("protocol"),
     Column("enable", Boolean, nullable=False),
-    PrimaryKeyConstraint("bk_host_id", "bk_process_id", "template_row_id"),
+    # The process first: its ids ascend, so new rows go to the end of the index. By host they would go to as many pages
+    # as there are hosts, and PostgreSQL logs a page whole when it is first touched after a checkpoint. A delete of a
+    # process needs this order too.
+    PrimaryKeyConstraint("bk_process_id", "template_row_id", "bk_host_id"),
     CheckConstraint("protocol IN ('1', '2', '3', '4')", name="protocol"),
     CheckConstraint("octet_length(port) BETWEEN 1 AND 11", name="port"),
     CheckConstraint("octet_length(ip) <= 45", name="ip"),

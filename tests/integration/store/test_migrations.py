@@ -11,13 +11,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.batch import PROCESS_PROPERTIES
-from tests.integration.store.plans import fetch, plan, process, request
+from contract.outcome import Outcome
+from tests.integration.store.plans import fetch, plan, process, request, stored
 from worker.store import tables
+from worker.store.engine import create_engine
 from worker.store.errors import ConstraintViolated
-from worker.store.migrate import upgrade
+from worker.store.migrate import upgrade, upgrade_async
 from worker.store.writes import Writer
 
 pytestmark = pytest.mark.anyio
+_BIND_KEY = "pk_process_bind_info"
 
 
 @pytest.fixture
@@ -37,6 +40,27 @@ def test_eight_upgrades_at_once_take_turns(empty_database: str) -> None:
             await connection.close()
 
     assert len(asyncio.run(versions())) == 1
+
+
+async def test_upgrade_of_a_database_in_use_keeps_what_is_stored(empty_database: str) -> None:
+    await upgrade_async(empty_database, "0001")
+    engine = create_engine(empty_database, connections=1)
+    before = (await Writer(engine).write(request(plan([2, 3])))).report
+    rows = await stored(engine)
+    await engine.dispose()
+
+    await upgrade_async(empty_database)
+
+    engine = create_engine(empty_database, connections=1)
+    assert await stored(engine) == rows
+    again = (await Writer(engine).write(request(plan([3, 2])))).report
+    assert before is not None
+    assert again is not None
+    assert [item.outcome for item in again.items] == [Outcome.EXISTING] * 2
+    assert sorted(again.data or ()) == sorted(before.data or ())
+    key = await fetch(engine, "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = $1", _BIND_KEY)
+    assert key == [("PRIMARY KEY (bk_process_id, template_row_id, bk_host_id)",)]
+    await engine.dispose()
 
 
 async def test_migrated_schema_is_the_one_the_code_knows(engine: AsyncEngine) -> None:
