@@ -91,8 +91,8 @@ async def test_ids_ascend_and_are_never_given_twice(engine: AsyncEngine) -> None
         assert written.report.data == sorted(written.report.data)
         seen += written.report.data
     assert len(set(seen)) == 2400
-    # A process takes its ids by the thousand: two processes with 1,200 instances each need four blocks.
-    assert await fetch(engine, "SELECT last_value FROM service_instance_id_block") == [(3001,)]
+    # A process takes its ids four thousand at a time: two processes with 1,200 instances each have done so once.
+    assert await fetch(engine, "SELECT last_value FROM service_instance_id_block") == [(7001,)]
 
 
 async def test_batch_larger_than_a_block_of_ids_is_written(writer: Writer, engine: AsyncEngine) -> None:
