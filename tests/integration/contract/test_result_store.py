@@ -311,6 +311,43 @@ def test_resend_by_many_reapers_pushes_once(in_store: Callable[..., None]) -> No
     in_store(scenario)
 
 
+def test_reports_that_are_saved_together_all_end_their_requests_however_many(in_store: Callable[..., None]) -> None:
+    async def scenario(store: Leases) -> None:
+        entries = [an_entry() for _ in range(2_000)]
+        await asyncio.gather(*(store.reserve(entry, b"message") for entry in entries))
+        reports = [a_report(entry.request_id) for entry in entries]
+
+        ended = await asyncio.gather(*(store.save(report) for report in reports))
+
+        assert all(ended)
+        assert await store.load_many([entry.request_id for entry in entries]) == reports
+        assert await store.client.zcard(store.keys.pending) == 0
+        assert await store.client.get(store.keys.finished_count) == b"2000"
+        assert not await store.client.keys(store.keys.request("*"))
+
+    in_store(scenario)
+
+
+def test_what_an_application_has_submitted_is_listed_for_as_long_as_reports_live(in_store: Callable[..., None]) -> None:
+    async def scenario(store: Leases) -> None:
+        index, lives_ms, old = store.keys.of_app("esb_test"), store.settings.result_ttl_s * 1000, "0" * 32
+        first, second, third = (an_entry() for _ in range(3))
+
+        await store.reserve(first, b"message")
+        assert lives_ms <= await store.client.pttl(index) <= lives_ms + 60_000
+        await store.client.zadd(index, {old: 1})
+        await store.reserve(second, b"message")
+        assert set(await store.recent_ids("esb_test", None, 10)) == {first.request_id, second.request_id, old}
+
+        # More than a minute later.
+        await store.client.pexpire(index, lives_ms - 1)
+        await store.reserve(third, b"message")
+        assert set(await store.recent_ids("esb_test", None, 10)) == {e.request_id for e in (first, second, third)}
+        assert lives_ms <= await store.client.pttl(index) <= lives_ms + 60_000
+
+    in_store(scenario)
+
+
 def test_cancel_before_any_start_ends_it_and_after_is_too_late(in_store: Callable[..., None]) -> None:
     async def scenario(store: Leases) -> None:
         waiting = an_entry()
