@@ -283,13 +283,10 @@ class Report(Problem):
 
         The others follow in the order of the class, without those that have their default.
         """
-        stored, own = self._six_keys(), self.__dict__
+        stored = self._six_keys()
         for name, default in _OTHERS.items():
-            value = own[name]
-            if name == "statistics":  # pydantic takes its time to compare two models
-                if value.total_count:
-                    stored[name] = {counter: count for counter, count in value.__dict__.items() if count}
-            elif value is not default and value != default:
+            value = getattr(self, name)
+            if value is not default and value != default:
                 stored[name] = [item.record for item in value] if name == "items" else value
         return orjson.dumps(stored, _plainly, orjson.OPT_UTC_Z)
 
