@@ -5,8 +5,8 @@ a report or a dead letter has its place.
 """
 
 import asyncio
-import os
 import time
+import uuid
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -59,7 +59,7 @@ async def take(runtime: "Runtime", arguments: TaskArguments, held: AsyncExitStac
         QueueFull: `max_pending` requests are unfinished.
     """
     await async_failpoint("after_take", arguments.request_id)
-    request_id, token = arguments.request_id, os.urandom(16).hex()
+    request_id, token = arguments.request_id, uuid.uuid4().hex
     lease = await runtime.store.lease(request_id, token)
     if lease.state == "unknown":
         if (report := await _unknown(runtime, arguments)) is not None:
