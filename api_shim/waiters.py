@@ -58,7 +58,7 @@ class Waiters:
         self._released = True
         for futures in self._futures.values():
             for future in futures:
-                _answer(future, None)
+                _settle(future, None)
 
     def note_submitted(self, request_id: str, bk_app_code: str) -> None:
         """Listen for the end of a request that is about to be submitted: it may end before its submitter hears more."""
@@ -87,7 +87,7 @@ class Waiters:
         async def ended(seconds: float) -> Report | None:
             if self._released:
                 return None
-            timer = loop.call_later(seconds, _answer, future, None)
+            timer = loop.call_later(seconds, _settle, future, None)
             try:
                 return await future
             finally:
@@ -128,7 +128,7 @@ class Waiters:
 
     def _answer(self, request_id: str, report: Report) -> None:
         for future in self._futures.get(request_id, ()):
-            _answer(future, report)
+            _settle(future, report)
 
     async def _listen(self) -> None:
         while True:
@@ -161,6 +161,6 @@ class Waiters:
                 await self._wake(list(self._futures))
 
 
-def _answer(future: asyncio.Future[Report | None], report: Report | None) -> None:
+def _settle(future: asyncio.Future[Report | None], report: Report | None) -> None:
     if not future.done():
         future.set_result(report)
