@@ -11,9 +11,9 @@ Texts of process properties are trimmed here, as CMDB trims them before it valid
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -175,7 +175,7 @@ class ServiceInstanceBatch(BatchHead):
         for instance in self.instances:
             key = tuple(map(id, instance.processes))
             if key not in lists:
-                lists[key] = written(instance.processes).canonical
+                lists[key] = _canonical(instance.processes)
             name = json.dumps(instance.service_instance_name) if instance.service_instance_name else "null"
             instances.append(f"[{instance.bk_host_id},{name},[{lists[key]}]]")
         strict = "true" if self.strict else "false"
@@ -187,32 +187,33 @@ class ServiceInstanceBatch(BatchHead):
         return hashlib.sha256(self.canonical()).hexdigest()
 
 
-class Written(NamedTuple):
-    """A list of processes as text. They are kept, so that their ids stay their own."""
-
-    processes: tuple[ProcessSpec, ...]
-    canonical: str
-    """Part of `ServiceInstanceBatch.canonical`."""
-    json: bytes
-    """What was given, as a JSON array."""
+REMEMBERED_LISTS: Final = 128
+"""Callers ask for the same processes again and again: so many lists of them are kept, the latest, for each purpose."""
+REMEMBERED_LENGTH: Final = 8 * 1024
+"""Of a list as text, beyond which it is not kept."""
 
 
-_written: Final[Recent[tuple[int, ...], Written]] = Recent(128)
-"""By the objects: what is read once (`contract.parse`) is written once."""
-_REMEMBERED_BYTES: Final = 8 * 1024
+class TextOfProcesses:
+    """A text of a list of processes. By the objects: what is read once (`contract.parse`) is written once.
 
+    Args:
+        write: makes the text.
+    """
 
-def written(processes: tuple[ProcessSpec, ...]) -> Written:
-    """`processes` as text; of lists that are not long, the latest are remembered."""
-    key = tuple(map(id, processes))
-    known = _written.get(key)
-    if known is None:
-        canonical = ",".join(map(_canonical_process, processes))
-        text = ",".join([process.model_dump_json(exclude_unset=True) for process in processes])
-        known = Written(processes, canonical, f"[{text}]".encode())
-        if len(known.json) <= _REMEMBERED_BYTES:
-            _written.put(key, known)
-    return known
+    def __init__(self, write: Callable[[tuple[ProcessSpec, ...]], str]) -> None:
+        self._write = write
+        # With the processes themselves, so that their ids stay their own.
+        self._known: Recent[tuple[int, ...], tuple[tuple[ProcessSpec, ...], str]] = Recent(REMEMBERED_LISTS)
+
+    def __call__(self, processes: tuple[ProcessSpec, ...]) -> str:
+        """The text of `processes`."""
+        key = tuple(map(id, processes))
+        known = self._known.get(key)
+        if known is None:
+            known = processes, self._write(processes)
+            if len(known[1]) <= REMEMBERED_LENGTH:
+                self._known.put(key, known)
+        return known[1]
 
 
 def _canonical_process(process: ProcessSpec) -> str:
@@ -222,3 +223,6 @@ def _canonical_process(process: ProcessSpec) -> str:
     # pydantic writes the fields in the order of the class, whatever order they were given in.
     left_out = None if info.bind_info else {"bind_info"}
     return f"[{process.process_template_id},{info.model_dump_json(exclude_unset=True, exclude=left_out)}]"
+
+
+_canonical: Final = TextOfProcesses(lambda processes: ",".join(map(_canonical_process, processes)))

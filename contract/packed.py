@@ -10,13 +10,21 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter
 
-from contract.batch import ProcessSpec, ServiceInstanceBatch, written
+from contract.batch import (
+    REMEMBERED_LENGTH,
+    REMEMBERED_LISTS,
+    ProcessSpec,
+    ServiceInstanceBatch,
+    TextOfProcesses,
+)
 from contract.recent import Recent
 
 _PROCESSES: Final = TypeAdapter(tuple[ProcessSpec, ...])
-_REMEMBERED_BYTES: Final = 8 * 1024
-_remembered: Final[Recent[bytes, tuple[ProcessSpec, ...]]] = Recent(128)
+_remembered: Final[Recent[bytes, tuple[ProcessSpec, ...]]] = Recent(REMEMBERED_LISTS)
 """Lists of processes that one batch after the other asks for: by their JSON, if it is not long."""
+_json: Final = TextOfProcesses(
+    lambda processes: f"[{','.join([process.model_dump_json(exclude_unset=True) for process in processes])}]"
+)
 
 
 def pack(batch: ServiceInstanceBatch) -> dict[str, Any]:
@@ -33,7 +41,7 @@ def pack(batch: ServiceInstanceBatch) -> dict[str, Any]:
         if processes or "processes" in instance.model_fields_set:
             place = places.setdefault(tuple(map(id, processes)), len(lists))
             if place == len(lists):
-                lists.append(orjson.Fragment(written(processes).json))
+                lists.append(orjson.Fragment(_json(processes)))
         instances.append((instance.bk_host_id, instance.service_instance_name, place))
     head = {name: getattr(batch, name) for name in batch.model_fields_set}
     return {**head, "processes": lists, "instances": instances}
@@ -74,6 +82,6 @@ def _read(given: object) -> tuple[ProcessSpec, ...]:
     found = _remembered.get(key)
     if found is None:
         found = _PROCESSES.validate_python(given)
-        if len(key) <= _REMEMBERED_BYTES:
+        if len(key) <= REMEMBERED_LENGTH:
             _remembered.put(key, found)
     return found

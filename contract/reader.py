@@ -9,6 +9,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from contract.batch import (
     MAX_INSTANCES,
     MAX_ROWS,
+    REMEMBERED_LENGTH,
+    REMEMBERED_LISTS,
     BatchHead,
     BindRow,
     InstanceSpec,
@@ -60,8 +62,7 @@ _CHECK_OF_FIELD: Final = {
 
 _Seen = tuple[tuple[ProcessSpec, ...], int]
 """Processes that gave no cause for a word, and how many rows they are."""
-_REMEMBERED_BYTES: Final = 8 * 1024
-_remembered: Final[Recent[bytes, _Seen]] = Recent(128)
+_remembered: Final[Recent[bytes, _Seen]] = Recent(REMEMBERED_LISTS)
 """Callers ask for the same processes again and again, one host after the other: by their JSON, if it is not long."""
 
 _PROCESSES: Final = TypeAdapter(tuple[ProcessSpec, ...])
@@ -141,7 +142,7 @@ class Reader:
             return tuple(self._processes(given, f"{instance}.processes"))
         seen = self._seen.get(key)
         if seen is None:
-            is_short = len(key) <= _REMEMBERED_BYTES
+            is_short = len(key) <= REMEMBERED_LENGTH
             seen = _remembered.get(key) if is_short else None
             if seen is None:
                 rows, found = self._rows, self.found.count
