@@ -10,12 +10,14 @@ from pydantic import ValidationError
 
 from contract.batch import (
     PROCESS_PROPERTIES,
+    REMEMBERED_LENGTH,
     BindRow,
     InstanceSpec,
     ProcessInfo,
     ProcessSpec,
     PropertyRule,
     ServiceInstanceBatch,
+    TextOfProcesses,
 )
 from contract.codes import Refused
 from contract.message import Caller, Payload
@@ -175,6 +177,21 @@ def test_what_is_too_long_to_remember_is_read_each_time() -> None:
     first, second = parse(body).batch, parse(body).batch
     assert first == second
     assert first.instances[0].processes[0] is not second.instances[0].processes[0]
+
+
+@pytest.mark.parametrize(("length", "times"), [(REMEMBERED_LENGTH, 1), (REMEMBERED_LENGTH + 1, 2)])
+def test_text_of_the_same_objects_is_made_once_unless_it_is_long(length: int, times: int) -> None:
+    made: list[tuple[ProcessSpec, ...]] = []
+
+    def write(processes: tuple[ProcessSpec, ...]) -> str:
+        made.append(processes)
+        return "x" * length
+
+    text, process = TextOfProcesses(write), ProcessSpec()
+    assert [len(text((process,))) for _ in range(2)] == [length] * 2
+    assert made == [(process,)] * times
+    text((ProcessSpec(),))
+    assert len(made) == times + 1
 
 
 def test_what_only_looks_alike_is_read_for_itself() -> None:
