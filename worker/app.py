@@ -16,7 +16,8 @@ from contract.logs import configure_logging
 from contract.message import PUBLISH_TASK_NAME, TASK_NAME, make_celery
 from contract.redis_safety import UnsafeRedis
 from contract.settings import Settings, load_settings
-from worker.events import CONSUMER, DISPATCHER, SERIALIZER
+from worker.celery_consumer import CONSUMER
+from worker.events import DISPATCHER, SERIALIZER
 from worker.runtime import Runtime
 from worker.senders import SendersFileInvalid
 from worker.tasks import register

@@ -1,10 +1,5 @@
-"""The events that Flower shows, sent in larger groups than Celery's.
+"""The events that Flower shows, made and written faster than by Celery; `worker.celery_consumer` says when."""
 
-Celery sends what has gathered at every turn of its loop, or every 24 events, each time by a blocking round trip through
-its own slow JSON. Under load that was a tenth of a worker's CPU. Nobody sees the tenth of a second that they wait here.
-"""
-
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,19 +7,13 @@ from typing import Any, Final
 import orjson
 from celery.events.dispatcher import EventDispatcher
 from celery.utils.time import utcoffset
-from celery.worker.consumer import Consumer
 from kombu.serialization import register
 from kombu.utils.json import dumps, loads
 
-CONSUMER: Final = "worker.events:PacedConsumer"
-"""For the setting ``worker_consumer``."""
 DISPATCHER: Final = "worker.events:Dispatcher"
 """For ``app.events.dispatcher_cls``."""
 SERIALIZER: Final = "events-json"
 """For the setting ``event_serializer``: ``application/json`` as ever, written faster."""
-_PACE_S: Final = 0.1
-_ASK_AGAIN_S: Final = 1.0
-_MOST: Final = 1_000
 _UTCOFFSET_S: Final = 10.0
 _OF_EVERY_TASK: Final = frozenset({"task-received", "task-started", "task-succeeded"})
 """They bring nothing but their own fields."""
@@ -70,36 +59,6 @@ class Dispatcher(EventDispatcher):
         if now >= self._known_until:
             self._known_until, self._utcoffset = now + _UTCOFFSET_S, utcoffset()
         return self._utcoffset
-
-
-class PacedConsumer(Consumer):
-    """Celery's consumer, which sends the events of tasks at most ten times a second, or once 1,000 have gathered."""
-
-    # Celery's own, which its stubs leave out.
-    hub: Any
-    event_dispatcher: Any
-    _flush_events: Callable[[], None]
-
-    _due_until = 0.0
-
-    def on_send_event_buffered(self) -> None:  # type: ignore[override]  # the stubs take it for an attribute
-        """An event waits to be sent."""
-        now = time.monotonic()
-        # A lost connection takes the hub's timers along: after a while the next event asks again.
-        if now >= self._due_until and self.hub:
-            self._due_until = now + _ASK_AGAIN_S
-            self.event_dispatcher.buffer_limit = _MOST
-            self.hub.call_later(_PACE_S, self._send_events)
-
-    def shutdown(self) -> None:
-        """Send what still waits, then stop as Celery does."""
-        with contextlib.suppress(Exception):  # whatever it is, it must not keep the worker from ending
-            self._flush_events()
-        super().shutdown()
-
-    def _send_events(self) -> None:
-        self._due_until = 0.0
-        self._flush_events()
 
 
 def _dumps(events: Any) -> str:

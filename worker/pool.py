@@ -183,9 +183,9 @@ class AsyncioPool(BasePool):
     def _end(self, ending: Callable[[], None]) -> None:
         self._ended.append(ending)
         self._has_ended.set()
-        # A message is acknowledged, and the next one taken, with as many others as possible: once half of what is in
-        # hand has ended. While the other half runs, nobody misses them.
-        if 2 * len(self._ended) >= self._count:
+        # A message is acknowledged, and the next one taken, with as many others as possible: once half of what may be
+        # in hand has ended, or all that is. While the rest runs, nobody misses them.
+        if 2 * len(self._ended) >= self.limit or len(self._ended) >= self._count:
             self._wake_consumer()
         elif self._wakes is None:
             self._wakes = asyncio.get_running_loop().call_later(_ENDINGS_WAIT_S, self._wake_consumer)

@@ -32,7 +32,9 @@ _MESSAGE_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, Recursio
 _MOST_AT_ONCE: Final = 100
 _ASK_AGAIN_AFTER_S: Final = 1.0
 _SEVERAL_QUEUES_WAIT_S: Final = 0.1
-_MOMENT_S: Final = 0.01
+_LEAST_REST_S: Final = 0.01
+_REST_FOR_EACH_S: Final = 0.001
+_LONGEST_REST_S: Final = 0.05
 
 
 class Channel(stock.Channel):
@@ -215,13 +217,14 @@ class Channel(stock.Channel):
             self.consumer.postpone(taken.tag)
 
     def _rest(self, *, in_tick: bool) -> None:
-        """Take nothing for a moment, or until something in hand has ended: what comes meanwhile is taken together.
+        """Take nothing for a moment, or until enough in hand has ended: what comes meanwhile is taken together.
 
-        A message that came alone is then filed and acknowledged in one turn, and no script of the consumer stands in
-        the way of the one that leases its request.
+        The moment is about as long as what is in hand takes. A message that came alone is then filed and acknowledged
+        in one turn, and no script of the consumer stands in the way of the one that leases its request.
         """
-        if self.connection.cycle.wake_in(_MOMENT_S, in_tick=in_tick):
-            self._rests_until = time.monotonic() + _MOMENT_S
+        rest = min(max(_LEAST_REST_S, self.qos.in_hand * _REST_FOR_EACH_S), _LONGEST_REST_S)
+        if self.connection.cycle.wake_in(rest, in_tick=in_tick):
+            self._rests_until = time.monotonic() + rest
 
     def _ask(self, question: Callable[[], T]) -> T | None:
         """Ask Redis; ``None`` when it refuses, which is tried again after a while."""

@@ -28,6 +28,12 @@ class QoS(stock.QoS):
 
     channel: "Channel"
     _delivered: Any
+    _dirty: Any
+
+    @property
+    def in_hand(self) -> int:
+        """How many messages are delivered and not done."""
+        return len(self._delivered) - len(self._dirty)
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """A message was delivered."""

@@ -40,7 +40,7 @@ def pushed_by_apply_async(app: Celery, kwargs: dict[str, Any], argsrepr: str) ->
     with redis_sync.Redis.from_url(app.conf.broker_url) as client:
         client.delete(QUEUE_NAME)
 
-        @app.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
+        @app.task(name=TASK_NAME, shared=False)  # type: ignore[untyped-decorator]
         def create_batch(**kwargs: object) -> None: ...
 
         create_batch.apply_async(kwargs=kwargs, task_id=REQUEST_ID, argsrepr=argsrepr, kwargsrepr="", queue=QUEUE_NAME)
