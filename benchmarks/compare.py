@@ -35,7 +35,7 @@ class Volume:
         return max(8, round(self.full * share * min(1.0, 700 / shape.rows)))
 
 
-DEFAULT = Volume(small=4000, full=200, light_s=5.0, warm_up=WARM_UP)
+DEFAULT = Volume(small=10_000, full=200, light_s=5.0, warm_up=WARM_UP)
 QUICK = Volume(small=1500, full=60, light_s=2.0, warm_up=60)
 
 
