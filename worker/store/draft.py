@@ -55,8 +55,8 @@ class Draft:
     items: list[Item] = field(default_factory=list)
     created_ids: list[int] = field(default_factory=list)
     """Ids of the service instances to insert."""
-    healed: dict[int, Key] = field(default_factory=dict)
-    """Existing service instances under which rows are to be inserted: their id and key."""
+    healed: set[int] = field(default_factory=set)
+    """Ids of the existing service instances under which rows are to be inserted."""
     row_count: int = 0
     """Instances, processes and bind rows to insert."""
 
@@ -156,7 +156,7 @@ class _Drafting:
         new = self._insert(id_, planned.bk_host_id, missing.processes) if missing.processes else []
         items |= {id(process): ProcessItem(**record) for process, record in zip(missing.processes, new, strict=True)}
         if not missing.is_empty:
-            self.result.healed[id_] = self._request.key(planned)
+            self.result.healed.add(id_)
         return Item(
             index=planned.index,
             bk_host_id=planned.bk_host_id,

@@ -2,7 +2,8 @@
 
 First everything is taken to be new, and one statement tries to write it. When that finds that something exists, what is
 stored is read, only what is missing is written, and what is there stays as it is. A reader of natural keys needs no
-lock, because rows are only ever added; whoever adds rows under an existing instance locks it first and reads it again.
+lock, because rows are only ever added; whoever adds rows under an existing instance locks all that its requests name
+and reads them again. Else it could find one as it was before another request and one as that request has left it.
 Locks, ledger rows and instances are taken in sorted order and in this sequence, so no two workers wait for each other.
 """
 
@@ -136,14 +137,12 @@ class Writer:
     ) -> dict[str, Written] | None:
         """Write in one transaction; None when something has changed since it was looked at."""
         attempt = await self._draft(driver, requests, known)
-        healed = {id_: key for draft in attempt.drafts for id_, key in draft.healed.items()}
-        if not healed:
+        if not any(draft.healed for draft in attempt.drafts):
             return await self._insert(driver, attempt)
         self._give_back(attempt)
         async with transaction(driver):
-            await lock_instances(driver, healed)
-            rest = {key: existing for key, existing in known.items() if key not in healed.values()}
-            known = rest | await read_existing(driver, healed.values())
+            await lock_instances(driver, [existing.service_instance_id for existing in known.values()])
+            known = await read_existing(driver, known)
             written = await self._insert(driver, await self._draft(driver, requests, known))
             await async_failpoint("before_commit", requests[0].request_id)
             return written

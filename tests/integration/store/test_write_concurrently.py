@@ -185,3 +185,29 @@ async def test_session_killed_in_mid_statement_leaves_nothing_and_can_be_repeate
             raise Abandoned
 
     assert outcomes((await writer.write(asked)).report) == ["created"] * 3
+
+
+async def test_request_finds_all_its_instances_as_another_has_left_them(writer: Writer, engine: AsyncEngine) -> None:
+    """Whether or not something was missing under each when it first looked.
+
+    The other request gives both instances a process by the name of one that could not be inserted until then.
+    """
+    first, second = process(1, bound=False), process(2, bound=False)
+    blocked = process(9, [bind(1)], bound=False, bk_func_name="java_1")
+    await writer.write(request(plan([1], [first, second], keys=["a"])))
+    await writer.write(request(plan([2], [first], keys=["a"])))
+    asked = request(plan([1, 2], [second, blocked], keys=["a", "a"]))
+
+    async with asyncio.TaskGroup() as tasks, driver_connection(engine) as driver, transaction(driver):
+        await driver.execute("SELECT FROM service_instance ORDER BY id FOR UPDATE")
+        writing = tasks.create_task(writer.write(asked))
+        await until_waiting(engine)
+        await driver.execute(
+            "INSERT INTO process (bk_process_id, service_instance_id, bk_biz_id, bk_host_id, process_template_id,"
+            " bk_process_name, bk_func_name, bk_supplier_account, bk_created_by)"
+            " SELECT 900000 + id, id, bk_biz_id, bk_host_id, 0, 'job_9', 'another', '0', '' FROM service_instance"
+        )
+
+    assert outcomes(writing.result().report) == ["healed", "healed"]
+    rows = await fetch(engine, "SELECT bk_host_id, bk_process_id > 900000 FROM process_bind_info ORDER BY 1")
+    assert rows == [(1, True), (2, True)]
