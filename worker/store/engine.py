@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import event
@@ -14,6 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from contract.settings import Settings
 from worker.store.errors import DatabaseUnavailable, typed_errors
+
+# After these nobody knows what the server will say next on the connection; a time-out is an OSError.
+_OUT_OF_STEP: Final = (OSError, asyncio.CancelledError, asyncpg.InternalClientError)
 
 
 def create_engine(
@@ -105,7 +108,7 @@ async def driver_connection(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connec
                 raise DatabaseUnavailable
             try:
                 yield driver
-            except (OSError, asyncio.CancelledError):  # a time-out is an OSError
+            except _OUT_OF_STEP:
                 driver.terminate()
                 raise
         finally:
@@ -119,7 +122,7 @@ async def transaction(driver: asyncpg.Connection) -> AsyncIterator[None]:
     await begun.start()
     try:
         yield
-    except (OSError, asyncio.CancelledError):
+    except _OUT_OF_STEP:
         raise  # the connection is about to be closed: a ROLLBACK would wait as long again
     except BaseException:
         await begun.rollback()

@@ -87,6 +87,9 @@ def store_error(error: BaseException) -> StoreError | None:
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or ""
         return kind_of(sqlstate)(sqlstate, getattr(error, "constraint_name", None) or "")
+    if isinstance(error, asyncpg.InternalClientError):
+        # The server said something unasked, as it does before it hangs up, and asyncpg can't go on from there.
+        return DatabaseUnavailable()
     if isinstance(error, asyncpg.InterfaceError):
         # A ValueError here is an argument that could not be sent; all else is a connection that is gone or unusable.
         return StatementFailed() if isinstance(error, ValueError) else DatabaseUnavailable()

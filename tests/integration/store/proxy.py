@@ -14,6 +14,7 @@ class Proxy:
     def __init__(self, dsn: str) -> None:
         self._url = urlsplit(dsn)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._clients: list[asyncio.StreamWriter] = []
         self.port = 0
         self.is_silent = False
         """Bytes in either direction vanish; connections stay open."""
@@ -25,7 +26,14 @@ class Proxy:
         userinfo = self._url.netloc.rpartition("@")[0]
         return self._url._replace(netloc=f"{userinfo}@127.0.0.1:{self.port}").geturl()
 
+    def say_shutdown(self) -> None:
+        """What a server says to idle clients before it hangs up; the hanging up is yet to come."""
+        fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+        for client in self._clients:
+            client.write(b"E" + (4 + len(fields)).to_bytes(4) + fields)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.append(writer)
         to_server = await asyncio.open_connection(self._url.hostname, self._url.port)
         both = (self._requests(reader, to_server[1]), self._answers(to_server[0], writer))
         for pump in both:

@@ -86,14 +86,32 @@ async def test_database_that_takes_nobody_in_is_away_whatever_its_sqlstate(datab
 
 
 async def test_connection_that_the_server_closed_is_replaced_unnoticed(database: str, engine: AsyncEngine) -> None:
-    single = create_engine(database, connections=1)
-    ((pid,),) = await fetch(single, "SELECT pg_backend_pid()")
+    single, closed = create_engine(database, connections=1), asyncio.Event()
+    async with driver_connection(single) as driver:
+        pid = driver.get_server_pid()
+        driver.add_termination_listener(lambda _driver: closed.set())
 
-    await fetch(engine, "SELECT pg_terminate_backend($1, 5000)", pid)
+    await fetch(engine, "SELECT pg_terminate_backend($1)", pid)
+    await closed.wait()
     ((other_pid,),) = await fetch(single, "SELECT pg_backend_pid()")
 
     assert other_pid != pid
     await single.dispose()
+
+
+async def test_connection_on_which_the_server_took_leave_is_given_up(
+    proxy: Proxy, proxied: AsyncEngine, engine: AsyncEngine
+) -> None:
+    """The server's last word has been read, the end of the socket has not: the connection still looks open."""
+    ((pid,),) = await fetch(proxied, "SELECT pg_backend_pid()")
+
+    proxy.say_shutdown()
+    await fetch(engine, "SELECT 1")  # meanwhile the loop reads it
+    with pytest.raises(DatabaseUnavailable):
+        await fetch(proxied, "SELECT 1")
+    ((other_pid,),) = await fetch(proxied, "SELECT pg_backend_pid()")
+
+    assert other_pid != pid
 
 
 async def test_statement_that_takes_too_long_is_ended(database: str) -> None:

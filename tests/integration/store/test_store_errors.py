@@ -47,6 +47,7 @@ def test_sqlstate_decides_what_a_repetition_is_worth(sqlstate: str, kind: type[S
     ("error", "kind"),
     [
         (asyncpg.InterfaceError("connection is closed"), DatabaseUnavailable),
+        (asyncpg.InternalClientError("cannot switch to state 12"), DatabaseUnavailable),
         (ConnectionRefusedError(), DatabaseUnavailable),
         (TimeoutError(), DatabaseUnavailable),
         (exc.TimeoutError("pool"), DatabaseUnavailable),

@@ -21,7 +21,7 @@ guard = Guard(["mark.v1", "other.v3"])
 def _celery() -> Celery:
     app = Celery("guard", set_as_current=False)
 
-    @app.task(name="mark.v1")
+    @app.task(name="mark.v1", shared=False)
     def mark(*args: Any, **kwargs: Any) -> None:
         """Nothing."""
 
