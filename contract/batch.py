@@ -11,9 +11,9 @@ Texts of process properties are trimmed here, as CMDB trims them before it valid
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -175,7 +175,7 @@ class ServiceInstanceBatch(BatchHead):
         for instance in self.instances:
             key = tuple(map(id, instance.processes))
             if key not in lists:
-                lists[key] = _canonical(instance.processes)
+                lists[key] = texts_of_processes(instance.processes).canonical
             name = json.dumps(instance.service_instance_name) if instance.service_instance_name else "null"
             instances.append(f"[{instance.bk_host_id},{name},[{lists[key]}]]")
         strict = "true" if self.strict else "false"
@@ -193,36 +193,57 @@ REMEMBERED_LENGTH: Final = 8 * 1024
 """Of a list as text, beyond which it is not kept."""
 
 
-class TextOfProcesses:
-    """A text of a list of processes. By the objects: what is read once (`contract.parse`) is written once.
+class Texts(NamedTuple):
+    """What is written of a list of processes, without the brackets around it."""
+
+    canonical: str
+    """In `ServiceInstanceBatch.canonical`."""
+    stored: str
+    """As JSON objects: every field that was given."""
+
+
+class TextsOfProcesses:
+    """The texts of a list of processes. By the objects: what is read once (`contract.parse`) is written once.
 
     Args:
-        write: makes the text.
+        write: makes the texts.
     """
 
-    def __init__(self, write: Callable[[tuple[ProcessSpec, ...]], str]) -> None:
+    def __init__(self, write: Callable[[tuple[ProcessSpec, ...]], Texts]) -> None:
         self._write = write
         # With the processes themselves, so that their ids stay their own.
-        self._known: Recent[tuple[int, ...], tuple[tuple[ProcessSpec, ...], str]] = Recent(REMEMBERED_LISTS)
+        self._known: Recent[tuple[int, ...], tuple[tuple[ProcessSpec, ...], Texts]] = Recent(REMEMBERED_LISTS)
 
-    def __call__(self, processes: tuple[ProcessSpec, ...]) -> str:
-        """The text of `processes`."""
+    def __call__(self, processes: tuple[ProcessSpec, ...]) -> Texts:
+        """The texts of `processes`."""
         key = tuple(map(id, processes))
         known = self._known.get(key)
         if known is None:
             known = processes, self._write(processes)
-            if len(known[1]) <= REMEMBERED_LENGTH:
+            if len(known[1].stored) <= REMEMBERED_LENGTH:
                 self._known.put(key, known)
         return known[1]
 
 
-def _canonical_process(process: ProcessSpec) -> str:
-    info = process.process_info
-    if info is None:
-        return f"[{process.process_template_id},null]"
+def _texts(processes: Iterable[ProcessSpec]) -> Texts:
+    pairs = [_texts_of(process) for process in processes]
+    return Texts(",".join([pair[0] for pair in pairs]), ",".join([pair[1] for pair in pairs]))
+
+
+def _texts_of(process: ProcessSpec) -> tuple[str, str]:
+    given, id_, info = process.model_fields_set, process.process_template_id, process.process_info
     # pydantic writes the fields in the order of the class, whatever order they were given in.
-    left_out = None if info.bind_info else {"bind_info"}
-    return f"[{process.process_template_id},{info.model_dump_json(exclude_unset=True, exclude=left_out)}]"
+    stored = "null" if info is None else info.model_dump_json(exclude_unset=True)
+    meant = stored
+    if info is not None and not info.bind_info and "bind_info" in info.model_fields_set:
+        meant = info.model_dump_json(exclude_unset=True, exclude={"bind_info"})
+    fields = []
+    if "process_template_id" in given:
+        fields.append(f'"process_template_id":{id_}')
+    if "process_info" in given:
+        fields.append(f'"process_info":{stored}')
+    return f"[{id_},{meant}]", f"{{{','.join(fields)}}}"
 
 
-_canonical: Final = TextOfProcesses(lambda processes: ",".join(map(_canonical_process, processes)))
+texts_of_processes: Final = TextsOfProcesses(_texts)
+"""Most instances share theirs with others, of this request or the one before, and that is most of the work."""

@@ -15,16 +15,13 @@ from contract.batch import (
     REMEMBERED_LISTS,
     ProcessSpec,
     ServiceInstanceBatch,
-    TextOfProcesses,
+    texts_of_processes,
 )
 from contract.recent import Recent
 
 _PROCESSES: Final = TypeAdapter(tuple[ProcessSpec, ...])
 _remembered: Final[Recent[bytes, tuple[ProcessSpec, ...]]] = Recent(REMEMBERED_LISTS)
 """Lists of processes that one batch after the other asks for: by their JSON, if it is not long."""
-_json: Final = TextOfProcesses(
-    lambda processes: f"[{','.join([process.model_dump_json(exclude_unset=True) for process in processes])}]"
-)
 
 
 def pack(batch: ServiceInstanceBatch) -> dict[str, Any]:
@@ -41,7 +38,7 @@ def pack(batch: ServiceInstanceBatch) -> dict[str, Any]:
         if processes or "processes" in instance.model_fields_set:
             place = places.setdefault(tuple(map(id, processes)), len(lists))
             if place == len(lists):
-                lists.append(orjson.Fragment(_json(processes)))
+                lists.append(orjson.Fragment(f"[{texts_of_processes(processes).stored}]"))
         instances.append((instance.bk_host_id, instance.service_instance_name, place))
     head = {name: getattr(batch, name) for name in batch.model_fields_set}
     return {**head, "processes": lists, "instances": instances}

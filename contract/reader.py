@@ -85,6 +85,7 @@ class Reader:
         self.found = Findings()
         self._strict = strict
         self._at_once = at_once
+        self._is_plain = True
         self._rows = 0
         self._seen: dict[bytes, _Seen] = {}
 
@@ -146,17 +147,36 @@ class Reader:
             seen = _remembered.get(key) if is_short else None
             if seen is None:
                 rows, found = self._rows, self.found.count
-                processes = _PROCESSES.validate_python(tuple(self._processes(given, f"{instance}.processes")))
-                if found != self.found.count:
-                    return processes
-                self._seen[key] = seen = processes, self._rows - rows
+                seen = self._plain(given)
+                if seen is None:
+                    processes = _PROCESSES.validate_python(tuple(self._processes(given, f"{instance}.processes")))
+                    if found != self.found.count:
+                        return processes
+                    seen, self._rows = (processes, self._rows - rows), rows
                 if is_short:
                     _remembered.put(key, seen)
-                return processes
             self._seen[key] = seen
         processes, rows = seen
         self._add_rows(rows)
         return processes
+
+    def _plain(self, given: object) -> _Seen | None:
+        """`_processes` where they stand as the models have them, every key and every level; None where they don't."""
+        if not (self._at_once and self._is_plain):
+            return None
+        try:
+            processes = _PROCESSES.validate_python(given)
+        except ValidationError:
+            self._is_plain = False  # one caller writes all of them in one way
+            return None
+        rows = len(processes)
+        for process in processes:
+            info = process.process_info
+            if info is None and "process_info" in process.model_fields_set:
+                return None  # null is to be as absent
+            if info is not None and info.bind_info:
+                rows += len(info.bind_info)
+        return processes, rows
 
     def _processes(self, given: object, path: str) -> Iterator[_Made[ProcessSpec]]:
         self._count_rows(given)

@@ -1,28 +1,32 @@
 """The models: what the worker validates again, the canonical form, and that `parse` and they agree on anything."""
 
 from typing import Any
+from unittest import mock
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from contract.batch import (
     PROCESS_PROPERTIES,
     REMEMBERED_LENGTH,
+    REMEMBERED_LISTS,
     BindRow,
     InstanceSpec,
     ProcessInfo,
     ProcessSpec,
     PropertyRule,
     ServiceInstanceBatch,
-    TextOfProcesses,
+    Texts,
+    TextsOfProcesses,
 )
 from contract.codes import Refused
 from contract.message import Caller, Payload
 from contract.parse import BatchRefused, parse
 from contract.reader import Reader
+from contract.recent import Recent
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 IDS = st.integers(1, 2**63 - 1)
@@ -51,6 +55,33 @@ BODIES = st.fixed_dictionaries(
     {"bk_biz_id": IDS, "bk_module_id": IDS, "instances": st.lists(INSTANCES, min_size=1, max_size=3)},
     optional=optional(on_existing=st.sampled_from(["reuse", "fail", "clone"]), mode=st.just("partial")),
 )
+
+# As most callers write: every property in its place, no null.
+_PLAIN_ROWS = st.lists(
+    st.fixed_dictionaries({"template_row_id": INT64, "port": TEXTS}, optional={"enable": st.booleans()}), max_size=2
+)
+_PLAIN_PROCESS = st.fixed_dictionaries(
+    {"process_info": st.fixed_dictionaries({}, optional=PROPERTIES | {"bind_info": _PLAIN_ROWS})},
+    optional={"process_template_id": st.integers(0, 2**63 - 1)},
+)
+PLAIN_BODIES = st.fixed_dictionaries(
+    {
+        "bk_biz_id": IDS,
+        "bk_module_id": IDS,
+        "instances": st.lists(
+            st.fixed_dictionaries({"bk_host_id": IDS, "processes": st.lists(_PLAIN_PROCESS, max_size=2)}),
+            min_size=1,
+            max_size=3,
+        ),
+    }
+)
+
+
+def _body_of(info: object) -> dict[str, Any]:
+    """A body of one instance with one process."""
+    instance = {"bk_host_id": 1, "processes": [{"process_info": info}]}
+    return {"bk_biz_id": 1, "bk_module_id": 60, "instances": [instance]}
+
 
 # Any JSON, with words of the interface among its keys so that a walk goes deep.
 WORDS = [*ServiceInstanceBatch.model_fields, *InstanceSpec.model_fields, *ProcessSpec.model_fields, "bind_info", "user"]
@@ -102,19 +133,29 @@ def test_parse_of_any_json_answers_a_batch_or_refusals(body: object, strict: boo
     assert not (strict and parsed.warnings)
 
 
-@given(ANY_JSON | spoiled_bodies() | BODIES, st.booleans())
+def _read(reader: Reader, body: dict[str, Any]) -> ServiceInstanceBatch | None:
+    """Read by a process that has read nothing before."""
+    with mock.patch("contract.reader._remembered", Recent(REMEMBERED_LISTS)):
+        return reader.read(body)
+
+
+@given(ANY_JSON | spoiled_bodies() | BODIES | PLAIN_BODIES, st.booleans())
+@example(_body_of(None), False)
+@example(_body_of({"bind_info": [], "user": None}), False)
+@example(_body_of({"bind_info": [{}] * 20_000}), False)
+@example(_body_of({"bk_process_name": " nginx ", "unheard_of": 1}), False)
 def test_body_that_is_read_at_once_is_read_as_one_object_at_a_time(body: object, strict: bool) -> None:
     if not isinstance(body, dict):
         return
     at_once, one_by_one = (Reader(strict=strict, at_once=at_once) for at_once in (True, False))
-    batch, expected = at_once.read(body), one_by_one.read(body)
+    batch, expected = _read(at_once, body), _read(one_by_one, body)
     assert (batch is None) == (expected is None)
     if batch is not None and expected is not None:
         assert batch.model_dump(exclude_unset=True) == expected.model_dump(exclude_unset=True)
         assert at_once.found.warnings == one_by_one.found.warnings
 
 
-@given(BODIES)
+@given(BODIES | PLAIN_BODIES)
 def test_batch_survives_the_ledger(body: dict[str, Any]) -> None:
     batch = parse(body).batch
     payload = Payload.write("0" * 32, batch, Caller())
@@ -183,14 +224,14 @@ def test_what_is_too_long_to_remember_is_read_each_time() -> None:
 def test_text_of_the_same_objects_is_made_once_unless_it_is_long(length: int, times: int) -> None:
     made: list[tuple[ProcessSpec, ...]] = []
 
-    def write(processes: tuple[ProcessSpec, ...]) -> str:
+    def write(processes: tuple[ProcessSpec, ...]) -> Texts:
         made.append(processes)
-        return "x" * length
+        return Texts("", "x" * length)
 
-    text, process = TextOfProcesses(write), ProcessSpec()
-    assert [len(text((process,))) for _ in range(2)] == [length] * 2
+    texts, process = TextsOfProcesses(write), ProcessSpec()
+    assert [len(texts((process,)).stored) for _ in range(2)] == [length] * 2
     assert made == [(process,)] * times
-    text((ProcessSpec(),))
+    texts((ProcessSpec(),))
     assert len(made) == times + 1
 
 
