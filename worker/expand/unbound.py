@@ -42,8 +42,8 @@ def unbound_processes(
 
 
 def _filled(where: Where, info: ProcessInfo) -> Mapping[str, Any]:
-    sent = info.model_fields_set
-    values = {name: getattr(info, name) if name in sent else default for name, default in DEFAULTS.items()}
+    given, sent = vars(info), info.model_fields_set
+    values = {name: given[name] if name in sent else default for name, default in DEFAULTS.items()}
     found = first_problem(values)
     if found is not None:
         name, code = found

@@ -1,7 +1,7 @@
 """Scalar properties of a process: what may be stored (CMDB 3.1, M/attribute.go:177-240)."""
 
 from collections.abc import Hashable, Mapping
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, Final
 
 from contract.batch import PROCESS_PROPERTIES, ProcessInfo, PropertyRule
@@ -13,7 +13,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {name: rule.default for name, rule in PROCE
 _REQUIRED: Final = frozenset(name for name, rule in PROCESS_PROPERTIES.items() if rule.required)
 
 
-_scalars = attrgetter(*PROCESS_PROPERTIES)
+_scalars = itemgetter(*PROCESS_PROPERTIES)
 
 
 def content(info: ProcessInfo) -> Hashable:
@@ -21,7 +21,10 @@ def content(info: ProcessInfo) -> Hashable:
 
     The processes of a batch are mostly alike on all hosts: what was worked out for one need not be worked out again.
     """
-    return frozenset(info.model_fields_set), _scalars(info)
+    sent, scalars = info.model_fields_set, _scalars(vars(info))
+    # What is absent reads as null. Where no null was sent, the values tell what was.
+    is_told = len(scalars) - scalars.count(None) == len(sent) - ("bind_info" in sent)
+    return scalars if is_told else (frozenset(sent), scalars)
 
 
 def _surely_fit(rule: PropertyRule) -> tuple[int, int]:
@@ -33,7 +36,8 @@ def _surely_fit(rule: PropertyRule) -> tuple[int, int]:
     return rule.minimum or 0, rule.maximum or 0
 
 
-_SURELY_FIT: Final = {name: _surely_fit(rule) for name, rule in PROCESS_PROPERTIES.items()}
+SURELY_FIT: Final = {name: _surely_fit(rule) for name, rule in PROCESS_PROPERTIES.items()}
+"""By property: the least and the greatest value, of a text length, that can be stored without a closer look."""
 
 
 def first_problem(values: Mapping[str, Any]) -> tuple[str, Code] | None:
@@ -47,8 +51,8 @@ def first_problem(values: Mapping[str, Any]) -> tuple[str, Code] | None:
             if name in _REQUIRED:
                 return name, Code.PARAM_REQUIRED
             continue
-        low, high = _SURELY_FIT[name]
-        if low <= (len(value) if isinstance(value, str) else value) <= high:
+        low, high = SURELY_FIT[name]
+        if low <= (len(value) if type(value) is str else value) <= high:
             continue
         code = _problem(PROCESS_PROPERTIES[name], value)
         if code is not None:

@@ -9,6 +9,7 @@ for each value in it, where orjson takes a few for everything.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -42,7 +43,7 @@ def quoted(names: Sequence[str], source: str = "") -> str:
 
 def bigint_array(ids: Sequence[int]) -> str:
     """A list as PostgreSQL writes it: lists of different lengths cannot be nested in an array, their texts can."""
-    return f"{{{orjson.dumps(ids)[1:-1].decode()}}}"
+    return f"{{{ids[0]}}}" if len(ids) == 1 else f"{{{orjson.dumps(ids)[1:-1].decode()}}}"
 
 
 def text_array(values: Sequence[str]) -> str:
@@ -130,6 +131,13 @@ class AlikeRows:
         ).decode()
 
 
+@lru_cache(maxsize=1024)
+def _created(process_template_id: int, bk_process_name: str) -> ProcessRecord:
+    return process_record(
+        ProcessItem(process_template_id=process_template_id, bk_process_name=bk_process_name, outcome=Outcome.CREATED)
+    )
+
+
 class AlikeProcesses:
     """The same processes under any number of service instances."""
 
@@ -137,16 +145,7 @@ class AlikeProcesses:
         self.processes = processes
         self.row_count = sum(1 + len(process.bind_info) for process in processes)
         """Of one instance."""
-        self._created = [
-            process_record(
-                ProcessItem(
-                    process_template_id=process.process_template_id,
-                    bk_process_name=process.bk_process_name,
-                    outcome=Outcome.CREATED,
-                )
-            )
-            for process in processes
-        ]
+        self._created = [_created(process.process_template_id, process.bk_process_name) for process in processes]
         self._instances: list[int] = []
         self._hosts: list[int] = []
         self._ids: list[int] = []

@@ -1,10 +1,12 @@
 """What came of one request is not what comes of another that only looks like it."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from tests.unit.expand.builders import bind, bound, free, instance, locked, named, plan, process, template, unbound
+from worker.expand.catalogue import CatalogueSlice
 from worker.expand.plan import Plan
 
 
@@ -45,3 +47,18 @@ def test_every_instance_has_its_own_name_and_host(count: int) -> None:
     found = plan(catalogue, *(instance(host % 9 + 1, process(1)) for host in range(min(count, 9))))
     assert [planned.bk_host_id for planned in found.instances] == [host % 9 + 1 for host in range(min(count, 9))]
     assert len({planned.name for planned in found.instances}) == len(found.instances)
+
+
+def test_null_and_absent_are_not_taken_for_each_other_within_a_request() -> None:
+    sent = [{"user": None}, {}, {"description": None}, {"bind_info": []}, {"user": None, "description": None}]
+
+    def users_and_descriptions(catalogue: CatalogueSlice, wanted: list[dict[str, Any]]) -> list[tuple[object, object]]:
+        expanded = plan(catalogue, *(instance(host, info) for host, info in enumerate(wanted, 1)))
+        return list(zip(values(expanded, "user"), values(expanded, "description"), strict=True))
+
+    kept = bound(template(1, user=free("root"), description=free("kept")))
+    in_bound = users_and_descriptions(kept, [process(1, **info) for info in sent])
+    in_unbound = users_and_descriptions(unbound(), [named(**info) for info in sent])
+
+    assert in_bound == [(None, "kept"), ("root", "kept"), ("root", None), ("root", "kept"), (None, None)]
+    assert in_unbound == [(None, ""), ("", ""), ("", None), ("", ""), (None, None)]
