@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     largest = [shape.modules_needed(max(volume.burst(shape, 1.0), 100) + volume.warm_up) for shape in options.shape]
     if options.lean:
         os.environ["BENCH_INSERT"] = "lean"
-    if options.same_redis:
-        os.environ["BENCH_REDIS"] = "durable"
+    if options.redis:
+        os.environ["BENCH_REDIS"] = options.redis
     runs: list[dict[str, Any]] = []
     with open_session(options.shape, max(*largest, options.modules)) as session:
         for number in range(1, options.rounds + 1):
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name in order:
                 print(f"round {number} of {options.rounds}: {name}", file=sys.stderr, flush=True)
                 runs += [{"round": number} | found for found in measure_system(name, session, options.shape, volume)]
-        document = report.document(runs, session) | {"lean": options.lean, "same_redis": options.same_redis}
+        document = report.document(runs, session) | {"lean": options.lean, "redis": options.redis}
     report.show(document)
     print(f"written to {report.write(document, options.out)}", file=sys.stderr)
 
@@ -89,7 +89,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="fewer requests: for a look, not for a claim")
     parser.add_argument("--lean", action="store_true", help="peers write neither ledger nor audit record")
-    parser.add_argument("--same-redis", action="store_true", help="peers too get the Valkey that flushes every write")
+    parser.add_argument(
+        "--redis",
+        choices=("durable", "usual"),
+        help="everybody gets the Valkey that flushes every write, or the one with default settings",
+    )
     parser.add_argument("--modules", type=int, default=200, help="size of the catalogue: modules, of 100 hosts each")
     parser.add_argument("--out", default=None, help="file for the JSON; by default results/DATE-compare.json")
     return parser.parse_args(arguments)

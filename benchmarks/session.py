@@ -50,8 +50,8 @@ class Session:
     http_port: int
 
     def redis(self, kind: str) -> Valkey:
-        """The Valkey of that kind: ``durable`` or ``usual``; BENCH_REDIS=durable gives everybody the durable one."""
-        return self.durable_redis if "durable" in (kind, os.environ.get("BENCH_REDIS")) else self.usual_redis
+        """The Valkey of that kind: ``durable`` or ``usual``; BENCH_REDIS gives everybody the one it names."""
+        return self.durable_redis if os.environ.get("BENCH_REDIS", kind) == "durable" else self.usual_redis
 
     def environment(self, kind: str) -> dict[str, str]:
         """The caller's environment, and where the servers are: what workers and clients are started with."""

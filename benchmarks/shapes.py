@@ -45,10 +45,11 @@ class Shape:
     def parse(cls, text: str) -> Self:
         """``100x2x2``, or ``1`` for ``1x2x2``; with ``d`` behind it, no two instances are alike."""
         differ = text.lower().endswith("d")
-        numbers = [int(part) for part in (text[:-1] if differ else text).lower().split("x")]
-        if len(numbers) not in (1, 3) or not 1 <= numbers[0] <= HOSTS_PER_MODULE or min(numbers) < 1:
+        instances, *rest = [int(part) for part in (text[:-1] if differ else text).lower().split("x")]
+        if len(rest) not in (0, 2) or not 1 <= instances <= HOSTS_PER_MODULE or min(rest, default=1) < 1:
             raise ValueError(f"{text!r} is not a shape: give INSTANCES or INSTANCESxPROCESSESxBINDS[d], at most 100x…")
-        return cls(*numbers, differ=differ)
+        processes, binds = rest or (2, 2)
+        return cls(instances, processes, binds, differ=differ)
 
     def __str__(self) -> str:
         return f"{self.instances}x{self.processes}x{self.binds}{'d' if self.differ else ''}"

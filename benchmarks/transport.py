@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import cast
 
 import psutil
 import redis
@@ -133,7 +134,7 @@ def measure(  # noqa: PLR0917 - called once, below its caller
 
 def prepared(sender: Celery, client: "redis.Redis") -> bytes:
     sender.tasks["noop.v1"].apply_async((), queue="template")
-    return client.rpop("template")
+    return cast("bytes", client.rpop("template"))
 
 
 def push(client: "redis.Redis", messages: list[bytes]) -> None:

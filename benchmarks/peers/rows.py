@@ -34,7 +34,7 @@ _WHO: Final = ("benchmark", "0")
 def _statement() -> str:
     parts, number = [], 1
     for table, columns in _TABLES:
-        types = [table.c[name].type.compile(postgresql.dialect()) for name in columns]
+        types = [table.c[name].type.compile(postgresql.dialect()) for name in columns]  # type: ignore[no-untyped-call]
         arrays = ", ".join(f"${position}::{type_}[]" for position, type_ in enumerate(types, number))
         names = ", ".join(f'"{name}"' for name in columns)
         parts.append(f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays})")
