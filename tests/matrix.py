@@ -26,7 +26,7 @@ class CannotInstall(Exception):  # noqa: N818 - an error name says the fact
 
 
 def main(arguments: list[str]) -> int:
-    """Install what is missing and run the tests; pytest's exit code, or 0 with a word on stderr."""
+    """Install what is missing and run the tests, all or those that are named; pytest's exit code, or 0 with a word on stderr."""
     try:
         postgres = servers()
     except CannotInstall as why:
@@ -36,7 +36,8 @@ def main(arguments: list[str]) -> int:
     for command in versions:
         subprocess.run(command, check=True)
     options = [f"--postgres-bin={postgres}", f"--redis-server={REDIS}", f"--rabbitmq-server={RABBITMQ}"]
-    return int(pytest.main(["tests/integration", *options, *arguments]))
+    names_tests = any(Path(argument.partition("::")[0]).exists() for argument in arguments)
+    return int(pytest.main([*([] if names_tests else ["tests/integration"]), *options, *arguments]))
 
 
 def servers() -> Path:
