@@ -164,19 +164,14 @@ class Reader:
         """`_processes` where they stand as the models have them, every key and every level; None where they don't."""
         if not (self._at_once and self._is_plain):
             return None
+        rows = _plain_rows(given)
+        if rows is None or self._rows + rows > MAX_ROWS:  # too many must cost nothing
+            return None
         try:
-            processes = _PROCESSES.validate_python(given)
+            return _PROCESSES.validate_python(given), rows
         except ValidationError:
             self._is_plain = False  # one caller writes all of them in one way
             return None
-        rows = len(processes)
-        for process in processes:
-            info = process.process_info
-            if info is None and "process_info" in process.model_fields_set:
-                return None  # null is to be as absent
-            if info is not None and info.bind_info:
-                rows += len(info.bind_info)
-        return processes, rows
 
     def _processes(self, given: object, path: str) -> Iterator[_Made[ProcessSpec]]:
         self._count_rows(given)
@@ -284,6 +279,20 @@ class Reader:
         by_type = code not in (Code.PARAM_INVALID, Code.PARAM_REQUIRED)
         check = Check.WRONG_TYPE if by_type else _CHECK_OF_FIELD.get(name, Check.PROCESS_CREATION)
         self.found.refuse(check, code, path)
+
+
+def _plain_rows(processes: object) -> int | None:
+    """How many rows a list of processes is; None for anything that is not one object after the other, without null."""
+    if not isinstance(processes, list):
+        return None
+    rows = len(processes)
+    for process in processes:
+        info = process.get("process_info", {}) if isinstance(process, dict) else None
+        bind_info = info.get("bind_info", []) if isinstance(info, dict) else None
+        if not isinstance(bind_info, list):
+            return None
+        rows += len(bind_info)
+    return rows
 
 
 def _bytes_of(value: object) -> bytes | None:
