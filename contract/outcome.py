@@ -126,6 +126,10 @@ class ProcessItem(_Frozen):
     outcome: Outcome
 
 
+_OF_PROCESS: Final = {name: field.get_default() for name, field in ProcessItem.model_fields.items()}
+"""The fields of a process in their order, with their defaults."""
+
+
 class ProcessRecord(TypedDict):
     """A `ProcessItem` as it is stored."""
 
@@ -273,7 +277,10 @@ class Item:
             "bk_host_id": self.bk_host_id,
             "outcome": self.outcome.value,
             "service_instance_id": self.service_instance_id,
-            "processes": [process.model_dump(mode="json") for process in self.processes],
+            "processes": [
+                {**_OF_PROCESS, **process, "outcome": process["outcome"].value}
+                for process in self.record.get("processes", ())
+            ],
             **_document(self, language),
             "warnings": [warning.document(language) for warning in self.warnings],
         }

@@ -306,3 +306,19 @@ def test_any_argument_of_a_refusal_can_be_stored(args: list[Any]) -> None:
 def test_naive_time_is_refused() -> None:
     with pytest.raises(ValidationError):
         Report.model_validate(report_of(Status.PENDING).model_dump() | {"created_at": "2026-01-02T03:04:05"})
+
+
+@pytest.mark.parametrize(
+    "process",
+    [
+        ProcessItem(outcome=Outcome.SKIPPED),
+        ProcessItem(bk_process_id=9, process_template_id=1, bk_process_name="java", outcome=Outcome.CREATED),
+    ],
+)
+def test_process_of_an_item_is_shown_with_all_its_fields(process: ProcessItem) -> None:
+    item = Item(index=0, bk_host_id=1, outcome=process.outcome, processes=[process])
+    stored = Report.load(Report.settled([item], **ABOUT).dump()).items[0]
+
+    for shown in (item.document(), stored.document()):
+        assert shown["processes"] == [process.model_dump(mode="json")]
+        assert list(shown["processes"][0]) == list(ProcessItem.model_fields)
