@@ -26,7 +26,7 @@ class CannotInstall(Exception):  # noqa: N818 - an error name says the fact
 
 
 def main(arguments: list[str]) -> int:
-    """Install what is missing and run the tests, all or those that are named; pytest's exit code, or 0 with a word on stderr."""
+    """Install what is missing, run the tests, all or those named; pytest's exit code, or 0 with a word on stderr."""
     try:
         postgres = servers()
     except CannotInstall as why:

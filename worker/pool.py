@@ -5,7 +5,8 @@ consumer's thread only decodes a message and gives the coroutine to the loop; wh
 one wake-up for all of them, and is acknowledged and announced in the consumer's thread, as Celery expects it.
 
 What Celery gives a task elsewhere is here too: the events that Flower shows, late acknowledgement, time limits, retry,
-ignore and reject, and the signals that tracing libraries listen to. A task that is no coroutine runs in a thread.
+ignore and reject, and the signals that tracing libraries listen to, with the request that each coroutine works on as
+its ``task.request``. A task that is no coroutine runs in a thread.
 """
 
 import asyncio
@@ -14,11 +15,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 import structlog
 from billiard.einfo import ExceptionInfo
 from celery import Task, signals
+from celery.app.task import Context
 from celery.concurrency.base import BasePool
 from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.serialization import get_pickleable_exception
@@ -34,6 +37,9 @@ _GIVE_UP_WITHIN_S: Final = 6.0
 _ENDINGS_WAIT_S: Final = 0.05
 _SUCCEEDED, _FAILED = 0, 1
 
+_current: Final[ContextVar[dict[str, Any] | None]] = ContextVar("request", default=None)
+"""What Celery knows of the message behind the coroutine that runs."""
+
 
 class CoroutineTask(Task[Any, str]):
     """A task whose work is a coroutine. In any other pool it blocks its thread or process until that has ended."""
@@ -44,6 +50,12 @@ class CoroutineTask(Task[Any, str]):
     event_loop: Callable[[], asyncio.AbstractEventLoop]
     """The running loop to run it in."""
 
+    @property
+    def request(self) -> Context:
+        """The message's headers (``traceparent`` …) and what Celery adds to them: of the coroutine that asks."""
+        current = _current.get()
+        return super().request if current is None else Context(current)
+
     def run(self, **kwargs: Any) -> str:
         """Run to the end, for a pool that knows no coroutines."""
         return asyncio.run_coroutine_threadsafe(self.start(**kwargs), self.event_loop()).result()
@@ -52,6 +64,7 @@ class CoroutineTask(Task[Any, str]):
 class _Job(NamedTuple):
     task: "Task[Any, Any]"
     task_id: str
+    request: dict[str, Any]
     work: Callable[[], Coroutine[Any, Any, Any]]
     timeout_s: float | None
     on_end: Callable[[tuple[int, Any, float]], None]
@@ -90,7 +103,7 @@ class AsyncioPool(BasePool):
         timeout: float | None = None,
         **_: object,
     ) -> None:
-        name, task_id, _request, body, content_type, content_encoding = args
+        name, task_id, request, body, content_type, content_encoding = args
         task = self.app.tasks[name]
         if accept_callback:
             accept_callback(os.getpid(), time.monotonic())
@@ -104,7 +117,7 @@ class AsyncioPool(BasePool):
                 return asyncio.to_thread(target, *args, **kwargs)
 
         self._count += 1
-        job = _Job(task, task_id, work, timeout, callback, timeout_callback or _ignore)
+        job = _Job(task, task_id, request, work, timeout, callback, timeout_callback or _ignore)
         self._hand_over(job, task.event_loop() if isinstance(task, CoroutineTask) else self._any_loop())
 
     def on_stop(self) -> None:
@@ -151,6 +164,7 @@ class AsyncioPool(BasePool):
 
     async def _run(self, job: _Job) -> None:
         started = time.monotonic()
+        _current.set(job.request)
         signals.task_prerun.send(sender=job.task, task_id=job.task_id, task=job.task, args=(), kwargs={})
         state, result = _FAILED, None
         try:

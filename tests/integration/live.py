@@ -4,7 +4,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -26,16 +26,23 @@ class LiveWorker:
         settings: the worker's, by the variables' names; with ``BKSI_REDIS_URL`` and ``BKSI_POSTGRES_DSN``.
         directory: for its log.
         guard: who ends it should this process die.
+        command: another way to start it.
     """
 
-    def __init__(self, settings: Mapping[str, str], directory: Path, guard: Guard) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        directory: Path,
+        guard: Guard,
+        command: Sequence[str | Path] = (BKSI, "worker"),
+    ) -> None:
         self.redis = redis.Redis.from_url(settings["BKSI_REDIS_URL"])
         self.celery = Celery(broker=settings.get("BKSI_BROKER_URL", settings["BKSI_REDIS_URL"]), set_as_current=False)
         # A sender declares the queue as it knows it, and RabbitMQ refuses one that differs. Redis has no types.
         self.celery.conf.task_create_missing_queue_type = "quorum"
         self.process = Process(
             "worker",
-            [BKSI, "worker"],
+            command,
             log=directory / "worker.log",
             guard=guard,
             env=os.environ | {"BKSI_LOG_FORMAT": "console"} | dict(settings),
