@@ -109,16 +109,17 @@ def bound_rows(
 def _bound_row(
     where: Where, template: TemplateRow, host: Host, caller: tuple[int, BindRow] | None, warnings: Warnings
 ) -> PlannedBind:
-    position, row, sent = 0, None, _NONE
+    ip = resolve_template_ip(template.ip, host)
+    port, protocol, enable = template.port, template.protocol, template.enable
+    position, sent = 0, _NONE
     if caller is not None:
         position, row = caller
         sent = row.model_fields_set
         if not template.locked.isdisjoint(sent):
             sent = sent - template.locked
-            _warn_of_locked(where, template, resolve_template_ip(template.ip, host), caller, warnings)
-    ip = (row.ip or "") if row is not None and "ip" in sent else resolve_template_ip(template.ip, host)
-    port, protocol, enable = template.port, template.protocol, template.enable
-    if row is not None:
+            _warn_of_locked(where, template, ip, caller, warnings)
+        if "ip" in sent:
+            ip = row.ip or ""
         if "port" in sent:
             port = row.port or ""
         if "protocol" in sent:

@@ -10,7 +10,7 @@ from worker.expand.catalogue import Host, ProcessTemplate
 from worker.expand.naming import name_tail, with_address
 from worker.expand.plan import PlannedProcess
 from worker.expand.uniqueness import check_processes_differ
-from worker.expand.values import SURELY_FIT, content, first_problem
+from worker.expand.values import content, first_problem
 from worker.expand.where import Warnings, Where
 
 _NO_INFO: Final = ProcessInfo()
@@ -32,7 +32,7 @@ class Expansion:
         self.bind_info = tuple(TemplateRow.of(row) for row in template.bind_info)
         self.depends_on_host = any(row.depends_on_host for row in self.bind_info)
         self._locked = tuple(name for name in PROCESS_PROPERTIES if name in columns and columns[name].locked)
-        self._unlocked = tuple((name, *SURELY_FIT[name]) for name in PROCESS_PROPERTIES if name not in self._locked)
+        self._unlocked = tuple(name for name in PROCESS_PROPERTIES if name not in self._locked)
         self._name_tail = name_tail(self.values["bk_process_name"], [row.port for row in self.bind_info])
         self._unfit = tuple(name for name, value in self.values.items() if first_problem({name: value}) is not None)
 
@@ -57,18 +57,8 @@ class Expansion:
         return values
 
     def _override(self, where: Where, info: ProcessInfo) -> Mapping[str, Any]:
-        given, sent, values = vars(info), info.model_fields_set, dict(self.values)
-        needs_a_look = bool(self._unfit)
-        for name, low, high in self._unlocked:
-            if name in sent:
-                values[name] = value = given[name]
-                if value is None or not low <= (len(value) if type(value) is str else value) <= high:
-                    needs_a_look = True
-        if needs_a_look:
-            self._check(where, {name: given[name] for name, *_ in self._unlocked if name in sent})
-        return values
-
-    def _check(self, where: Where, overrides: Mapping[str, Any]) -> None:
+        given, sent = vars(info), info.model_fields_set
+        overrides = {name: given[name] for name in self._unlocked if name in sent}
         found = first_problem(overrides)
         if found is not None:
             name, code = found
@@ -76,6 +66,7 @@ class Expansion:
         for name in self._unfit:
             if name not in overrides:
                 raise Refused.field(Code.CREATE_PROCESS_FAILED, where.in_template().path(name))
+        return {**self.values, **overrides}
 
     def _overruled(self, info: ProcessInfo) -> tuple[str, ...]:
         """The locked properties for which the caller sent another value; an empty text says no more than null."""

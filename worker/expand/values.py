@@ -21,10 +21,7 @@ def content(info: ProcessInfo) -> Hashable:
 
     The processes of a batch are mostly alike on all hosts: what was worked out for one need not be worked out again.
     """
-    sent, scalars = info.model_fields_set, _scalars(vars(info))
-    # What is absent reads as null. Where no null was sent, the values tell what was.
-    is_told = len(scalars) - scalars.count(None) == len(sent) - ("bind_info" in sent)
-    return scalars if is_told else (frozenset(sent), scalars)
+    return frozenset(info.model_fields_set), _scalars(vars(info))
 
 
 def _surely_fit(rule: PropertyRule) -> tuple[int, int]:
@@ -36,8 +33,7 @@ def _surely_fit(rule: PropertyRule) -> tuple[int, int]:
     return rule.minimum or 0, rule.maximum or 0
 
 
-SURELY_FIT: Final = {name: _surely_fit(rule) for name, rule in PROCESS_PROPERTIES.items()}
-"""By property: the least and the greatest value, of a text length, that can be stored without a closer look."""
+_SURELY_FIT: Final = {name: _surely_fit(rule) for name, rule in PROCESS_PROPERTIES.items()}
 
 
 def first_problem(values: Mapping[str, Any]) -> tuple[str, Code] | None:
@@ -51,8 +47,8 @@ def first_problem(values: Mapping[str, Any]) -> tuple[str, Code] | None:
             if name in _REQUIRED:
                 return name, Code.PARAM_REQUIRED
             continue
-        low, high = SURELY_FIT[name]
-        if low <= (len(value) if type(value) is str else value) <= high:
+        low, high = _SURELY_FIT[name]
+        if low <= (len(value) if isinstance(value, str) else value) <= high:
             continue
         code = _problem(PROCESS_PROPERTIES[name], value)
         if code is not None:
