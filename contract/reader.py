@@ -141,26 +141,24 @@ class Reader:
         key = _bytes_of(given)
         if key is None:
             return tuple(self._processes(given, f"{instance}.processes"))
-        seen = self._seen.get(key)
-        if seen is None:
-            is_short = len(key) <= REMEMBERED_LENGTH
-            seen = _remembered.get(key) if is_short else None
-            if seen is None:
-                rows, found = self._rows, self.found.count
-                seen = self._plain(given)
-                if seen is None:
-                    processes = _PROCESSES.validate_python(tuple(self._processes(given, f"{instance}.processes")))
-                    if found != self.found.count:
-                        return processes
-                    seen, self._rows = (processes, self._rows - rows), rows
-                if is_short:
-                    _remembered.put(key, seen)
-            self._seen[key] = seen
-        processes, rows = seen
-        self._add_rows(rows)
-        return processes
+        is_short = len(key) <= REMEMBERED_LENGTH
+        seen = self._seen.get(key) or (_remembered.get(key) if is_short else None)
+        if seen is not None:
+            self._add_rows(seen[1])
+        else:
+            rows, found = self._rows, self.found.count
+            processes = self._plain(given)
+            if processes is None:
+                processes = _PROCESSES.validate_python(tuple(self._processes(given, f"{instance}.processes")))
+            if found != self.found.count:
+                return processes
+            seen = processes, self._rows - rows
+            if is_short:
+                _remembered.put(key, seen)
+        self._seen[key] = seen
+        return seen[0]
 
-    def _plain(self, given: object) -> _Seen | None:
+    def _plain(self, given: object) -> tuple[ProcessSpec, ...] | None:
         """`_processes` where they stand as the models have them, every key and every level; None where they don't."""
         if not (self._at_once and self._is_plain):
             return None
@@ -168,10 +166,12 @@ class Reader:
         if rows is None or self._rows + rows > MAX_ROWS:  # too many must cost nothing
             return None
         try:
-            return _PROCESSES.validate_python(given), rows
+            processes = _PROCESSES.validate_python(given)
         except ValidationError:
             self._is_plain = False  # one caller writes all of them in one way
             return None
+        self._add_rows(rows)
+        return processes
 
     def _processes(self, given: object, path: str) -> Iterator[_Made[ProcessSpec]]:
         self._count_rows(given)
