@@ -48,7 +48,7 @@ class Shape:
         instances, *rest = [int(part) for part in (text[:-1] if differ else text).lower().split("x")]
         if len(rest) not in (0, 2) or not 1 <= instances <= HOSTS_PER_MODULE or min(rest, default=1) < 1:
             raise ValueError(f"{text!r} is not a shape: give INSTANCES or INSTANCESxPROCESSESxBINDS[d], at most 100x…")
-        processes, binds = rest or (2, 2)
+        processes, binds = rest or (cls.processes, cls.binds)
         return cls(instances, processes, binds, differ=differ)
 
     def __str__(self) -> str:

@@ -4,7 +4,8 @@
 """
 
 import json
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 import redis
 from celery import Task, signals
@@ -13,30 +14,18 @@ from worker.app import app, settings
 
 __all__ = ["app"]
 
-NOTES: Final = "notes"
 _redis = redis.Redis.from_url(settings.redis_url)
 
 
-def _note(event: str, task: "Task[Any, Any]") -> None:
-    request = task.request
-    _redis.rpush(NOTES, json.dumps([event, request.id, request.get("traceparent"), bool(request.hostname)]))
+def _note(event: str, sender: "Task[Any, Any]", **_: Any) -> None:
+    request = sender.request
+    _redis.rpush("notes", json.dumps([event, request.id, request.get("traceparent"), bool(request.hostname)]))
 
 
-@signals.task_prerun.connect
-def _began(task: "Task[Any, Any]", **_: Any) -> None:
-    _note("prerun", task)
-
-
-@signals.task_success.connect
-def _succeeded(sender: "Task[Any, Any]", **_: Any) -> None:
-    _note("success", sender)
-
-
-@signals.task_failure.connect
-def _failed(sender: "Task[Any, Any]", **_: Any) -> None:
-    _note("failure", sender)
-
-
-@signals.task_postrun.connect
-def _ended(task: "Task[Any, Any]", **_: Any) -> None:
-    _note("postrun", task)
+for event, signal in {
+    "prerun": signals.task_prerun,
+    "success": signals.task_success,
+    "failure": signals.task_failure,
+    "postrun": signals.task_postrun,
+}.items():
+    signal.connect(partial(_note, event), weak=False)
