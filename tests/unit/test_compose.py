@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from contract.redis_replay import DEFAULT_USER
+
 ROOT = Path(__file__).parents[2]
 SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "REDIS_FLOWER_PASSWORD", "REDIS_SENDER_PASSWORD", "FLOWER_PASSWORD"}
 SECRETS |= {"BKSI_APPS_FILE"}
@@ -53,7 +55,8 @@ def test_nothing_starts_before_what_it_needs() -> None:
 def test_redis_keeps_what_was_accepted() -> None:
     command = SERVICES["redis"]["command"][-1]
     assert "--appendonly yes --appendfsync always --maxmemory-policy noeviction" in command
-    assert "--user default off" in command
+    # Off, and with its rights: tests/integration/contract/test_redis_restart.py shows what comes of each.
+    assert f"--{DEFAULT_USER} --user" in command
 
 
 @pytest.mark.bad_input(106, "Flower open to everybody", "on loopback, with a password, read-only; `bksi doctor` knocks")

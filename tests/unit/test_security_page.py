@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from contract.redis_replay import DEFAULT_USER
 from contract.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -23,5 +24,6 @@ def test_every_file_it_links_exists() -> None:
 
 def test_users_of_redis_are_those_of_the_containers() -> None:
     [command] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]["command"][2:]
-    users = set(re.findall(r"--user (\w+) on", command))
+    users = set(re.findall(r"--user (\w+) ", command))
+    assert f"--{DEFAULT_USER}" in PAGE
     assert users == set(re.findall(r"^   \| `(\w+)`", PAGE, re.M))

@@ -12,6 +12,7 @@ from kombu.exceptions import KombuError
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from contract.redis_connection import connect
+from contract.redis_replay import DEFAULT_USER, MEND, Replay, examine_replay
 from contract.redis_safety import NEEDED_POLICY
 from contract.result_store import ResultStore
 from contract.settings import Settings
@@ -21,6 +22,7 @@ from worker.doctor.finding import Finding, error, ok, skipped, warning
 
 _OLDEST: Final = (7, 0)
 _FULL: Final = 0.9
+_DEFAULT_USER: Final = f"Off it keeps its rights, `{DEFAULT_USER}`: a restart replays the file as that user."
 _APPEND_ONLY: Final = "Set appendonly yes and appendfsync always, in the configuration file too."
 
 
@@ -77,6 +79,7 @@ async def _examine(client: "aioredis.Redis", url: str, name: str, settings: Sett
     yield _server(info, url, name)
     async for finding in _persistence(client, info, name):
         yield finding
+    yield _replay(await examine_replay(client, settings, info), name)
     yield _eviction(info, name)
     if info.get("maxmemory") and info["used_memory"] > _FULL * info["maxmemory"]:
         yield error(
@@ -133,6 +136,19 @@ async def _persistence(client: "aioredis.Redis", info: dict[str, Any], name: str
         yield error(check, f"appendfsync is {how}: a power loss costs half a minute of requests", _APPEND_ONLY)
 
 
+def _replay(replay: Replay, name: str) -> Finding:
+    check = f"{name} restart"
+    if replay is Replay.KEEPS:
+        return ok(check, "gives back what was written")
+    if replay is Replay.LOSES:
+        return error(check, "the user `default` has no rights: a restart drops every accepted request", MEND)
+    return warning(
+        check,
+        "the rights of the user `default` are not told: without them a restart drops every accepted request",
+        f"Allow this user +acl|dryrun, and look again. {MEND}",
+    )
+
+
 def _eviction(info: dict[str, Any], name: str) -> Finding:
     policy = info.get("maxmemory_policy")
     if policy == NEEDED_POLICY:
@@ -161,7 +177,7 @@ async def _password(url: str, name: str, settings: Settings) -> Finding:
     return level(
         f"{name} password",
         "anybody who reaches it is let in",
-        "Set requirepass, or ACL users with the default user off, and put user and password into the URL.",
+        f"Set requirepass, or ACL users with the default user off; put user and password into the URL. {_DEFAULT_USER}",
     )
 
 
@@ -177,7 +193,8 @@ async def _user(client: "aioredis.Redis", name: str) -> Finding:
     return warning(
         check,
         "the default user, who may do anything",
-        "Make ACL users for server, worker, Flower and direct senders; SECURITY.md lists what each needs.",
+        "Make ACL users for server, worker, Flower and direct senders; SECURITY.md lists what each needs. "
+        f"Turn this one off. {_DEFAULT_USER}",
     )
 
 

@@ -124,6 +124,36 @@ def test_reserve_beyond_the_limit_leaves_nothing(in_store: Callable[..., None]) 
     in_store(scenario, max_pending=1)
 
 
+def test_entry_without_a_payload_is_none(in_store: Callable[..., None]) -> None:
+    """What a Redis makes of an entry when it drops the script that wrote it, and keeps what a lease wrote to it."""
+
+    async def scenario(store: Leases) -> None:
+        entry = an_entry()
+        half = {"attempts": 1, "owner": "one", "lease": 2**50}
+        name = store.keys.request(entry.request_id)
+        await store.client.hset(name, mapping=half)
+        await store.client.zadd(store.keys.pending, {entry.request_id: 1})
+
+        assert await store.load(entry.request_id) is None
+        assert (await store.lease(entry.request_id, "two")).state == "unknown"
+        (pending,) = await store.pending_before(2, 0, 1)
+        assert not await store.resend(pending, b"message")
+        assert await store.client.zcard(store.keys.pending) == 0
+
+        assert await store.reserve(entry, b"message", "key") == entry.request_id
+        assert await store.client.lrange(QUEUE_NAME, 0, -1) == [b"message"]
+        found = await store.load(entry.request_id)
+        assert found is not None
+        assert found.status is Status.PENDING
+
+        await store.client.delete(name)
+        await store.client.hset(name, mapping=half)
+        other = an_entry()
+        assert await store.reserve(other, b"message", "key", while_unfinished=True) == other.request_id
+
+    in_store(scenario)
+
+
 async def leased(store: Leases, token: str = "one") -> tuple[Entry, Lease]:
     entry = an_entry()
     await store.reserve(entry, b"message")

@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 import pytest
 import redis as redis_client
 
+from contract.redis_replay import DEFAULT_USER
 from contract.settings import Settings
 from devstack.ports import free_port
 from devstack.process import Guard
 from devstack.running import BKSI
 from devstack.servers import Valkey
+from tests.compose_redis import ComposeRedis
 from worker.doctor.examine import examine
 from worker.doctor.finding import Finding, Level
 
@@ -91,6 +93,27 @@ async def test_user_that_may_not_ask_is_no_error(
     finally:
         redis.acl_deluser("narrow")
     assert found["redis persistence"].level is found["redis user"].level is Level.SKIPPED
+
+
+async def test_default_user_without_rights_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, guard: Guard, tmp_path: Path, postgres_dsn: str
+) -> None:
+    """On a server that loses what it wrote then; which do, is tried in test_redis_restart."""
+    monkeypatch.setattr("contract.redis_replay._MENDED", (99,))
+    rights = f"--{DEFAULT_USER}"
+    found = []
+    for name, change in (
+        ("as-it-is", str),
+        ("off-alone", lambda command: command.replace(rights, "--user default off")),
+        ("half-of-them", lambda command: command.replace(rights, '--user default off "~bksi:*" +@all')),
+        ("not-told", lambda command: command.replace('"+acl|dryrun"', "")),
+    ):
+        with ComposeRedis(tmp_path / name, guard, change) as server:
+            found.append((await look(redis_url=server.url, postgres_dsn=postgres_dsn))["redis restart"])
+
+    assert [finding.level for finding in found] == [Level.OK, Level.ERROR, Level.ERROR, Level.WARNING]
+    assert all(DEFAULT_USER in finding.mend for finding in found[1:])
+    assert "+acl|dryrun" in found[3].mend
 
 
 async def test_servers_that_are_away_or_refuse_are_named_without_their_passwords(redis_url: str) -> None:
