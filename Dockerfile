@@ -11,6 +11,7 @@ RUN python -m venv /opt/bksi \
  && python -m venv /opt/build \
  && /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements/build.lock
 COPY pyproject.toml README.md LICENSE ./
+COPY plumbing plumbing
 COPY contract contract
 COPY api_shim api_shim
 COPY worker worker

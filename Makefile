@@ -11,7 +11,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_REQUIRE_VIRTUALENV := 1
 export PIP_USER := 0
 
-.PHONY: help demo test test-matrix check bench lock
+.PHONY: help demo test test-matrix check chaos bench lock
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ check: $(VENV)/ready ## Lint, types and import rules.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+chaos: $(VENV)/ready ## Break a system of its own at random, and judge (ARGS="--minutes 5", ARGS=--help).
+	@$(BIN)/python -m chaos $(ARGS)
 
 bench: $(VENV)/bench-ready ## Measure on this machine, side by side with plain peers (ARGS="--quick --only ours,taskiq").
 	@$(BIN)/python -m benchmarks.compare $(ARGS)

@@ -24,12 +24,12 @@ Secret = Annotated[str, Parameter(env_var="BKSI_APP_SECRET", show=False)]
 def serve() -> None:
     """Serve HTTP on BKSI_HTTP_HOST and BKSI_HTTP_PORT until it is told to stop."""
     from api_shim.http.server import CannotServe, run  # noqa: PLC0415 - the client commands must not load a server
-    from contract import failpoints  # noqa: PLC0415 - same
-    from contract.logs import configure_logging  # noqa: PLC0415 - same
     from contract.settings import load_settings  # noqa: PLC0415 - same
+    from plumbing import failpoints  # noqa: PLC0415 - same
+    from plumbing.logs import configure_logging  # noqa: PLC0415 - same
 
     settings = load_settings()
-    configure_logging(settings)
+    configure_logging(settings.log_level, settings.log_format)
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
     try:
         run(settings)
@@ -108,7 +108,7 @@ def app_secret(app_code: str) -> None:
     """Make a secret for the application APP_CODE: print it once, and its entry for the file of applications."""
     import secrets  # noqa: PLC0415 - keep `bksi --help` quick
 
-    from api_shim.identity_apps import hash_secret  # noqa: PLC0415 - same
+    from api_shim.identity.applications import hash_secret  # noqa: PLC0415 - same
 
     secret = secrets.token_urlsafe(32)
     entry = f'[apps.{app_code}]\nsecrets = ["{hash_secret(secret)}"]\nbk_biz_ids = []'

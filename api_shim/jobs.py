@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 from api_shim.refusals import reaching_redis
 from api_shim.submitter import Submitter
-from contract.envelope import Report
-from contract.job_store import Job, JobStore, digest_of
+from contract.answer.report import Report
 from contract.message import Caller
-from contract.parse import ParsedBatch
+from contract.redis.jobs import Job, JobStore, digest_of
+from contract.request.parse import ParsedBatch
 
 
 class Jobs:

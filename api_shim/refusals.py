@@ -5,8 +5,8 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
+from contract.answer.report import Status
 from contract.codes import Code, Refused
-from contract.envelope import Status
 
 T = TypeVar("T")
 

@@ -16,19 +16,19 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
-from api_shim.archive import Archive
-from api_shim.drain import DrainRate
+from api_shim.drain_rate import DrainRate
+from api_shim.lookup import Archive
 from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.waiters import Waiters
-from contract.batch import ServiceInstanceBatch
+from contract.answer.items import Warning_
+from contract.answer.report import Report, Status
 from contract.codes import Code, Refused
-from contract.envelope import Report, Status
-from contract.failpoints import async_failpoint
 from contract.message import Caller, build_message, make_celery, new_request_id, send_message
-from contract.outcome import Warning_
-from contract.redis_connection import connect
-from contract.result_store import Entry, QueueFull, ResultStore
+from contract.redis.connection import connect
+from contract.redis.requests import Entry, QueueFull, ResultStore
+from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
+from plumbing.failpoints import async_failpoint
 
 _log = structlog.get_logger(__name__)
 

@@ -14,10 +14,10 @@ import redis.asyncio as aioredis
 import structlog
 from redis.exceptions import RedisError
 
-from contract.cancel import cancel_and_wait
-from contract.done import read_done
-from contract.envelope import Report
-from contract.result_store import ResultStore
+from contract.answer.report import Report
+from contract.redis.notices import read_done
+from contract.redis.requests import ResultStore
+from plumbing.cancel import cancel_and_wait
 
 _log = structlog.get_logger(__name__)
 _REPAIR_S = 1.0

@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol
 import uvloop
 
 from benchmarks.shapes import HOSTS_PER_MODULE, Shape
-from contract.collector import spare_the_collector
+from plumbing.collector import spare_the_collector
 
 TIMEOUT_S: Final = 300.0
 """How long a request may take before the benchmark gives up."""

@@ -25,16 +25,16 @@ from benchmarks import report
 from benchmarks.measure import median_and_range, percentile
 from benchmarks.session import open_session
 from benchmarks.shapes import BK_APP_CODE, BK_BIZ_ID, Shape
-from contract.envelope import Report
+from contract.answer.report import Report
 from contract.message import Caller
-from contract.parse import parse
+from contract.request.parse import parse
 from worker.expand.catalogue import CatalogueSlice, Host, Module
 from worker.expand.expand import expand
 from worker.expand.templates import parse_process_template
-from worker.store.draft import WriteRequest
-from worker.store.engine import create_engine
-from worker.store.migrate import upgrade_async
-from worker.store.writes import Writer
+from worker.postgres.draft import WriteRequest
+from worker.postgres.engine import create_engine
+from worker.postgres.migrate import upgrade_async
+from worker.postgres.writer import Writer
 
 # What one INSERT adds: 100,000 instances, each with 2 processes of 2 bind rows. Ids below 10,000 are the writers'.
 _STEP = 100_000

@@ -21,7 +21,7 @@ from benchmarks.shapes import Shape, load_catalogue
 from devstack.ports import free_port
 from devstack.process import Guard
 from devstack.servers import Postgres, Valkey
-from worker.store.migrate import upgrade
+from worker.postgres.migrate import upgrade
 
 ROOT: Final = Path(__file__).parents[1]
 POSTGRES_SETTINGS: Final = {

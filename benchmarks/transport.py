@@ -23,7 +23,7 @@ from celery import Celery
 from contract.settings import Settings
 from devstack.process import Guard, Process
 from devstack.servers import Valkey
-from worker.transport.configure import guard_broker
+from worker.consumer.transport.configure import guard_broker
 
 QUEUE = "bench"
 

@@ -17,9 +17,9 @@ from celery import Celery
 from kombu import Exchange, Queue
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from contract.batch import ServiceInstanceBatch
-from contract.outcome import Warning_
-from contract.packed import pack, unpack
+from contract.answer.items import Warning_
+from contract.request.batch import ServiceInstanceBatch
+from contract.request.encoding import pack, unpack
 from contract.settings import Settings
 
 TASK_NAME: Final = "service_instance.create_batch.v1"

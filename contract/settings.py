@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from contract.urls import RABBITMQ_SCHEMES, REDIS_SCHEMES
+from plumbing.urls import RABBITMQ_SCHEMES, REDIS_SCHEMES
 
 
 class Settings(BaseSettings):
@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     idempotency_ttl_s: int = Field(default=86_400, ge=1)
 
     transport: Literal["guarded", "stock"] = "guarded"
-    """`worker.transport` (batch take, shape guard, liveness recovery) or kombu's own transport."""
+    """`worker.consumer.transport` (batch take, shape guard, liveness recovery) or kombu's own transport."""
     worker_concurrency: int = Field(default=64, ge=1)
     """Requests that a worker process has in hand; small ones that wait together are written together."""
     full_batches_at_once: int = Field(default=4, ge=1)
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     """Where unfinished work of a command is kept, so that it goes on instead of starting again."""
 
     failpoints: str = ""
-    """Where this process shall die, fail or wait, for fault tests only; see `contract.failpoints`."""
+    """Where this process shall die, fail or wait, for fault tests only; see `plumbing.failpoints`."""
     failpoints_dir: Path | None = None
     """Where passages of failpoints are counted, so that a process that is started again does not die for ever."""
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from contract.batch import ServiceInstanceBatch
 from contract.message import QUEUE_NAME, TASK_NAME, TaskArguments
+from contract.request.batch import ServiceInstanceBatch
 
 
 def schema() -> dict[str, Any]:

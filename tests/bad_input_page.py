@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tests.acceptance import bad_values
 from tests.generated_page import write_or_check
-from tests.integration.http import bad_inputs
+from tests.integration.api_shim.http import bad_inputs
 
 TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "bad-input.md"

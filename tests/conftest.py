@@ -116,7 +116,7 @@ def clone_database(postgres_dsn: str) -> Callable[[str], str]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres_dsn: str) -> str:
     """The name of a database that is migrated and otherwise empty."""
-    from worker.store.migrate import upgrade
+    from worker.postgres.migrate import upgrade
 
     execute(postgres_dsn, "CREATE DATABASE migrated")
     upgrade(_with_database(postgres_dsn, "migrated"))

@@ -39,10 +39,10 @@ class Section(NamedTuple):
 
 WHO = {
     "unit/contract/": "submitter",
-    "integration/http/": "submitter",
-    "unit/expand/": "worker: rules",
-    "integration/store/": "worker: database",
-    "integration/worker/": "worker: reaper",
+    "integration/api_shim/": "submitter",
+    "unit/worker/expand/": "worker: rules",
+    "integration/worker/postgres/": "worker: database",
+    "integration/worker/custody/": "worker: reaper",
     "acceptance/": "both",
 }
 """Whose code the tests of a directory hold to a check."""
@@ -99,7 +99,7 @@ class Rule(NamedTuple):
 
 
 def read_marks(tests: Path) -> dict[Rule, list[str]]:
-    """Return every rule with the tests that carry its mark, as ``unit/expand/test_ports.py::test_port``."""
+    """Return every rule with the tests that carry its mark, as ``unit/worker/expand/test_ports.py::test_port``."""
     found: dict[Rule, list[str]] = {}
     for path in sorted(tests.rglob("test_*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))

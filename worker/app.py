@@ -10,18 +10,18 @@ from typing import Any, Final
 
 from celery import Celery, signals
 
-from contract import failpoints
-from contract.collector import spare_the_collector
-from contract.logs import configure_logging
 from contract.message import PUBLISH_TASK_NAME, TASK_NAME, make_celery
-from contract.redis_safety import UnsafeRedis
+from contract.redis.safety import UnsafeRedis
 from contract.settings import Settings, load_settings
-from worker.celery_consumer import CONSUMER
-from worker.events import DISPATCHER, SERIALIZER
+from plumbing import failpoints
+from plumbing.collector import spare_the_collector
+from plumbing.logs import configure_logging
+from worker.consumer.celery_consumer import CONSUMER
+from worker.consumer.events import DISPATCHER, SERIALIZER
+from worker.consumer.transport.configure import guard_broker
 from worker.runtime import Runtime
 from worker.senders import SendersFileInvalid
-from worker.tasks import register
-from worker.transport.configure import guard_broker
+from worker.walk.task import register
 
 
 def make_worker_app(settings: Settings) -> Celery:
@@ -35,7 +35,7 @@ def make_worker_app(settings: Settings) -> Celery:
         task_acks_on_failure=True,
         task_acks_on_timeout=True,
         worker_prefetch_multiplier=1,
-        worker_pool="worker.pool:AsyncioPool",
+        worker_pool="worker.consumer.pool:AsyncioPool",
         worker_concurrency=settings.worker_concurrency,
         worker_soft_shutdown_timeout=settings.shutdown_grace_s,
         # A finished transaction's message can be acknowledged after a reconnect: do not kill it and run it again.
@@ -72,7 +72,7 @@ _SHOWS_BODY: Final = ("The full contents of the message body was", "Can't decode
 
 @signals.setup_logging.connect
 def _configure_logging(**_: Any) -> None:
-    configure_logging(settings)
+    configure_logging(settings.log_level, settings.log_format)
     # Celery logs the whole body of a message that it cannot read or whose task it does not know. It may hold anything.
     logging.getLogger("celery.worker.consumer.consumer").addFilter(_without_bodies)
     if settings.log_level != "DEBUG":

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from cyclopts import App
 
 from worker.catalogue.cli import app as catalogue
-from worker.dead_letters.cli import app as dead_letters
-from worker.doctor.cli import doctor
-from worker.sender_key import sender_key
-from worker.serve import migrate, worker
-from worker.show import show
+from worker.commands.dead_letters.cli import app as dead_letters
+from worker.commands.doctor.cli import doctor
+from worker.commands.sender_key import sender_key
+from worker.commands.serve import migrate, worker
+from worker.commands.show import show
 
 # `cyclopts` comes with either side; the database driver tells that the worker's extra is installed.
 if find_spec("asyncpg") is None:

@@ -1,7 +1,7 @@
 """What one worker process owns: an event loop in a thread, the engine, the Redis client, its leases and its reaper.
 
-Celery runs no ``async def`` task, so its pool (`worker.pool`) hands each one's coroutine to this one loop. One loop
-means one engine and one pool of connections per process, made after any fork.
+Celery runs no ``async def`` task, so its pool (`worker.consumer.pool`) hands each one's coroutine to this one
+loop. One loop means one engine and one pool of connections per process, made after any fork.
 """
 
 import asyncio
@@ -20,19 +20,19 @@ import uvloop
 from celery import Celery
 from redis.exceptions import RedisError
 
-from contract.cancel import cancel_and_wait
-from contract.redis_connection import connect
-from contract.redis_safety import require_safe_redis
+from contract.redis.connection import connect
+from contract.redis.safety import require_safe_redis
 from contract.settings import Settings
-from worker.leases import Lease, Leases
-from worker.queues import open_queue
-from worker.reaper import Reaper
+from plumbing.cancel import cancel_and_wait
+from worker.consumer.transport.channel import Channel
+from worker.custody.leases import Lease, Leases
+from worker.custody.queue import open_queue
+from worker.custody.reaper import Reaper
+from worker.custody.watchdog import Watchdog
+from worker.postgres.catalogue_reads import Catalogue
+from worker.postgres.engine import make_engine
+from worker.postgres.writer import Writer
 from worker.senders import Senders
-from worker.store.catalogue_reads import Catalogue
-from worker.store.engine import make_engine
-from worker.store.writes import Writer
-from worker.transport.channel import Channel
-from worker.watchdog import Watchdog
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ class Runtime:
         """Start the loop and everything that runs in it; returns when the process can work.
 
         Raises:
-            UnsafeRedis: see `contract.redis_safety`.
+            UnsafeRedis: see `contract.redis.safety`.
             SendersFileInvalid: the file of senders cannot be used.
         """
         if self.settings.senders_file:

@@ -11,7 +11,7 @@ import httpx2
 import stamina
 
 from api_shim.client.errors import BatchFailed, RequestRefused
-from contract.batch import MAX_INSTANCES
+from contract.request.batch import MAX_INSTANCES
 
 Json = dict[str, Any]
 FINAL_STATUSES: Final = frozenset({"SUCCESS", "FAILED", "PART_FAILED", "TERMINATED"})

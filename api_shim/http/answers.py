@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from api_shim.http.exchange import Exchange, Style
 from api_shim.refusals import Expired, NotRetryable
+from contract.answer.report import Envelope, Report
 from contract.codes import Code, Refused, text
-from contract.envelope import Envelope, Report
 
 # What a refusal is on v1; whatever is not listed is the caller's mistake, 400.
 _STATUS: Final[Mapping[Code, int]] = {

@@ -10,20 +10,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_shim.http import actions, batches, compat, jobs, operations
 from api_shim.http.answers import refusal
 from api_shim.http.cursor import Cursors
-from api_shim.http.door import Door
 from api_shim.http.exchange import exchange_of
-from api_shim.http.frame import Frame
 from api_shim.http.metrics import Metrics
+from api_shim.http.middleware import Frame
+from api_shim.http.open_waits import OpenWaits
 from api_shim.http.openapi import SCHEMAS
-from api_shim.http.waits import OpenWaits
-from api_shim.identity import Doorkeeper
-from api_shim.identity_apps import Applications
+from api_shim.http.routes import actions, batches, compat, jobs
+from api_shim.http.routes import health as operations
+from api_shim.http.state import Door
+from api_shim.identity.applications import Applications
+from api_shim.identity.doorkeeper import Doorkeeper
 from api_shim.submitter import Submitter
 from contract.codes import Code, Refused
-from contract.parse import BatchRefused
+from contract.request.parse import BatchRefused
 from contract.settings import Settings
 
 

@@ -5,9 +5,9 @@ The routes read their requests themselves, so that no framework's own 422 ever s
 
 from typing import Any, Final
 
-from contract.batch import ServiceInstanceBatch
-from contract.envelope import Envelope, Status
-from contract.outcome import Outcome
+from contract.answer.items import Outcome
+from contract.answer.report import Envelope, Status
+from contract.request.batch import ServiceInstanceBatch
 
 _ENVELOPE: Final[dict[str, Any]] = Envelope.model_json_schema()
 _REPORT: Final[dict[str, Any]] = {

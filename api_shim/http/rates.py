@@ -13,7 +13,7 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from api_shim.identity import Identity
+from api_shim.identity.doorkeeper import Identity
 from contract.codes import Code, Refused
 
 

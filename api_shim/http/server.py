@@ -17,11 +17,11 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 
 from api_shim.http.app import create_app
-from api_shim.identity_apps import AppsFileInvalid
-from contract.collector import spare_the_collector
-from contract.redis_safety import UnsafeRedis, require_safe_redis
+from api_shim.identity.applications import AppsFileInvalid
+from contract.redis.safety import UnsafeRedis, require_safe_redis
 from contract.settings import Settings
-from contract.urls import is_loopback
+from plumbing.collector import spare_the_collector
+from plumbing.urls import is_loopback
 
 _HEADER_TIMEOUT_MS: Final = 5_000
 """To the end of the headers, and between two requests on one connection."""

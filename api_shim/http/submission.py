@@ -8,13 +8,13 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
 from api_shim.http.body import read_body
-from api_shim.http.door import door_of, trace_headers
 from api_shim.http.exchange import exchange_of
-from api_shim.identity import Identity, without_credentials
+from api_shim.http.state import door_of, trace_headers
+from api_shim.identity.doorkeeper import Identity, without_credentials
+from contract.answer.items import Warning_
+from contract.answer.report import Report
 from contract.codes import Code, Reason, Refused
-from contract.envelope import Report
-from contract.outcome import Warning_
-from contract.parse import IdempotencyKey, ParsedBatch, parse
+from contract.request.parse import IdempotencyKey, ParsedBatch, parse
 
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
 

@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request, Response
 from benchmarks.client import Failed
 from benchmarks.http import HttpClient
 from benchmarks.peers.job import open_job
-from contract.parse import parse
+from contract.request.parse import parse
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import orjson
 
 from benchmarks.peers.job import CONNECTIONS, GroupedJob, open_job
 from benchmarks.peers.rows import Ids, Rows, copy, insert
-from contract.parse import parse
+from contract.request.parse import parse
 
 
 class Floor:

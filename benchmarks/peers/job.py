@@ -19,17 +19,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from benchmarks.peers.rows import Ids, insert
 from benchmarks.shapes import BK_APP_CODE
-from contract.batch import ServiceInstanceBatch
-from contract.envelope import Report
-from contract.gather import Gather
+from contract.answer.report import Report
 from contract.message import Caller
+from contract.request.batch import ServiceInstanceBatch
+from plumbing.coalesce import Gather
 from worker.expand.expand import expand
 from worker.expand.plan import Plan
-from worker.store.catalogue_reads import Catalogue
-from worker.store.draft import WriteRequest
-from worker.store.engine import create_engine, driver_connection
-from worker.store.errors import StoreError
-from worker.store.writes import Writer, Written
+from worker.postgres.catalogue_reads import Catalogue
+from worker.postgres.draft import WriteRequest
+from worker.postgres.engine import create_engine, driver_connection
+from worker.postgres.errors import StoreError
+from worker.postgres.writer import Writer, Written
 
 CONNECTIONS: Final = 4
 """To PostgreSQL, for each worker process: what the project's worker has by default."""

@@ -8,9 +8,9 @@ import orjson
 from api_shim.submitter import Submitter
 from benchmarks.client import TIMEOUT_S, Failed
 from benchmarks.shapes import BK_APP_CODE
-from contract.envelope import Status
+from contract.answer.report import Status
 from contract.message import Caller
-from contract.parse import parse
+from contract.request.parse import parse
 from contract.settings import Settings
 
 _CALLER = Caller(bk_app_code=BK_APP_CODE, bk_username="benchmark")

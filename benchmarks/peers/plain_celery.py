@@ -21,7 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 from benchmarks.peers.answers import listening
 from benchmarks.peers.job import GroupedJob, open_job
 from benchmarks.peers.queue_client import QueueClient
-from contract.batch import ServiceInstanceBatch
+from contract.request.batch import ServiceInstanceBatch
 from worker.expand.plan import Plan, PlannedInstance
 
 _REDIS: Final = os.environ["BENCH_REDIS_URL"]

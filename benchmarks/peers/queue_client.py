@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from benchmarks.peers.answers import Answers
-from contract.parse import parse
+from contract.request.parse import parse
 
 Enqueue = Callable[[str, dict[str, Any]], Awaitable[object]]
 

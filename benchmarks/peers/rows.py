@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy.dialects import postgresql
 
 from worker.expand.plan import Plan
-from worker.store import tables
+from worker.postgres import tables
 
 _INSTANCE: Final = (
     *("id", "bk_biz_id", "bk_module_id", "bk_host_id", "instance_key", "service_template_id", "name"),

@@ -12,7 +12,7 @@ from streaq import Worker
 from benchmarks.peers.answers import connect, listening, store
 from benchmarks.peers.job import GroupedJob, open_job
 from benchmarks.peers.queue_client import QueueClient
-from contract.batch import ServiceInstanceBatch
+from contract.request.batch import ServiceInstanceBatch
 
 
 @dataclass(frozen=True)

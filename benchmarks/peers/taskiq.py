@@ -15,7 +15,7 @@ from taskiq_redis import ListQueueBroker, RedisStreamBroker
 from benchmarks.peers.answers import connect, listening, store
 from benchmarks.peers.job import open_job
 from benchmarks.peers.queue_client import QueueClient
-from contract.batch import ServiceInstanceBatch
+from contract.request.batch import ServiceInstanceBatch
 
 _Broker = RedisStreamBroker if os.environ.get("BENCH_BROKER") == "stream" else ListQueueBroker
 # Without a time-out: redis-py's default of 5 seconds ends a list broker's listener on the first idle queue.

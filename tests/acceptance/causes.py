@@ -171,6 +171,6 @@ CAUSES: dict[Code, tuple[Callable[[World], Said], str, str]] = {
 }
 NO_REQUEST_CAUSES = {
     Code.UNKNOWN: "a report whose items say neither success nor failure, which nothing makes",
-    Code.TEMPLATE_NAME_DUPLICATE: "said by an import: tests/unit/catalogue/test_changes.py",
-    Code.TEMPLATE_FUNC_DUPLICATE: "said by an import: tests/unit/catalogue/test_changes.py",
+    Code.TEMPLATE_NAME_DUPLICATE: "said by an import: tests/unit/worker/catalogue/test_changes.py",
+    Code.TEMPLATE_FUNC_DUPLICATE: "said by an import: tests/unit/worker/catalogue/test_changes.py",
 }

@@ -10,7 +10,7 @@ import httpx2
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from api_shim.identity_apps import hash_secret
+from api_shim.identity.applications import hash_secret
 from devstack.ports import free_port
 from devstack.process import Guard, Process
 from devstack.running import BKSI, RunningStack

@@ -10,7 +10,7 @@ import pytest
 from bkapi_component.open.client import Client as Sdk
 
 from api_shim.client import Client
-from api_shim.identity_apps import hash_secret
+from api_shim.identity.applications import hash_secret
 from devstack.ports import free_port
 from devstack.process import Guard, Process
 from devstack.running import BKSI

@@ -18,7 +18,15 @@ from tests.acceptance.causes import CAUSES, NO_REQUEST_CAUSES, NOBODYS_ID, World
 from tests.acceptance.codes import AT_THE_DOOR, BY_THE_WORKER, ODD_HOST, ODD_MODULE, Case
 from tests.acceptance.side import CHINESE, Said, Side, side_shim
 from tests.conftest import RunBksi
-from tests.unit.catalogue.cmdb_items import column, envelope, host, module, process_template, relation, service_template
+from tests.unit.worker.catalogue.cmdb_items import (
+    column,
+    envelope,
+    host,
+    module,
+    process_template,
+    relation,
+    service_template,
+)
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from redis.retry import Retry
 
 from api_shim.submitter import Submitter
-from contract.batch import ServiceInstanceBatch
 from contract.message import Caller
+from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from devstack.process import Guard, Process
 from devstack.running import BKSI

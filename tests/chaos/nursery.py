@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from devstack.chaos.nursery import WAIT_S, Child, Nursery
+from chaos.nursery import WAIT_S, Child, Nursery
 
 __all__ = ["Child", "Nursery", "wait_until"]
 

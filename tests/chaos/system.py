@@ -16,13 +16,13 @@ import redis
 
 from api_shim.refusals import BrokerUnavailable, Busy, LookupUnanswered
 from api_shim.submitter import Submitter
-from contract.envelope import Report
+from chaos.history import Judgement, Told, judge
+from chaos.model import UNBOUND_MODULE, Batch, Instance
+from chaos.stored import read_stored
+from contract.answer.report import Report
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, make_celery
-from contract.parse import parse
+from contract.request.parse import parse
 from contract.settings import Settings
-from devstack.chaos.history import Judgement, Told, judge
-from devstack.chaos.model import UNBOUND_MODULE, Batch, Instance
-from devstack.chaos.stored import read_stored
 from devstack.ports import free_port
 from tests.chaos.nursery import Child, Nursery, wait_until
 

@@ -6,9 +6,9 @@ import time
 
 import psutil
 
-from contract.envelope import Status
+from contract.answer.report import Status
 from contract.message import QUEUE_NAME
-from contract.parse import parse
+from contract.request.parse import parse
 from tests.chaos.nursery import wait_until
 from tests.chaos.system import CALLER, System, bound
 

@@ -7,9 +7,9 @@ import time
 import httpx2
 import pytest
 
+from chaos.history import Told
+from chaos.model import Batch
 from contract.message import QUEUE_NAME, new_request_id
-from devstack.chaos.history import Told
-from devstack.chaos.model import Batch
 from tests.chaos.nursery import wait_until
 from tests.chaos.system import System, bound, on_both_transports, unbound
 

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
+from chaos.history import Told
+from contract.answer.report import Report
 from contract.codes import Code
-from contract.envelope import Report
-from contract.keys import Keys
 from contract.message import QUEUE_NAME, new_request_id
-from devstack.chaos.history import Told
+from contract.redis.keys import Keys
 from tests.chaos.nursery import Child, wait_until
 from tests.chaos.system import System, bound, direct_message, on_both_transports, unbound
 from tests.conftest import RunBksi

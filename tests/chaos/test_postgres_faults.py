@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from chaos.proxy import FaultProxy
 from contract.message import new_request_id
-from devstack.faults.proxy import FaultProxy
 from devstack.servers import Postgres, Valkey
 from tests.chaos.nursery import wait_until
 from tests.chaos.system import System, bound, unbound

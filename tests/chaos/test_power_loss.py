@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack.faults.power import NoCompiler, PowerlessValkey, build
+from chaos.power import NoCompiler, PowerlessValkey, build
 from devstack.process import Guard
 from tests.chaos.system import System, bound, unbound
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from api_shim.refusals import BrokerUnavailable
-from contract.keys import Keys
+from chaos.proxy import FaultProxy
 from contract.message import new_request_id
-from devstack.faults.proxy import FaultProxy
+from contract.redis.keys import Keys
 from devstack.servers import Valkey
 from tests.chaos.nursery import Child, wait_until
 from tests.chaos.system import APP, System, bound, on_both_transports, unbound

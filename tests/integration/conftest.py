@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from worker.store.engine import create_engine
+from worker.postgres.engine import create_engine
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from contract.redis_replay import DEFAULT_USER
+from contract.redis.replay import DEFAULT_USER
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "REDIS_FLOWER_PASSWORD", "REDIS_SENDER_PASSWORD", "FLOWER_PASSWORD"}
@@ -55,7 +55,7 @@ def test_nothing_starts_before_what_it_needs() -> None:
 def test_redis_keeps_what_was_accepted() -> None:
     command = SERVICES["redis"]["command"][-1]
     assert "--appendonly yes --appendfsync always --maxmemory-policy noeviction" in command
-    # Off, and with its rights: tests/integration/contract/test_redis_restart.py shows what comes of each.
+    # Off, and with its rights: tests/integration/contract/redis/test_restart.py shows what comes of each.
     assert f"--{DEFAULT_USER} --user" in command
 
 

@@ -48,10 +48,12 @@ def test_marks_are_read_wherever_a_test_carries_them(tmp_path):
 
 
 def test_rules_are_in_order_and_their_text_does_not_break_the_table():
-    marks = {Rule(number, "x | y", ""): [f"unit/expand/test_a.py::test_{number}"] for number in ("V10", "V9", "A2")}
+    marks = {
+        Rule(number, "x | y", ""): [f"unit/worker/expand/test_a.py::test_{number}"] for number in ("V10", "V9", "A2")
+    }
     lines = [line for line in render(marks).splitlines() if line.startswith(("| V", "| A"))]
     assert lines == [
-        rf"| {number} | x \| y |  |{who} [test_a.py](../tests/unit/expand/test_a.py): `test_{number}` |"
+        rf"| {number} | x \| y |  |{who} [test_a.py](../tests/unit/worker/expand/test_a.py): `test_{number}` |"
         for number, who in (("V9", " worker: rules |"), ("V10", " worker: rules |"), ("A2", ""))
     ]
 

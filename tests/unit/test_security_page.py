@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from contract.redis_replay import DEFAULT_USER
+from contract.redis.replay import DEFAULT_USER
 from contract.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,6 @@ from typing import Final
 
 import stamina.instrumentation
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.settings import load_settings
 from worker.catalogue.answers import Answer, AnswerRefused, Kind, read_answer
@@ -19,10 +18,11 @@ from worker.catalogue.pages import Pages, PagesOfAnother
 from worker.catalogue.pull import pull
 from worker.catalogue.report import ImportReport, print_report
 from worker.catalogue.view import module_view, summary_view, template_dict
-from worker.console import err, in_database, out, plain_errors
+from worker.commands.console import err, in_database, out, plain_errors
 from worker.expand.catalogue import ProcessTemplate
-from worker.store.catalogue_reads import Catalogue
-from worker.store.catalogue_summary import CatalogueSummary, ModuleSummary, read_module, read_summary
+from worker.postgres.catalogue_reads import Catalogue
+from worker.postgres.catalogue_summary import CatalogueSummary, ModuleSummary, read_module, read_summary
+from worker.postgres.engine import Engine
 
 STATEMENT_TIMEOUT_MS: Final = 600_000
 """An import is one statement per table, however many rows it has."""
@@ -42,7 +42,7 @@ def import_files(
         except OSError as error:
             unreadable.append(Refusal(kind, str(file), "", error.strerror or type(error).__name__))
 
-    async def run(engine: AsyncEngine) -> ImportReport:
+    async def run(engine: Engine) -> ImportReport:
         return await import_answers(
             engine, answers, bk_biz_id=bk_biz_id, prune=prune, dry_run=dry_run, unreadable=unreadable
         )
@@ -77,7 +77,7 @@ def pull_business(
                 f"{error}; the same command goes on with the {pages.count} pages read so far"
             ) from None
 
-    async def run(engine: AsyncEngine) -> ImportReport:
+    async def run(engine: Engine) -> ImportReport:
         return await import_answers(engine, answers, bk_biz_id=bk_biz_id, prune=prune, dry_run=dry_run)
 
     report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
@@ -90,7 +90,7 @@ def pull_business(
 def show_businesses(*, json: bool) -> int:
     """Print a line for each business; see `worker.catalogue.cli.show`."""
 
-    async def run(engine: AsyncEngine) -> CatalogueSummary:
+    async def run(engine: Engine) -> CatalogueSummary:
         async with engine.connect() as connection:
             return await read_summary(connection)
 
@@ -105,7 +105,7 @@ def show_businesses(*, json: bool) -> int:
 def show_module(bk_module_id: int, *, json: bool) -> int:
     """Print one module with its template; see `worker.catalogue.cli.show`."""
 
-    async def run(engine: AsyncEngine) -> tuple[ModuleSummary | None, Sequence[ProcessTemplate]]:
+    async def run(engine: Engine) -> tuple[ModuleSummary | None, Sequence[ProcessTemplate]]:
         async with engine.connect() as connection:
             module = await read_module(connection, bk_module_id)
         templates = (await Catalogue(engine, check_ms=0).slice(0, bk_module_id, ())).process_templates

@@ -7,20 +7,19 @@ from then on.
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
 from worker.catalogue.answers import Answer, Kind
 from worker.catalogue.changes import Changes, plan_changes
 from worker.catalogue.items import Incoming, Refusal, Rows, read_items
 from worker.catalogue.report import ImportReport
 from worker.catalogue.scope import Scope, whole_listings
-from worker.store.catalogue_writes import delete_rows, lock_version, read_rows, read_version, upsert_rows
+from worker.postgres.catalogue_writes import delete_rows, lock_version, read_rows, read_version, upsert_rows
+from worker.postgres.engine import Connection, Engine
 
 NOTHING: Final[Scope] = {kind: frozenset() for kind in Kind}
 
 
 async def import_answers(
-    engine: AsyncEngine,
+    engine: Engine,
     answers: Sequence[Answer],
     *,
     bk_biz_id: int | None = None,
@@ -58,13 +57,13 @@ async def import_answers(
     return ImportReport(changes, version, dry_run)
 
 
-async def _write(connection: AsyncConnection, changes: Changes) -> None:
+async def _write(connection: Connection, changes: Changes) -> None:
     for kind in Kind:
         await delete_rows(connection, kind, changes.removed[kind])
         await upsert_rows(connection, kind, [*changes.added[kind].values(), *changes.changed[kind].values()])
 
 
-async def _stored(connection: AsyncConnection, incoming: Incoming, scope: Scope) -> Rows:
+async def _stored(connection: Connection, incoming: Incoming, scope: Scope) -> Rows:
     """The stored rows that `plan_changes` compares with: same key, referred to, or in scope."""
     rows = incoming.rows
     templates = _column(incoming, Kind.PROCESS_TEMPLATE, "service_template_id")

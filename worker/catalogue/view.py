@@ -9,7 +9,7 @@ from rich.text import Text
 
 from worker.catalogue.answers import Kind
 from worker.expand.catalogue import BindTemplate, ProcessTemplate, TemplateProperty
-from worker.store.catalogue_summary import CatalogueSummary, ModuleSummary
+from worker.postgres.catalogue_summary import CatalogueSummary, ModuleSummary
 
 LOCK = "🔒"
 _COUNTED = (Kind.SERVICE_TEMPLATE, Kind.PROCESS_TEMPLATE, Kind.MODULE, Kind.MODULE_HOST_RELATION)

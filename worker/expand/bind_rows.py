@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
-from contract.batch import MAX_INT64, BindRow
 from contract.codes import Code, Reason, Refused
+from contract.request.batch import MAX_INT64, BindRow
 from worker.expand.addresses import PROTOCOL_FAMILY, canonical_ip, depends_on_host, resolve_template_ip
 from worker.expand.catalogue import BindTemplate, Host
 from worker.expand.plan import PlannedBind

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
-from contract.batch import PROCESS_PROPERTIES, InstanceSpec, ProcessInfo
 from contract.codes import Code, Reason, Refused
+from contract.request.batch import PROCESS_PROPERTIES, InstanceSpec, ProcessInfo
 from worker.expand.bind_rows import TemplateRow, bound_rows
 from worker.expand.catalogue import Host, ProcessTemplate
 from worker.expand.naming import name_tail, with_address

@@ -5,9 +5,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from contract.batch import MAX_NAME_BYTES, InstanceSpec, ProcessSpec, ServiceInstanceBatch
 from contract.codes import Code, Refused
-from contract.recent import Recent
+from contract.request.batch import MAX_NAME_BYTES, InstanceSpec, ProcessSpec, ServiceInstanceBatch
+from plumbing.lru import Recent
 from worker.expand.bound import Expansion, Merged, Prepared, bound_processes
 from worker.expand.catalogue import CatalogueSlice, Host, Module
 from worker.expand.naming import generate_name, unbound_key

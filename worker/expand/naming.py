@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final
 
-from contract.batch import MAX_NAME_BYTES
+from contract.request.batch import MAX_NAME_BYTES
 from worker.expand.catalogue import Host
 
 _MAX_KEY_BYTES: Final = 2000

@@ -19,7 +19,7 @@ class PlannedBind(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlannedProcess:
-    """One process. `values` has every scalar property of `contract.batch.PROCESS_PROPERTIES`, by CMDB's name.
+    """One process. `values` has every scalar property of `contract.request.batch.PROCESS_PROPERTIES`, by CMDB's name.
 
     `item` is the index of the request's process item behind it, None when only a template asks for the process. It
     says where the process came from, not what it is, and does not count when processes are compared.

@@ -13,7 +13,7 @@ from worker.expand.where import Where
 
 @dataclass(frozen=True, slots=True)
 class ExistingProcess:
-    """A stored process. `values` has at least every property of `contract.batch.PROCESS_PROPERTIES`."""
+    """A stored process. `values` has at least every property of `contract.request.batch.PROCESS_PROPERTIES`."""
 
     bk_process_id: int
     process_template_id: int

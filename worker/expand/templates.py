@@ -8,8 +8,8 @@ missing. The instance is refused instead, when it is asked for (CMDB V20).
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from contract.batch import MAX_INT64, PROCESS_PROPERTIES
 from contract.codes import Code, Refused
+from contract.request.batch import MAX_INT64, PROCESS_PROPERTIES
 from worker.expand.addresses import PROTOCOL_FAMILY, TEMPLATE_IP_FAMILY
 from worker.expand.catalogue import BindTemplate, ProcessTemplate, TemplateProperty
 from worker.expand.ports import is_template_port

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from contract.batch import InstanceSpec, ProcessInfo
 from contract.codes import Code, Reason, Refused
+from contract.request.batch import InstanceSpec, ProcessInfo
 from worker.expand.bind_rows import unbound_rows
 from worker.expand.plan import PlannedProcess
 from worker.expand.uniqueness import check_processes_differ

@@ -4,8 +4,8 @@ from collections.abc import Hashable, Mapping
 from operator import itemgetter
 from typing import Any, Final
 
-from contract.batch import PROCESS_PROPERTIES, ProcessInfo, PropertyRule
 from contract.codes import Code
+from contract.request.batch import PROCESS_PROPERTIES, ProcessInfo, PropertyRule
 
 DEFAULTS: Final[Mapping[str, Any]] = {name: rule.default for name, rule in PROCESS_PROPERTIES.items()}
 """What an unbound process stores in a property that was not sent: "" for text, False for bool, None for int."""

@@ -13,7 +13,7 @@ from contract.message import QUEUE_NAME, TASK_NAME
 from devstack.rabbitmq import RabbitMQ
 from tests.conftest import RunBksi
 from tests.integration.live import LiveWorker
-from tests.unit.transport.messages import UNFIT
+from tests.unit.worker.consumer.transport.messages import UNFIT
 
 STEM = TASK_NAME.rpartition("v1")[0].encode()
 # What is wrong with these is in parts of the JSON that AMQP has not, or has typed.

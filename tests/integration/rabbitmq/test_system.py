@@ -11,9 +11,9 @@ import pytest
 from kombu import Connection, Queue
 
 from api_shim.submitter import Submitter
-from contract.envelope import Report
+from contract.answer.report import Report
 from contract.message import QUEUE_NAME, Caller
-from contract.parse import parse
+from contract.request.parse import parse
 from contract.settings import Settings
 from devstack.process import Guard
 from devstack.rabbitmq import RabbitMQ

@@ -5,15 +5,15 @@ from typing import Any
 
 import redis
 
-from contract.batch import InstanceSpec, ServiceInstanceBatch
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, build_message, make_celery, new_request_id
-from contract.redis_connection import connect
-from contract.result_store import Entry
+from contract.redis.connection import connect
+from contract.redis.requests import Entry
+from contract.request.batch import InstanceSpec, ServiceInstanceBatch
 from contract.settings import Settings
-from worker.leases import Leases
-from worker.queues import open_queue
-from worker.reaper import Reaper
-from worker.store.engine import make_engine
+from worker.custody.leases import Leases
+from worker.custody.queue import open_queue
+from worker.custody.reaper import Reaper
+from worker.postgres.engine import make_engine
 
 BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, instances=(InstanceSpec(bk_host_id=2),))
 LEASE_MS = 500

@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from contract.message import TaskArguments
-from worker.sender_key import sender_key
+from worker.commands.sender_key import sender_key
 from worker.senders import NotTrusted, Senders, SendersFileInvalid, open_message
 
 ID, OTHER_ID = "a" * 32, "b" * 32

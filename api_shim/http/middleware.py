@@ -1,0 +1,79 @@
+"""The outermost layer: starts every exchange, bounds its headers, counts and logs it, and answers our own bugs."""
+
+import time
+from typing import Final
+
+import structlog
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api_shim.http.answers import refusal
+from api_shim.http.body import ClientLeft
+from api_shim.http.exchange import Exchange, begin
+from api_shim.http.state import door_of
+from contract.codes import Code, Refused
+
+MAX_HEADER_BYTES: Final = 32 * 1024
+_log = structlog.get_logger("bksi.http")
+
+
+class Frame:
+    """ASGI middleware around everything else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other scopes pass through."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        exchange = scope["exchange"] = begin(request)
+        started, status = time.perf_counter(), 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+                error = Refused(Code.BODY_TOO_LARGE, path="headers")
+                await refusal(exchange, [error], status=431)(scope, receive, watched)
+            else:
+                await self.app(scope, receive, watched)
+        except ClientLeft:
+            status = 499
+        except Exception as error:  # noqa: BLE001 - the last line of defence: whatever it is, the caller gets an envelope
+            _log_bug(exchange, error)
+            if status == 0:
+                await refusal(exchange, [Refused(Code.INTERNAL)])(scope, receive, watched)
+        _record(request, exchange, status, time.perf_counter() - started)
+
+
+def _record(request: Request, exchange: Exchange, status: int, seconds: float) -> None:
+    route = request.scope.get("route")
+    name: str = getattr(route, "path", "other")
+    door_of(request).metrics.answered(name, status, exchange.code, seconds)
+    _log.info(
+        "answered",
+        route=name,
+        status=status,
+        code=int(exchange.code),
+        request_id=exchange.request_id,
+        correlation_id=exchange.correlation_id or exchange.request_id,
+        bk_app_code=exchange.bk_app_code,
+        ms=round(seconds * 1000, 2),
+    )
+
+
+def _log_bug(exchange: Exchange, error: Exception) -> None:
+    """Where it happened, not what it says: an exception's text and its locals may hold what the caller sent."""
+    frames, traceback = [], error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        frames.append(f"{code.co_filename}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    _log.error("bug", error=type(error).__qualname__, at=frames[-8:], request_id=exchange.request_id)

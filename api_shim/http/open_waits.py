@@ -1,0 +1,56 @@
+"""Requests that are kept waiting for an end: how many may be, and how all of them are let go at once."""
+
+from collections import Counter
+
+from api_shim.refusals import BrokerUnavailable
+from api_shim.submitter import Submitter
+from contract.answer.report import Report
+from contract.settings import Settings
+
+
+class OpenWaits:
+    """The waits of this process, capped per application and in all.
+
+    Past a cap, and while the process shuts down, a wait ends at once with what is known: the caller polls instead.
+    """
+
+    def __init__(self, submitter: Submitter, settings: Settings) -> None:
+        self._submitter = submitter
+        self._maximum, self._per_app = settings.max_open_waits, settings.max_open_waits_per_app
+        self._of_app: Counter[str] = Counter()
+        self._draining = False
+
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return self._of_app.total()
+
+    def drain(self) -> None:
+        """Let every open wait end now, and every later one at once."""
+        self._draining = True
+        self._submitter.waiters.release()
+
+    async def until_final(self, request_id: str, bk_app_code: str, seconds: float) -> Report | None:
+        """The final report if the request ends within `seconds`, else the latest known one; None when unknown."""
+        full = self.count >= self._maximum or self._of_app[bk_app_code] >= self._per_app
+        if seconds <= 0 or full or self._draining:
+            return await self._submitter.poll(request_id, bk_app_code)
+        self._of_app[bk_app_code] += 1
+        try:
+            return await self._submitter.wait(request_id, bk_app_code, seconds)
+        finally:
+            self._of_app[bk_app_code] -= 1
+            if not self._of_app[bk_app_code]:
+                del self._of_app[bk_app_code]
+
+    async def after_submit(self, request_id: str, bk_app_code: str, seconds: float) -> Report | None:
+        """Like `until_final` for a request that was just accepted.
+
+        Redis failing now takes nothing back: None, which its caller reads as "still running".
+        """
+        if seconds <= 0:
+            return None
+        try:
+            return await self.until_final(request_id, bk_app_code, seconds)
+        except BrokerUnavailable:
+            return None

@@ -1,0 +1,1 @@
+"""The paths, each with what it takes and answers."""

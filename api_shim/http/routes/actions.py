@@ -1,0 +1,140 @@
+"""``/v1/batches``: list them, look at their items, cancel one, try one again."""
+
+from contextlib import suppress
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api_shim.http import openapi
+from api_shim.http.answers import finished, listed, whole_seconds
+from api_shim.http.body import read_optional_body
+from api_shim.http.exchange import Exchange, exchange_of
+from api_shim.http.state import Door, door_of, trace_headers
+from api_shim.refusals import BrokerUnavailable
+from contract.answer.items import Outcome
+from contract.answer.report import Report, Status
+from contract.codes import Code, Refused
+
+router: Final = APIRouter(prefix="/v1", tags=["batches"])
+_PAGE: Final = 100
+_MAX_PAGE: Final = 500
+_LOOKED_AT: Final = 2_000
+"""Requests that one call looks at, however few of them match."""
+
+
+@router.get("/batches", responses=openapi.RESPONSES, openapi_extra=openapi.LIST)
+async def list_batches(request: Request) -> Response:
+    """The caller's own requests, newest first; ``status``, ``bk_biz_id`` and ``bk_module_id`` narrow them down."""
+    door, exchange = door_of(request), exchange_of(request)
+    app = (await door.admit(request, "poll")).caller.bk_app_code
+    query = request.query_params
+    status = _one_of(request, "status", [member.value for member in Status])
+    wanted = {name: _number(request, name) for name in ("bk_biz_id", "bk_module_id") if query.get(name)}
+    limit = _limit(request)
+    after = door.cursors.read(f"batches {app}", query.get("cursor"))
+
+    found: list[dict[str, Any]] = []
+    looked_at, more = 0, True
+    while more and len(found) < limit and looked_at < _LOOKED_AT:
+        page = await door.submitter.recent(app, after, _PAGE)
+        more = len(page) == _PAGE
+        for request_id, report in page:
+            after, looked_at = request_id, looked_at + 1
+            if report is not None and _matches(report, status, wanted):
+                found.append(_summary(report, exchange))
+                if len(found) == limit:
+                    more = True
+                    break
+    return listed(exchange, "batches", found, door.cursors.make(f"batches {app}", after) if more and after else None)
+
+
+@router.get("/batches/{request_id}/items", responses=openapi.RESPONSES, openapi_extra=openapi.ITEMS)
+async def list_items(request: Request, request_id: str) -> Response:
+    """What became of each instance, in the request's order; ``outcome`` narrows them down."""
+    door, exchange = door_of(request), exchange_of(request)
+    app = (await door.admit(request, "poll")).caller.bk_app_code
+    outcome = _one_of(request, "outcome", [member.value for member in Outcome])
+    purpose = f"items {request_id}"
+    after = int(door.cursors.read(purpose, request.query_params.get("cursor")) or -1)
+    limit = _limit(request)
+    report = await _known(door, request_id, app)
+    exchange.request_id = request_id
+    items = [item for item in report.items if item.index > after and outcome in (None, item.outcome.value)]
+    cursor = door.cursors.make(purpose, str(items[limit - 1].index)) if len(items) > limit else None
+    return listed(exchange, "items", [item.document(exchange.language) for item in items[:limit]], cursor)
+
+
+@router.post("/batches/{request_id}:cancel", responses=openapi.RESPONSES)
+async def cancel_batch(request: Request, request_id: str) -> Response:
+    """End a request that no worker has started: TERMINATED, or 409 when it is too late."""
+    door, exchange = door_of(request), exchange_of(request)
+    identity = await door.admit(request, "submit", await read_optional_body(request))
+    report = await door.submitter.cancel(request_id, identity.caller.bk_app_code)
+    if report is None:
+        raise Refused(Code.REQUEST_NOT_FOUND)
+    exchange.request_id = request_id
+    return finished(exchange, report)
+
+
+@router.post("/batches/{request_id}:retry", responses=openapi.RESPONSES)
+async def retry_batch(request: Request, request_id: str) -> Response:
+    """Submit a request that did not succeed again: 202 with the new request's ``Location``."""
+    door, exchange = door_of(request), exchange_of(request)
+    identity = await door.admit(request, "submit", await read_optional_body(request))
+    old = await _known(door, request_id, identity.caller.bk_app_code)
+    identity.require_business(old.bk_biz_id)
+    submitted = await door.submitter.retry(request_id, identity.caller, trace_headers(exchange))
+    if submitted is None:
+        raise Refused(Code.REQUEST_NOT_FOUND)
+    report = await _known(door, submitted.request_id, identity.caller.bk_app_code)
+    exchange.request_id = submitted.request_id
+    headers = {"Location": f"/v1/batches/{submitted.request_id}"}
+    if submitted.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    with suppress(BrokerUnavailable):
+        headers["Retry-After"] = whole_seconds(await door.retry_after())
+    return finished(exchange, report, 202, headers)
+
+
+async def _known(door: Door, request_id: str, bk_app_code: str) -> Report:
+    report = await door.submitter.poll(request_id, bk_app_code)
+    if report is None:
+        raise Refused(Code.REQUEST_NOT_FOUND)
+    return report
+
+
+def _summary(report: Report, exchange: Exchange) -> dict[str, Any]:
+    """A report without what has one entry per instance."""
+    document = report.model_copy(update={"items": (), "warnings": (), "preview": None}).document(exchange.language)
+    for name in ("items", "warnings", "errors", "success_created", "error_msg"):
+        document.pop(name, None)
+    return document | {"bk_biz_id": report.bk_biz_id, "bk_module_id": report.bk_module_id}
+
+
+def _matches(report: Report, status: str | None, wanted: dict[str, int]) -> bool:
+    return status in (None, report.status.value) and all(
+        getattr(report, name) == value for name, value in wanted.items()
+    )
+
+
+def _one_of(request: Request, name: str, known: list[str]) -> str | None:
+    value = request.query_params.get(name) or None
+    if value is not None and value not in known:
+        raise Refused.field(Code.PARAM_INVALID, f"query.{name}")
+    return value
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.query_params[name]
+    if not (text.isascii() and text.isdigit() and 0 < len(text) <= 18):
+        raise Refused.field(Code.PARAM_INVALID, f"query.{name}")
+    return int(text)
+
+
+def _limit(request: Request) -> int:
+    limit = _number(request, "limit") if request.query_params.get("limit") else _PAGE
+    if not 1 <= limit <= _MAX_PAGE:
+        raise Refused(Code.PAGE_LIMIT_INVALID, path="query.limit")
+    return limit

@@ -1,0 +1,44 @@
+"""For operators: whether the process lives, whether a request could end, what was counted."""
+
+from typing import Final
+
+import orjson
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api_shim.http.state import door_of
+from api_shim.refusals import BrokerUnavailable
+
+router: Final = APIRouter(tags=["operations"])
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+
+
+@router.get("/healthz")
+async def health(_: Request) -> Response:
+    """200 as long as the process answers. Restart it when it does not."""
+    return Response(b'{"status":"ok"}', headers=_NO_STORE, media_type="application/json")
+
+
+@router.get("/readyz", responses={503: {"description": "Something named in `checks` is missing"}})
+async def readiness(request: Request) -> Response:
+    """200 when a request that is sent now can end: Redis and the broker answer, a worker was seen lately; else 503."""
+    checks = await door_of(request).submitter.ready()
+    ready = all(checks.values())
+    content = {"status": "ready" if ready else "not ready", "checks": checks}
+    return Response(orjson.dumps(content), 200 if ready else 503, headers=_NO_STORE, media_type="application/json")
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus' text format."""
+    door = door_of(request)
+    door.metrics.open_waits.set(door.waits.count)
+    try:
+        door.metrics.pending.set((await door.submitter.backlog()).pending)
+        door.metrics.dead_letters.set(await door.submitter.dead_letters())
+    except BrokerUnavailable:
+        door.metrics.pending.set(float("nan"))
+        door.metrics.dead_letters.set(float("nan"))
+    return Response(door.metrics.text(), headers={**_NO_STORE, "Content-Type": CONTENT_TYPE_LATEST})

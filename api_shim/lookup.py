@@ -1,0 +1,94 @@
+"""Requests that Redis knows no more: a worker looks them up in PostgreSQL and puts the report back.
+
+The shim has no database. It leaves one message per request_id at the queue's head, and a worker answers through Redis:
+with the report, or with a note that there is none. Whoever guesses ids gains nothing and costs little: only well-formed
+ids are looked up, each once at a time and then not again while its note stands, and few at once.
+"""
+
+import asyncio
+import re
+from typing import Final
+
+from celery import Celery
+from kombu.exceptions import KombuError
+
+from api_shim.refusals import BrokerUnavailable, Expired, LookupUnanswered
+from api_shim.waiters import Waiters
+from contract.answer.report import Report
+from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, REQUEST_ID_PATTERN, build_publish_message, send_message
+from contract.redis import scripts
+from contract.redis.requests import ResultStore
+from contract.redis.unknown import Note
+from contract.settings import Settings
+
+_request_id: Final = re.compile(REQUEST_ID_PATTERN)
+_MOST_AT_ONCE: Final = 50
+_WAIT_S: Final = 3.0
+_LOOK_AGAIN_S: Final = 0.5
+_ASK_AGAIN_MS: Final = 5_000
+
+
+class Archive:
+    """The look-ups of one process."""
+
+    def __init__(self, store: ResultStore, waiters: Waiters, settings: Settings, celery: Celery) -> None:
+        self._store = store
+        self._waiters = waiters
+        self._celery = celery
+        self._own_queue = settings.broker_is_ledger
+        self._ask = store.client.register_script(scripts.ASK)
+        self._open = 0
+
+    async def find(self, request_id: str, bk_app_code: str) -> Report | None:
+        """The report of a request that has ended; None when there never was one of this application.
+
+        Raises:
+            Expired: it has ended and its report is gone.
+            LookupUnanswered: no worker has answered in time, or too many look-ups are open.
+            BrokerUnavailable: the queue cannot be reached.
+        """
+        if not _request_id.fullmatch(request_id):
+            return None
+        note = await self._note(request_id)
+        if note is not None:
+            _refuse_expired(note, bk_app_code)
+            return None
+        if self._open >= _MOST_AT_ONCE:
+            raise LookupUnanswered(_WAIT_S)
+        self._open += 1
+        try:
+            return await self._look_up(request_id, bk_app_code)
+        finally:
+            self._open -= 1
+
+    async def _look_up(self, request_id: str, bk_app_code: str) -> Report | None:
+        give_up_at = asyncio.get_running_loop().time() + _WAIT_S
+        async with self._waiters.hearing(request_id) as heard:
+            await self._send(request_id)
+            while asyncio.get_running_loop().time() < give_up_at:
+                await heard(_LOOK_AGAIN_S)
+                if report := await self._store.load(request_id):
+                    return report
+                if (note := await self._note(request_id)) is not None:
+                    _refuse_expired(note, bk_app_code)
+                    return None
+        raise LookupUnanswered(_WAIT_S)
+
+    async def _note(self, request_id: str) -> Note | None:
+        stored = await self._store.client.get(self._store.keys.unknown(request_id))
+        return None if stored is None else Note.load(stored)
+
+    async def _send(self, request_id: str) -> None:
+        message = build_publish_message(self._celery, request_id) if self._own_queue else b""
+        is_first = await self._ask(keys=[self._store.keys.asked(request_id), QUEUE_NAME], args=[_ASK_AGAIN_MS, message])
+        if is_first and not self._own_queue:
+            try:
+                await asyncio.to_thread(send_message, self._celery, request_id, "", task=PUBLISH_TASK_NAME)
+            except (KombuError, OSError):
+                raise BrokerUnavailable from None
+
+
+def _refuse_expired(note: Note, bk_app_code: str) -> None:
+    """Whether there ever was a report is only for its own application to know."""
+    if note.status is not None and note.bk_app_code == bk_app_code:
+        raise Expired(note.status)

@@ -1,0 +1,169 @@
+"""``python -m chaos``: start the site, let callers call and faults happen, let everything come to its end, judge."""
+
+import asyncio
+import json
+import random
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import redis
+from rich.console import Console
+
+from chaos.faults import Faults
+from chaos.history import judge
+from chaos.load import Load
+from chaos.plot import draw
+from chaos.site import Site
+from chaos.stored import read_stored
+from chaos.verdict import LIMIT_S, Run, Verdict, recoveries
+from contract.message import QUEUE_NAME
+from contract.redis.keys import Keys
+from contract.settings import Settings
+from devstack.process import ProcessFailed
+from plumbing.cancel import cancel_and_wait
+
+_console = Console(highlight=False, soft_wrap=True)
+_NEWS_EVERY_S: Final = 15.0
+_DRAIN_S: Final = 240.0
+_CONTROL_DRAIN_S: Final = 45.0
+"""Where requests must get lost, nobody need wait for them for long."""
+_LOOK_S: Final = 0.1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        directory: where ``result.json``, ``result.svg`` and ``logs`` go, and what the servers hold should anything be
+            wrong.
+        seed: of what is asked for and of what breaks when.
+        minutes: how long faults happen; ``None`` = until `kills`.
+        kills: end after so many SIGKILLs; ``None`` = never.
+        workers: worker processes.
+        appendfsync: Redis' setting. With ``everysec`` a power loss must show as lost requests.
+        fault_every_s: mean time between two faults.
+        per_s: requests a second while nothing is wrong.
+    """
+
+    directory: Path
+    seed: int
+    minutes: float | None = 1.0
+    kills: int | None = None
+    workers: int = 2
+    appendfsync: Literal["always", "everysec"] = "always"
+    fault_every_s: float = 2.0
+    per_s: float = 10.0
+
+
+def run_chaos(plan: Plan) -> None:
+    """Carry out a plan; ends the process with exit code 1 unless nothing was lost, doubled or otherwise wrong."""
+    _remove(plan.directory, "postgres", "redis", "logs")
+    try:
+        with Site(plan.directory, workers=plan.workers, appendfsync=plan.appendfsync) as site:
+            verdict = asyncio.run(_run(plan, site))
+    except ProcessFailed as failed:
+        sys.exit(f"chaos: {failed}")
+    document = verdict.document()
+    (plan.directory / "result.json").write_text(json.dumps(document, indent=1) + "\n")
+    (plan.directory / "result.svg").write_text(draw(document, LIMIT_S))
+    verdict.show(_console)
+    _console.print(f"{plan.directory}: result.json, result.svg, logs")
+    if not verdict.is_good:
+        sys.exit(1)
+    _remove(plan.directory, "postgres", "redis")
+
+
+def _remove(directory: Path, *names: str) -> None:
+    for name in names:
+        shutil.rmtree(directory / name, ignore_errors=True)
+
+
+async def _run(plan: Plan, site: Site) -> Verdict:
+    load = Load(site.urls, site.broker, plan.seed, per_s=plan.per_s)
+    lease_s, is_control = Settings().owner_ttl_ms / 1000, plan.appendfsync != "always"
+    drain_s = _CONTROL_DRAIN_S if is_control else _DRAIN_S
+    faults = Faults(site, plan.seed, load.known, lease_s, is_control=is_control)
+    enough = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, enough.set)
+    when = datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
+    begin = time.monotonic()
+    supervision = asyncio.create_task(asyncio.to_thread(site.supervise))
+    calls = asyncio.create_task(load.run())
+    try:
+        await _break_things(plan, faults, load, lambda: enough.is_set() or calls.done())
+        _console.print("No more faults. What is open comes to its end ...")
+        load.stop()
+        await asyncio.to_thread(faults.heal)
+        await asyncio.wait([calls], timeout=drain_s)
+        end = time.monotonic()
+        left = await asyncio.to_thread(_left_over, site, drain_s)
+    finally:
+        site.stop_supervising()
+        await cancel_and_wait([calls])
+        await supervision
+    if not calls.cancelled() and (error := calls.exception()):
+        raise error
+    judgement = judge(load.told, await read_stored(site.postgres.url))
+    return Verdict(
+        Run(_command(plan), when, plan.seed, begin, end, site.loses_power),
+        judgement,
+        (*judgement.wrong, *load.wrong, *left),
+        faults.kills,
+        site.ends.by_itself,
+        load.kinds,
+        tuple(faults.done),
+        recoveries(faults.done, load.told),
+        load.told,
+    )
+
+
+async def _break_things(plan: Plan, faults: Faults, load: Load, is_enough: Callable[[], bool]) -> None:
+    dice = random.Random(f"when {plan.seed}")  # noqa: S311
+    over_at = time.monotonic() + (60 * plan.minutes if plan.minutes is not None else float("inf"))
+    news_at = time.monotonic()
+    while time.monotonic() < over_at and (plan.kills is None or faults.kills < plan.kills) and not is_enough():
+        await load.pause(dice.expovariate(1 / plan.fault_every_s))
+        await asyncio.to_thread(faults.throw)
+        if time.monotonic() >= news_at:
+            news_at += _NEWS_EVERY_S
+            unfinished = sum(not told.reports for told in load.told.values())
+            _console.print(
+                f"{datetime.now(tz=UTC):%H:%M:%S}  {faults.kills} kill -9, {len(faults.done)} faults,"
+                f" {len(load.told)} accepted, {unfinished} open"
+            )
+
+
+def _left_over(site: Site, drain_s: float) -> list[str]:
+    """What Redis still holds although everybody has been answered; repeats may take a moment to be dropped."""
+    keys = Keys(Settings().key_prefix)
+    give_up_at = time.monotonic() + drain_s
+    with redis.Redis.from_url(site.valkey.url) as client:
+        while True:
+            pending, waiting = int(client.zcard(keys.pending)), int(client.llen(QUEUE_NAME))
+            if not pending and not waiting:
+                return []
+            if time.monotonic() > give_up_at:
+                return [f"{pending} requests pending and {waiting} messages waiting, with nobody left to ask for them"]
+            time.sleep(_LOOK_S)
+
+
+def _command(plan: Plan) -> str:
+    words = ["python", "-m", "chaos"]
+    words += ["--minutes", f"{plan.minutes:g}"] if plan.minutes is not None else []
+    words += ["--kills", str(plan.kills)] if plan.kills is not None else []
+    words += ["--seed", str(plan.seed)]
+    defaults = Plan(plan.directory, plan.seed)
+    for name in ("workers", "appendfsync", "fault_every_s", "per_s"):
+        if (value := getattr(plan, name)) != getattr(defaults, name):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)

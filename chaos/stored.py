@@ -1,0 +1,38 @@
+"""Read what the tables hold, for the judge."""
+
+from collections import Counter
+
+import asyncpg
+
+from chaos.history import Stored
+from chaos.model import Row
+
+
+async def read_stored(dsn: str) -> Stored:
+    """Everything in one snapshot."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            instances = await connection.fetch(
+                "SELECT id, bk_module_id, bk_host_id, instance_key FROM service_instance"
+            )
+            processes = await connection.fetch(
+                "SELECT bk_process_id, service_instance_id, bk_process_name AS name FROM process"
+            )
+            binds = await connection.fetch("SELECT bk_process_id, template_row_id, port FROM process_bind_info")
+            audits = await connection.fetch("SELECT request_id, created_ids FROM audit_log")
+            ledger = await connection.fetch("SELECT request_id, status FROM request_ledger")
+    finally:
+        await connection.close()
+    keys: dict[int, Row] = {row["id"]: tuple(row)[1:] for row in instances}
+    names: dict[int, Row] = {
+        row["bk_process_id"]: (*keys[row["service_instance_id"]], row["name"]) for row in processes
+    }
+    rows: Counter[Row] = Counter([*keys.values(), *names.values()])
+    rows.update((*names[row["bk_process_id"]], row["template_row_id"], row["port"]) for row in binds)
+    return Stored(
+        rows,
+        keys,
+        {row["request_id"]: row["created_ids"] for row in audits},
+        {row["request_id"]: row["status"] for row in ledger},
+    )

@@ -1,0 +1,1 @@
+"""What a caller is told: the report, its items, and what permission is missing."""

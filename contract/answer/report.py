@@ -1,0 +1,315 @@
+"""The answer: the documented six keys, and the report around them that v1 shows.
+
+`Report` is what the worker stores, in Redis and in PostgreSQL alike; a compat caller sees `Report.envelope`, a v1
+caller `Report.document`. Texts are rendered when somebody reads, in the reader's language.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final, NotRequired, Self, TypedDict, Unpack
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from contract.answer.items import SUCCESSES, Item, Outcome, Problem, Said, Warning_
+from contract.codes import Code, Language, Refused
+from contract.request.batch import MAX_ERRORS
+
+
+class Status(StrEnum):
+    """Where a request stands. The first two are unfinished, the rest are final."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    PART_FAILED = "PART_FAILED"
+    TERMINATED = "TERMINATED"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the request has ended."""
+        return self not in (Status.PENDING, Status.RUNNING)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+
+class Envelope(_Frozen):
+    """Exactly the documented six keys, in the documented order."""
+
+    result: bool
+    code: int
+    message: str
+    permission: dict[str, Any] | None = None
+    request_id: str
+    data: list[int] | None = None
+
+
+class Statistics(_Frozen):
+    """Counters over the items; the total always adds up."""
+
+    total_count: int = 0
+    success_count: int = 0
+    failed_count: int = 0
+    pending_count: int = 0
+    running_count: int = 0
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.total_count != self.success_count + self.failed_count + self.pending_count + self.running_count:
+            raise ValueError("the counters do not add up to total_count")
+        return self
+
+    @classmethod
+    def of(cls, items: Sequence[Item], status: Status, total: int | None = None) -> Self:
+        """Count `items`. Instances without an item (`total` says how many there are) count by `status`.
+
+        Skipped instances count as failed: their rows are not there.
+        """
+        total = len(items) if total is None else total
+        outcomes = [item.record["outcome"] for item in items]
+        success = sum(map(outcomes.count, SUCCESSES))
+        if total == len(items):
+            return cls._counted(total, success)
+        counts = {"success_count": success, "failed_count": len(items) - success}
+        rest = {Status.PENDING: "pending_count", Status.RUNNING: "running_count", Status.SUCCESS: "success_count"}
+        name = rest.get(status, "failed_count")
+        counts[name] = counts.get(name, 0) + total - len(items)
+        return cls(total_count=total, **counts)
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def _counted(cls, total: int, success: int) -> Self:
+        return cls(total_count=total, success_count=success, failed_count=total - success)
+
+
+_SUCCESS: Final = Problem(code=Code.SUCCESS)
+_IN_BOTH: Final = {"code", "permission", "request_id", "data"}
+"""Fields of a report that stand in its envelope too."""
+
+
+class About(TypedDict):
+    """What every report of a request carries, whatever became of it."""
+
+    request_id: str
+    bk_biz_id: int
+    bk_module_id: int
+    created_at: AwareDatetime
+    bk_app_code: NotRequired[str]
+    finished_at: NotRequired[AwareDatetime | None]
+    expires_at: NotRequired[AwareDatetime | None]
+    attempts: NotRequired[int]
+    warnings: NotRequired[tuple[Warning_, ...]]
+
+
+class Report(Problem):
+    """Everything known about a request. `code`, `message_args` and `path` are the error that decides it, or success."""
+
+    request_id: str
+    bk_app_code: str = ""
+    bk_biz_id: int
+    bk_module_id: int
+    status: Status
+    errors: tuple[Problem, ...] = ()
+    permission: dict[str, Any] | None = None
+    data: list[int] | None = None
+    statistics: Statistics = Field(default_factory=Statistics)
+    items: tuple[Item, ...] = ()
+    warnings: tuple[Warning_, ...] = ()
+    created_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
+    expires_at: AwareDatetime | None = None
+    attempts: int = 0
+    preview: tuple[dict[str, Any], ...] | None = None
+    """Of a dry run: the rows of each instance that could be written. Nothing was, so `data` is null."""
+
+    @classmethod
+    def pending(cls, count: int, *, running: bool = False, **about: Unpack[About]) -> Self:
+        """An accepted request of `count` instances that waits, or runs."""
+        status = Status.RUNNING if running else Status.PENDING
+        return cls(status=status, code=Code.STILL_RUNNING, statistics=Statistics.of((), status, count), **about)
+
+    @classmethod
+    def settled(cls, items: Iterable[Item], **about: Unpack[About]) -> Self:
+        """A request of which each instance has its outcome.
+
+        SUCCESS when all rows are there, with their ids as `data`; FAILED with the first failed item's code when none
+        are; PART_FAILED (1190011) in between, which only mode "partial" reaches.
+        """
+        ordered = tuple(sorted(items, key=lambda item: item.record["index"]))
+        statistics = Statistics.of(ordered, Status.SUCCESS)
+        if statistics.success_count == len(ordered):
+            ids = [id_ for item in ordered if (id_ := item.record.get("service_instance_id")) is not None]
+            return cls._ended(Status.SUCCESS, _SUCCESS, (), ordered, statistics, data=ids, **about)
+        failed = [item for item in ordered if item.outcome is Outcome.FAILED]
+        if statistics.success_count:
+            return cls._ended(
+                Status.PART_FAILED, Problem(code=Code.PARTLY_FAILED), failed, ordered, statistics, **about
+            )
+        decisive = failed[0] if failed else Problem(code=Code.UNKNOWN)
+        return cls._ended(Status.FAILED, decisive, failed, ordered, statistics, **about)
+
+    @classmethod
+    def previewed(cls, items: Iterable[Item], preview: Iterable[dict[str, Any]], **about: Unpack[About]) -> Self:
+        """A dry run: what would become of each instance, and its rows. Only instances that exist have an id."""
+        report = cls.settled(items, **about)
+        return report.model_copy(update={"data": None, "preview": tuple(preview)})
+
+    @classmethod
+    def refused(cls, refused: Mapping[int, Refused], hosts: Sequence[int], **about: Unpack[About]) -> Self:
+        """An atomic request that ends because some of its instances cannot be created: the others are skipped.
+
+        Args:
+            refused: why, by the instance's index; at least one. The lowest index decides code and message.
+            hosts: every instance's bk_host_id, in the request's order.
+            about: the request.
+        """
+        decisive = refused[min(refused)]
+        return cls.settled(
+            (
+                Item.failed(index, host, refused[index])
+                if index in refused
+                else Item.failed(index, host, decisive, outcome=Outcome.SKIPPED)
+                for index, host in enumerate(hosts)
+            ),
+            **about,
+        )
+
+    @classmethod
+    def failed(
+        cls,
+        refused: Refused,
+        hosts: Sequence[int] = (),
+        *,
+        count: int | None = None,
+        further: Sequence[Refused] = (),
+        status: Status = Status.FAILED,
+        permission: dict[str, Any] | None = None,
+        **about: Unpack[About],
+    ) -> Self:
+        """A request that ends as a whole, for one reason.
+
+        Args:
+            refused: why.
+            hosts: every instance's bk_host_id, in the request's order; empty when nobody knows them any more, and
+                then `count` says how many there were.
+            count: number of instances; ``len(hosts)`` by default.
+            further: more that is wrong, listed after `refused`.
+            status: `Status.TERMINATED` for a cancelled request, whose instances count as skipped.
+            permission: what the caller lacks, in IAM's shape (9900403).
+            about: the request.
+        """
+        outcome = Outcome.SKIPPED if status is Status.TERMINATED else Outcome.FAILED
+        items = tuple(Item.failed(index, host, refused, outcome=outcome) for index, host in enumerate(hosts))
+        problems = [Problem.of(one) for one in (refused, *further)]
+        total = len(items) if count is None else count
+        statistics = Statistics.of(items, status, total)
+        return cls._ended(status, problems[0], problems, items, statistics, permission=permission, **about)
+
+    @classmethod
+    def _ended(
+        cls,
+        status: Status,
+        decisive: Said,
+        errors: Sequence[Said],
+        items: tuple[Item, ...],
+        statistics: Statistics,
+        *,
+        data: list[int] | None = None,
+        permission: dict[str, Any] | None = None,
+        **about: Unpack[About],
+    ) -> Self:
+        return cls(
+            status=status,
+            code=decisive.code,
+            message_args=decisive.message_args,
+            path=decisive.path,
+            errors=tuple(map(Problem.of, errors[:MAX_ERRORS])),
+            permission=permission,
+            data=data,
+            statistics=statistics,
+            items=items,
+            **about,
+        )
+
+    def envelope(self, language: Language = "en") -> Envelope:
+        """The six keys for a compat caller: ``result`` is true only once all rows exist; unfinished is 1190001."""
+        return Envelope(**self._six_keys(language))
+
+    def _six_keys(self, language: Language = "en") -> dict[str, Any]:
+        done = self.status is Status.SUCCESS
+        said = self if self.status.is_final else Problem(code=Code.STILL_RUNNING)
+        return {
+            "result": done,
+            "code": int(said.code),
+            "message": said.message(language),
+            "permission": self.permission,
+            "request_id": self.request_id,
+            "data": self.data if done else None,
+        }
+
+    def document(self, language: Language = "en") -> dict[str, Any]:
+        """The v1 answer, ready for JSON: the six keys, then what v1 adds.
+
+        While unfinished, code is 0 and ``result`` true, because the request was accepted, and `data` is null: v1
+        callers read `status`. A PART_FAILED request carries CMDB's index maps beside `data`, which stays null as in
+        every failure: ``success_created`` {index: service instance id} and ``error_msg`` {index: message}.
+        """
+        document = self.envelope(language).model_dump()
+        if not self.status.is_final:
+            document |= {"result": True, "code": Code.SUCCESS.value}
+        document |= {
+            "status": self.status.value,
+            "statistics": self.statistics.model_dump(),
+            "items": [item.document(language) for item in self.items],
+            "warnings": [warning.document(language) for warning in self.warnings],
+            "errors": [problem.document(language) for problem in self.errors],
+            **self.model_dump(mode="json", include={"created_at", "finished_at", "expires_at", "attempts"}),
+        }
+        if self.preview is not None:
+            document["preview"] = list(self.preview)
+        if self.status is Status.PART_FAILED:
+            created = [item for item in self.items if item.outcome.is_success]
+            others = [item for item in self.items if not item.outcome.is_success]
+            document["success_created"] = {str(item.index): item.service_instance_id for item in created}
+            document["error_msg"] = {str(item.index): item.message(language) for item in others}
+        return document
+
+    def dump(self) -> bytes:
+        """The report as stored: JSON, the six keys in English first, so that any Redis client can read an outcome.
+
+        The others follow in the order of the class, without those that have their default.
+        """
+        stored = self._six_keys()
+        for name, default in _OTHERS.items():
+            value = getattr(self, name)
+            if value is not default and value != default:
+                stored[name] = [item.record for item in value] if name == "items" else value
+        return orjson.dumps(stored, _plainly, orjson.OPT_UTC_Z)
+
+    @classmethod
+    def load(cls, stored: bytes | str) -> Self:
+        """What `dump` wrote.
+
+        Raises:
+            pydantic.ValidationError: it is no report.
+        """
+        return cls.model_validate_json(stored)
+
+
+_OTHERS: Final = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in Report.model_fields.items()
+    if name not in _IN_BOTH
+}
+"""The fields of a report that its envelope does not have, and their defaults."""
+
+
+def _plainly(part: object) -> object:
+    """A part of a report as orjson can write it."""
+    if isinstance(part, BaseModel):
+        return part.model_dump(exclude_defaults=True)
+    raise TypeError

@@ -1,0 +1,1 @@
+"""What stands in Redis, under which names, and the scripts that change it."""

@@ -1,0 +1,304 @@
+"""The Redis side of the contract: reserve a request, save its report, load it, cancel it.
+
+*Redis holds what is pending; PostgreSQL holds what is done.* An accepted request is in the ledger (``req:{id}`` and the
+``pending`` set) until the very script that stores its report, so at every moment somebody answers for it. All times are
+Redis' clock; the machines' clocks never meet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, cast
+
+import redis.asyncio as aioredis
+from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError
+
+from contract.answer.items import Warning_
+from contract.answer.report import Report, Status
+from contract.codes import Code, Refused
+from contract.message import QUEUE_NAME, Caller, Payload, summary
+from contract.redis import scripts
+from contract.redis.keys import MAX_DEAD_LETTERS, Keys
+from contract.redis.letters import PAYLOAD_TTL_S, letter_of
+from contract.redis.notices import MOST_SAID
+from contract.request.batch import ServiceInstanceBatch
+from contract.settings import Settings
+from plumbing.coalesce import Gather
+
+
+class QueueFull(Refused):
+    """Too many accepted and unfinished requests. `pending` is how many."""
+
+    def __init__(self, pending: int) -> None:
+        super().__init__(Code.QUEUE_FULL)
+        self.pending = pending
+
+
+class IdempotencyConflict(Refused):
+    """The idempotency key belongs to a request with another body."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.IDEMPOTENCY_CONFLICT)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is written into the ledger for one request."""
+
+    request_id: str
+    bk_app_code: str
+    payload: bytes
+    """`Payload.write`"""
+    digest: str
+    bk_biz_id: int
+    bk_module_id: int
+    count: int
+    summary: str
+
+    @classmethod
+    def of(
+        cls,
+        request_id: str,
+        batch: ServiceInstanceBatch,
+        caller: Caller,
+        warnings: tuple[Warning_, ...] = (),
+        kind: Literal["create", "validate"] = "create",
+    ) -> "Entry":
+        """The entry of a batch, whoever writes it: a submitter, or the worker that meets a direct message."""
+        return cls(
+            request_id=request_id,
+            bk_app_code=caller.bk_app_code,
+            payload=Payload.write(request_id, batch, caller, warnings, kind),
+            digest=batch.digest(),
+            bk_biz_id=batch.bk_biz_id,
+            bk_module_id=batch.bk_module_id,
+            count=len(batch.instances),
+            summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
+        )
+
+    def fields(self) -> list[str | bytes | int]:
+        """Names and values as they stand in the entry's hash, but for those that the scripts set themselves."""
+        return [
+            *("payload", self.payload, "app", self.bk_app_code),
+            *("summary", self.summary, "biz", self.bk_biz_id, "module", self.bk_module_id, "count", self.count),
+        ]
+
+
+def moment(ms: float | str | bytes) -> datetime:
+    """Milliseconds of Redis' clock as an aware datetime."""
+    return datetime.fromtimestamp(float(ms) / 1000, tz=UTC)
+
+
+_Call = tuple[list[str], list[Any]]
+"""Keys and arguments of a script."""
+_SENT_BYTES: Final = 1_000_000
+"""Requests that are submitted together take about this at most."""
+_SAVED_BYTES: Final = 1_000_000
+"""Reports that are saved together take at most this; a script holds Redis for as long as it runs."""
+_PENDING_FIELDS = ["app", "biz", "module", "count", "created", "attempts", "owner", "lease"]
+
+
+def _size(call: _Call) -> int:
+    return sum(len(argument) for argument in call[1] if isinstance(argument, bytes))
+
+
+def _unfinished(request_id: str, fields: Sequence[bytes | None], now_ms: int) -> Report:
+    app, biz, module, count, created, attempts, owner, lease = [value or b"" for value in fields]
+    return Report.pending(
+        int(count),
+        running=bool(owner) and int(lease) > now_ms,
+        request_id=request_id,
+        bk_app_code=app.decode(),
+        bk_biz_id=int(biz),
+        bk_module_id=int(module),
+        created_at=moment(float(created)),
+        attempts=int(attempts),
+    )
+
+
+def _found(request_id: str, answer: bytes | Sequence[bytes | None] | None, now_ms: int) -> Report | None:
+    if answer is None:
+        return None
+    return Report.load(answer) if isinstance(answer, bytes) else _unfinished(request_id, answer, now_ms)
+
+
+def _payload_ttl_s(report: Report, letter: bytes | None, settings: Settings) -> int:
+    if report.status is Status.SUCCESS:
+        return 0
+    return settings.result_ttl_s if letter is None else max(PAYLOAD_TTL_S, settings.result_ttl_s)
+
+
+class ResultStore:
+    """All reads and writes of our Redis keys. Every method is one round trip and may be repeated."""
+
+    def __init__(self, client: "aioredis.Redis", settings: Settings) -> None:
+        self.client = client
+        self.keys = Keys(settings.key_prefix)
+        self.settings = settings
+        self._submit = client.register_script(scripts.SUBMIT)
+        self._submitting: Gather[_Call, Any] = Gather(self._submit_together, at_once=2, weigh=_size, most=_SENT_BYTES)
+        self._load = client.register_script(scripts.LOAD)
+        self._loading = Gather(self.load_many)
+        self._save = client.register_script(scripts.SAVE)
+        self._saving = Gather(self._save_together, most=_SAVED_BYTES, weigh=lambda saved: len(saved[1]))
+        self._cancel = client.register_script(scripts.CANCEL)
+
+    async def reserve(
+        self,
+        entry: Entry,
+        message: bytes | None,
+        idempotency_key: str | None = None,
+        *,
+        while_unfinished: bool = False,
+    ) -> str:
+        """Write the ledger entry and push `message` (None: the caller publishes it elsewhere) in one step.
+
+        Returns:
+            The request_id that holds: the entry's own, or an earlier one's under the same idempotency key and body.
+
+        Raises:
+            QueueFull: `max_pending` requests are unfinished.
+            IdempotencyConflict: the key was used with another body.
+        """
+        request_id, app = entry.request_id, entry.bk_app_code
+        keys, settings = self.keys, self.settings
+        answer = await self._submitting(
+            (
+                [
+                    keys.request(request_id),
+                    keys.result(request_id),
+                    keys.pending,
+                    QUEUE_NAME,
+                    keys.of_app(app),
+                    keys.idempotency(app, idempotency_key or request_id),
+                ],
+                [
+                    request_id,
+                    message or b"",
+                    settings.max_pending,
+                    settings.idempotency_ttl_s,
+                    entry.digest,
+                    int(settings.request_deadline_s * 1000),
+                    settings.result_ttl_s * 1000,
+                    0 if idempotency_key is None else 2 if while_unfinished else 1,
+                    int(message is not None),
+                    *entry.fields(),
+                ],
+            )
+        )
+        if answer[0] == -1:
+            raise QueueFull(answer[1])
+        if answer[0] == 2:
+            if answer[2].decode() != entry.digest:
+                raise IdempotencyConflict
+            return cast("str", answer[1].decode())
+        return request_id
+
+    async def _submit_together(self, calls: Sequence[_Call]) -> list[Any]:
+        """Each call is a script of its own, so that none depends on another; they share the way there and back."""
+        if len(calls) == 1:
+            return [await self._submit(*calls[0])]
+        answers = await self._pipelined(self._submit, calls)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            await self.client.script_load(scripts.SUBMIT)
+            answers = await self._pipelined(self._submit, calls)
+        return answers
+
+    async def _pipelined(self, script: AsyncScript, calls: Sequence[_Call]) -> list[Any]:
+        async with self.client.pipeline(transaction=False) as pipe:
+            for keys, args in calls:
+                pipe.evalsha(script.sha, len(keys), *keys, *args)
+            return await pipe.execute(raise_on_error=False)
+
+    async def load(self, request_id: str) -> Report | None:
+        """The report of a request: stored when it is finished, else made from the ledger entry; None when unknown."""
+        return await self._loading(request_id)
+
+    async def load_many(self, request_ids: Sequence[str]) -> list[Report | None]:
+        """`load` for each of `request_ids`, in one round trip and in their order."""
+        if not request_ids:
+            return []
+        now_ms, *answers = await self._load(
+            keys=[key for id_ in request_ids for key in (self.keys.result(id_), self.keys.request(id_))],
+            args=_PENDING_FIELDS,
+        )
+        return [_found(id_, answer, now_ms) for id_, answer in zip(request_ids, answers, strict=True)]
+
+    async def recent_ids(self, bk_app_code: str, after: str | None, limit: int) -> list[str]:
+        """An application's request ids, newest first, at most `limit`; those that follow on `after`, or the newest."""
+        index, start = self.keys.of_app(bk_app_code), 0
+        if after is not None:
+            rank = await self.client.zrevrank(index, after)
+            if rank is None:
+                return []
+            start = cast("int", rank) + 1
+        rows = cast("list[bytes]", await self.client.zrevrange(index, start, start + limit - 1))
+        return [request_id.decode() for request_id in rows]
+
+    async def load_finished(self, request_ids: Sequence[str]) -> dict[str, Report]:
+        """The stored reports among `request_ids`, in one MGET."""
+        if not request_ids:
+            return {}
+        values = await self.client.mget([self.keys.result(request_id) for request_id in request_ids])
+        return {id_: Report.load(value) for id_, value in zip(request_ids, values, strict=True) if value is not None}
+
+    async def load_kept(self, request_id: str) -> Payload | None:
+        """The payload of a finished request that did not succeed, while its report lives."""
+        payload = await self.client.get(self.keys.kept(request_id))
+        return None if payload is None else Payload.load(payload)
+
+    async def cancel(self, report: Report) -> int:
+        """End an unstarted request with `report`: 1 cancelled, 0 too late, -1 unknown or another application's."""
+        request_id = report.request_id
+        return cast(
+            "int",
+            await self._cancel(
+                keys=[self.keys.request(request_id), self.keys.result(request_id)],
+                args=[
+                    request_id,
+                    report.dump(),
+                    self.settings.result_ttl_s,
+                    self.keys.done_channel,
+                    report.bk_app_code,
+                ],
+            ),
+        )
+
+    async def save(self, report: Report, dumped: bytes | None = None) -> bool:
+        """Store a final report, end the ledger entry and wake the waiters; False when it had ended before.
+
+        A request that was given up gets its dead letter in the same step.
+
+        Args:
+            report: how the request ended.
+            dumped: ``report.dump()``, from who has it already.
+        """
+        return await self._saving((report, report.dump() if dumped is None else dumped))
+
+    async def _save_together(self, reports: Sequence[tuple[Report, bytes]]) -> list[bool]:
+        keys = [self.keys.pending, self.keys.finished_count, self.keys.dead_letters]
+        args: list[str | bytes | int] = [
+            self.settings.result_ttl_s,
+            self.keys.done_channel,
+            MAX_DEAD_LETTERS,
+            MOST_SAID,
+        ]
+        for report, dumped in reports:
+            id_, letter = report.request_id, letter_of(report)
+            keys += [self.keys.result(id_), self.keys.request(id_), self.keys.kept(id_), self.keys.unknown(id_)]
+            args += [id_, dumped, _payload_ttl_s(report, letter, self.settings), letter or b""]
+        return [bool(ended) for ended in await self._save(keys=keys, args=args)]
+
+    async def count_dead_letters(self) -> int:
+        """How many messages and requests stand in the dead letters of this Redis."""
+        return await self.client.llen(self.keys.dead_letters)
+
+    async def now_ms(self) -> int:
+        """Redis' clock, in milliseconds."""
+        seconds, micros = await self.client.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def now(self) -> datetime:
+        """Redis' clock."""
+        return moment(await self.now_ms())

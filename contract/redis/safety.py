@@ -1,0 +1,72 @@
+"""What a Redis must be before a request is entrusted to it. Every process looks when it starts; `bksi doctor` any time.
+
+A Redis that is away is no reason not to start: it is asked again by whoever diagnoses, and until it comes back nothing
+is accepted anyway.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from contract.redis.connection import connect
+from contract.redis.replay import MEND, Replay, examine_replay
+from contract.settings import Settings
+from plumbing.urls import has_credentials, is_local, without_secrets
+
+NEEDED_POLICY: Final = "noeviction"
+_log = structlog.get_logger(__name__)
+
+
+class UnsafeRedis(Exception):  # noqa: N818 - an error name says the fact
+    """A process does not start on this Redis; the text says why and what to do. It holds no secret."""
+
+
+async def require_safe_redis(settings: Settings) -> None:
+    """Refuse a Redis that anybody may write to, or that throws away what it was given.
+
+    Raises:
+        UnsafeRedis: beyond this machine and without a password, unless ``allow_insecure``; or it evicts keys; or it
+            drops what was accepted when it is started again.
+    """
+    for url in settings.redis_servers:
+        shown = without_secrets(url)
+        if not (settings.allow_insecure or is_local(url) or has_credentials(url)):
+            raise UnsafeRedis(
+                f"{shown} needs no password, so whoever reaches it can create and read anything. "
+                "Set one (requirepass, or ACL users) and put it into the URL; BKSI_ALLOW_INSECURE=1 starts anyway."
+            )
+        told = await _ask(settings.model_copy(update={"redis_url": url}))
+        if told.policy not in (None, NEEDED_POLICY):
+            raise UnsafeRedis(
+                f"{shown} has maxmemory-policy {told.policy}, which throws accepted requests away when "
+                f"memory is short. Set it to {NEEDED_POLICY}."
+            )
+        if told.replay is Replay.LOSES:
+            raise UnsafeRedis(
+                f"{shown} drops accepted requests when it is started again: its user `default` has no rights. {MEND}"
+            )
+        if told.replay is Replay.NOT_TOLD:
+            _log.warning("rights of Redis' default user not checked", mend="allow this user +acl|dryrun")
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """`policy` is the ``maxmemory-policy``. Nothing where Redis is away or does not tell us."""
+
+    policy: str | None = None
+    replay: Replay | None = None
+
+
+async def _ask(settings: Settings) -> _Told:
+    client = connect(settings, connections=1)
+    try:
+        info = await client.info()
+        policy = info.get("maxmemory_policy")
+        return _Told(None if policy is None else str(policy), await examine_replay(client, settings, info))
+    except (RedisError, OSError) as error:
+        _log.warning("Redis not checked", error=type(error).__name__)
+        return _Told()
+    finally:
+        await client.aclose()

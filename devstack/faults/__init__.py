@@ -1,1 +1,0 @@
-"""What breaks on purpose: connections, disks, power."""

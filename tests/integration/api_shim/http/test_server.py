@@ -1,0 +1,230 @@
+"""The server as a process of its own: bytes on the wire, signals, the commands and the client that call it."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from api_shim.client import AsyncClient, Client, RequestRefused, StillRunning, Unanswered
+from api_shim.identity.applications import hash_secret
+from devstack.ports import free_port
+
+SERVE = [sys.executable, "-c", "from api_shim.cli import app; app()"]
+
+
+def _start(redis_url: str, **environment: str) -> tuple["subprocess.Popen[str]", str]:
+    port = free_port()
+    settings = {"BKSI_REDIS_URL": redis_url, "BKSI_HTTP_PORT": str(port), "BKSI_COMPAT_WAIT_S": "0", **environment}
+    process = subprocess.Popen([*SERVE, "serve"], env=os.environ | settings, stderr=subprocess.PIPE, text=True)
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            httpx2.get(f"{url}/healthz")
+        except httpx2.TransportError:
+            time.sleep(0.05)
+        else:
+            return process, url
+    process.kill()
+    raise AssertionError(process.communicate()[1])
+
+
+@pytest.fixture(scope="module")
+def url(redis_url: str) -> Iterator[str]:
+    process, url = _start(redis_url)
+    yield url
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def _exchange(url: str, *parts: bytes, timeout: float = 15) -> bytes:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=timeout) as connection:
+        for part in parts:
+            connection.sendall(part)
+        received = b""
+        while b"\r\n\r\n" not in received and (chunk := connection.recv(65536)):
+            received += chunk
+        return received
+
+
+HEAD = b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.rule("V0", "the body cannot be read: 1199004", ours="when it is sent too slowly, with HTTP 408")
+@pytest.mark.parametrize(
+    ("number", "sent", "status"),
+    [
+        (22, HEAD + b"Content-Length: 4194305\r\n\r\n", b"413"),
+        (22, HEAD + b"Transfer-Encoding: chunked\r\n\r\n500000\r\n" + b" " * 0x500000, b"413"),
+        (26, HEAD + b"X: " + b"a" * 70_000 + b"\r\n\r\n", b"431"),
+        (26, HEAD + b"".join(b"X%d: a\r\n" % n for n in range(500)) + b"\r\n", b"431"),
+    ],
+)
+@pytest.mark.bad_input(22, "a body over 4 MiB, announced or in chunks", "413/1190013 without reading on")
+@pytest.mark.bad_input(26, "70 KB of a header, 500 headers", "431")
+def test_request_beyond_a_limit_is_answered_without_the_rest(url: str, number: int, sent: bytes, status: bytes) -> None:
+    assert _exchange(url, sent).split(b" ")[1] == status
+
+
+@pytest.mark.bad_input(24, "a body that does not come", "408/1199004 after 5 s, or below 1 KB/s; at most 10 s")
+def test_body_that_does_not_come_is_given_up_on_every_kind_of_path(url: str) -> None:
+    paths = (b"/v1/batches", b"/api/c/compapi/v2/cc/create_service_instance/", b"/api/v3/create/proc/service_instance")
+    sent = [HEAD.replace(b"/v1/batches", path) + b"Content-Length: 100\r\n\r\n{" for path in paths]
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda request: _exchange(url, request), sent))
+    assert [answer.split(b" ")[1] for answer in answers] == [b"408"] * 3
+
+
+@pytest.mark.bad_input(25, "headers that never end", "cut off after 5 s")
+def test_headers_that_never_end_are_cut_off(url: str) -> None:
+    assert _exchange(url, b"GET /healthz HTTP/1.1\r\nHost: x\r\n") == b""
+
+
+@pytest.mark.bad_input(117, "waiting while the server is told to stop", "answered at once")
+def test_sigterm_answers_whoever_waits_and_exits_cleanly(redis_url: str, seed: dict[str, Any]) -> None:
+    process, url = _start(redis_url, BKSI_COMPAT_WAIT_S="60")
+    with httpx2.Client(base_url=url, timeout=60) as http:
+        request_id = http.post("/v1/batches", json=seed).json()["request_id"]
+    ask = (
+        f"import httpx2; print(httpx2.get('{url}/v1/batches/{request_id}', "
+        "headers={'Prefer': 'wait=20'}, timeout=60).json()['status'])"
+    )
+    waiting = subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE, text=True)
+    while "bksi_http_open_waits 1.0" not in httpx2.get(f"{url}/metrics").text:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+
+    assert waiting.communicate(timeout=15)[0] == "PENDING\n"
+    process.communicate(timeout=15)
+    assert process.returncode == 0
+
+
+def test_dead_redis_is_503_at_once_and_the_server_lives(url: str, seed: dict[str, Any]) -> None:
+    process, dead = _start("redis://127.0.0.1:1/0")
+    try:
+        answer = httpx2.post(f"{dead}/v1/batches", json=seed, timeout=10)
+        assert (answer.status_code, answer.json()["code"]) == (503, 1190007)
+        assert "Retry-After" in answer.headers
+        compat = httpx2.post(f"{dead}/api/v3/create/proc/service_instance", json=seed, timeout=10)
+        assert (compat.status_code, compat.json()["bk_error_code"]) == (200, 1190007)
+        ready = httpx2.get(f"{dead}/readyz")
+        assert (ready.status_code, ready.json()["checks"]["redis"]) == (503, False)
+        assert httpx2.get(f"{dead}/healthz").status_code == 200
+        with Client(dead, patience_s=0) as client, pytest.raises(RequestRefused) as raised:
+            client.submit(seed, idempotency_key="mine")
+        assert (raised.value.idempotency_key, raised.value.retry_after) == ("mine", 2.0)
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def test_public_address_without_applications_does_not_start(redis_url: str) -> None:
+    environment = os.environ | {"BKSI_REDIS_URL": redis_url, "BKSI_HTTP_HOST": "0.0.0.0"}
+    ended = subprocess.run([*SERVE, "serve"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "BKSI_APPS_FILE" in ended.stderr
+
+
+def test_commands_submit_and_ask(url: str, seed: dict[str, Any], tmp_path: Path, unknown_id: str) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps(seed))
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [*SERVE, *arguments, "--url", url]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    submitted = run("submit", str(file))
+    assert submitted.returncode == 0
+    request_id = json.loads(submitted.stdout)["request_id"]
+    assert json.loads(run("status", request_id).stdout)["status"] == "PENDING"
+    unknown = run("status", unknown_id)
+    assert (unknown.returncode, "1190002" in unknown.stderr) == (1, True)
+    assert run("submit", str(file), "--wait", "0.1").returncode == 3
+
+
+def test_client_repeats_under_one_key_and_tells_running_from_refused(url: str, seed: dict[str, Any]) -> None:
+    with Client(url) as client:
+        first = client.submit(seed)
+        assert client.submit(seed, idempotency_key=first.idempotency_key).request_id == first.request_id
+        assert (first.status()["status"], first.done(), first.progress()["pending_count"]) == ("PENDING", False, 1)
+        with pytest.raises(TimeoutError) as running:
+            first.result(timeout=0.01)
+        assert isinstance(running.value, StillRunning)
+        assert running.value.operation is first
+        with pytest.raises(RequestRefused) as refused:
+            client.submit(seed | {"bk_biz_id": "1"}, idempotency_key="k")
+        assert (refused.value.status_code, refused.value.envelope["code"], refused.value.idempotency_key) == (
+            400,
+            1199009,
+            "k",
+        )
+        assert first.cancel()["status"] == "TERMINATED"
+        assert client.create_service_instance(seed)["code"] == 1190001
+
+
+def test_client_cuts_any_number_of_instances_into_requests(url: str) -> None:
+    instances = [{"bk_host_id": n} for n in range(1, 252)]
+    with Client(url) as client:
+        operations = client.submit_many({"bk_biz_id": 1, "bk_module_id": 60, "instances": instances})
+        assert [operation.progress()["total_count"] for operation in operations] == [100, 100, 51]
+
+
+def test_async_client_does_the_same(url: str, seed: dict[str, Any]) -> None:
+    async def scenario() -> None:
+        async with AsyncClient(url) as client:
+            operation = await client.submit(seed)
+            assert (await operation.status())["status"] == "PENDING"
+            with pytest.raises(StillRunning):
+                await operation.result(timeout=0.01)
+            assert (await operation.cancel())["status"] == "TERMINATED"
+
+    asyncio.run(scenario())
+
+
+def test_client_comes_again_when_the_server_says(redis_url: str, seed: dict[str, Any], tmp_path: Path) -> None:
+    apps = tmp_path / "apps.toml"
+    apps.write_text(
+        f'[apps.slow]\nsecrets = ["{hash_secret("s")}"]\nbk_biz_ids = "*"\nrate = "1/second"\npoll_rate = "1/second"'
+    )
+    process, url = _start(redis_url, BKSI_APPS_FILE=str(apps))
+    who = {"bk_app_code": "slow", "bk_app_secret": "s"}
+    try:
+        with Client(url, **who, patience_s=0) as hasty, pytest.raises(RequestRefused) as refused:
+            hasty.submit_many(seed | {"instances": [{"bk_host_id": 2}] * 2_000})
+        assert (refused.value.status_code, refused.value.envelope["code"]) == (429, 1199997)
+        assert refused.value.retry_after == 1
+        assert refused.value.idempotency_key is not None
+        with Client(url, **who) as client:
+            assert client.submit(seed).request_id
+            # The old path says it with 200 and the same code.
+            assert client.create_service_instance(seed)["code"] == 1190001
+
+        async def mirrored() -> None:
+            async with AsyncClient(url, **who) as client:
+                assert (await client.submit(seed)).request_id
+
+        asyncio.run(mirrored())
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def test_server_that_is_away_gives_an_error_with_the_key(seed: dict[str, Any]) -> None:
+    with Client(f"http://127.0.0.1:{free_port()}", patience_s=0.3) as client:
+        with pytest.raises(Unanswered) as unanswered:
+            client.submit(seed)
+        assert unanswered.value.idempotency_key is not None
+        with pytest.raises(Unanswered):
+            client.poll("0" * 32)

@@ -1,0 +1,73 @@
+"""Which Redis a process starts on."""
+
+from pathlib import Path
+
+import pytest
+
+from contract.redis.safety import UnsafeRedis, require_safe_redis
+from contract.settings import Settings
+from devstack.ports import free_port
+from devstack.process import Guard
+from devstack.servers import Valkey
+from plumbing.urls import is_local, without_secrets
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_redis_as_it_should_be_is_taken(redis_url: str) -> None:
+    await require_safe_redis(Settings(redis_url=redis_url))
+
+
+async def test_redis_that_is_away_is_no_reason_not_to_start() -> None:
+    await require_safe_redis(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"))
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+async def test_redis_that_evicts_is_refused_as_ledger_and_as_queue(
+    policy: str, redis_url: str, guard: Guard, tmp_path: Path
+) -> None:
+    with Valkey(tmp_path, guard, settings={"maxmemory-policy": policy}) as evicting:
+        for settings in (Settings(redis_url=evicting.url), Settings(redis_url=redis_url, broker_url=evicting.url)):
+            with pytest.raises(UnsafeRedis, match=policy) as refused:
+                await require_safe_redis(settings)
+            assert evicting.password not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["redis://redis.invalid/0", "redis://user@192.0.2.1:6379", "rediss://[2001:db8::1]/0"])
+@pytest.mark.bad_input(
+    103, "a Redis elsewhere that needs no password", "neither server nor worker starts, unless BKSI_ALLOW_INSECURE"
+)
+async def test_redis_beyond_this_machine_needs_a_password(url: str) -> None:
+    with pytest.raises(UnsafeRedis, match="needs no password"):
+        await require_safe_redis(Settings(redis_url=url))
+
+
+async def test_insecure_start_can_be_allowed() -> None:
+    await require_safe_redis(Settings(redis_url="redis://redis.invalid:6379/0", allow_insecure=True))
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("redis://127.0.0.1/0", True),
+        ("redis://:x@localhost:1/0", True),
+        ("rediss://[::1]:6379", True),
+        ("unix:///run/redis.sock", True),
+        ("postgresql://u@/db?host=/run/postgresql", True),
+        ("postgresql://u:p@10.0.0.1/db", False),
+        ("redis://127.0.0.1.example.com/0", False),
+        ("amqp://guest:guest@rabbit//", False),
+    ],
+)
+def test_local_is_what_only_this_machine_reaches(url: str, local: bool) -> None:
+    assert is_local(url) is local
+
+
+def test_shown_url_names_the_server_and_no_secret() -> None:
+    assert without_secrets("redis://user:pw@[::1]:6379/0?password=pw") == "redis://[::1]:6379/0"
+    assert without_secrets("postgresql://user:pw@db/name?password=pw") == "postgresql://db/name"

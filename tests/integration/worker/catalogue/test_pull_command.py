@@ -1,0 +1,190 @@
+"""`bksi catalogue pull` as a process: killed and started again, and silent about its credentials."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from devstack.running import BKSI
+from tests.conftest import RunBksi
+from tests.integration.worker.catalogue.cmdb_server import Call, CmdbServer, Reply, refusal
+from tests.integration.worker.catalogue.conftest import rows
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "canary-91be"
+AUTHORIZATION = json.dumps({"bk_app_code": "bksi", "bk_app_secret": SECRET, "bk_username": "admin"})
+
+
+@pytest.fixture
+def env(database: str, tmp_path: Path) -> dict[str, str]:
+    """A database of the test's own, pages under the test's directory, credentials in the environment."""
+    return {
+        "BKSI_POSTGRES_DSN": database,
+        "BKSI_STATE_DIR": str(tmp_path / "state"),
+        "BKSI_CMDB_AUTHORIZATION": AUTHORIZATION,
+    }
+
+
+def kept(tmp_path: Path) -> list[str]:
+    return sorted(file.name for file in (tmp_path / "state").rglob("page-*.json"))
+
+
+async def test_business_is_pulled_and_its_pages_are_gone_afterwards(
+    bksi: RunBksi, cmdb: CmdbServer, env: dict[str, str], database: str, tmp_path: Path
+) -> None:
+    cmdb.fill(templates=2, modules=3, hosts=600, hosts_per_module=2)
+    pulled = bksi("catalogue", "pull", "--url", cmdb.url, "--biz", "1", "--json", env=env)
+    assert pulled.returncode == 0, pulled.stderr
+    report = json.loads(pulled.stdout)
+    assert {kind: counts["added"] for kind, counts in report["counts"].items()} == {
+        "service_template": 2,
+        "process_template": 2,
+        "module": 3,
+        "host": 600,
+        "module_host_relation": 6,
+    }
+    assert len((await rows(database, "host"))["host"]) == 600
+    assert kept(tmp_path) == []
+    assert SECRET not in pulled.stdout + pulled.stderr
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+async def test_killed_pull_goes_on_where_it_was(
+    bksi: RunBksi, cmdb: CmdbServer, env: dict[str, str], database: str, tmp_path: Path, *, end: signal.Signals
+) -> None:
+    cmdb.fill(templates=2, modules=3, hosts=1203, hosts_per_module=2)
+    reached, release = threading.Event(), threading.Event()
+
+    def hold(call: Call) -> Reply | None:
+        if call.api == "list_biz_hosts" and call.start == 998:
+            reached.set()
+            release.wait(60)
+        return None
+
+    cmdb.before = hold
+    killed = await asyncio.create_subprocess_exec(
+        *(str(BKSI), "catalogue", "pull", "--url", cmdb.url, "--biz", "1"),
+        env=os.environ | env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert await asyncio.to_thread(reached.wait, 60)
+    killed.send_signal(end)
+    _, said = await killed.communicate()
+    assert killed.returncode != 0
+    assert b"Traceback" not in said
+    release.set()
+    before = kept(tmp_path)
+    assert [name for name in before if name.startswith("page-hosts.")] == [
+        "page-hosts.000000.json",
+        "page-hosts.000001.json",
+    ]
+    assert not any((await rows(database)).values())
+
+    finished = [call.place for call in cmdb.calls[:-1]]
+    cmdb.calls.clear()
+    cmdb.before = lambda call: None
+    resumed = bksi("catalogue", "pull", "--url", cmdb.url, "--biz", "1", env=env)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"Going on with the {len(before)} pages" in resumed.stderr
+    assert not set(finished) & {call.place for call in cmdb.calls}
+    assert [call.start for call in cmdb.calls if call.api == "list_biz_hosts"] == [998]
+    assert {table: len(found) for table, found in (await rows(database)).items()} == {
+        "service_template": 2,
+        "process_template": 2,
+        "module": 3,
+        "host": 1203,
+        "module_host_relation": 6,
+    }
+    assert kept(tmp_path) == []
+
+
+async def test_pages_that_were_kept_can_be_imported_as_files(
+    bksi: RunBksi, cmdb: CmdbServer, env: dict[str, str], database: str, tmp_path: Path
+) -> None:
+    cmdb.fill(templates=2, modules=3, hosts=600, hosts_per_module=2)
+    dry = bksi("catalogue", "pull", "--url", cmdb.url, "--biz", "1", "--dry-run", env=env)
+    assert dry.returncode == 0, dry.stderr
+    assert not any((await rows(database)).values())
+    pages = sorted((tmp_path / "state").rglob("page-*.json"))
+    imported = bksi("catalogue", "import", "--prune", *pages, env=env)
+    assert imported.returncode == 0, imported.stdout
+    assert len((await rows(database, "host"))["host"]) == 600
+
+
+@pytest.mark.parametrize("answer", [refusal(1306401, f"wrong secret {SECRET}"), Reply(200, f"<html>{SECRET}</html>")])
+def test_refusal_is_one_line_without_the_secret(
+    bksi: RunBksi, cmdb: CmdbServer, env: dict[str, str], answer: Reply
+) -> None:
+    cmdb.before = lambda call: answer
+    failed = bksi("catalogue", "pull", "--url", cmdb.url, "--biz", "1", env=env)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.strip().splitlines()[-1].startswith("list_service_template: ")
+    assert "Traceback" not in failed.stderr
+    assert SECRET not in failed.stderr
+
+
+def _file(text: str) -> Callable[[Path], list[str | Path]]:
+    def arguments(directory: Path) -> list[str | Path]:
+        (directory / "authorization.json").write_text(text)
+        return ["--authorization-file", directory / "authorization.json"]
+
+    return arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (_file(f'"{SECRET}"'), "the credentials are not a JSON object"),
+        (_file(f"{{{SECRET}"), "the credentials are not a JSON object"),
+        (lambda directory: ["--authorization-file", directory / "gone"], "No such file"),
+        (lambda directory: ["--url", f"http://admin:{SECRET}@localhost"], "must hold no credentials"),
+        (lambda directory: ["--url", "ftp://localhost"], "must begin with http"),
+        (lambda directory: ["--url", "localhost:8080"], "must begin with http"),
+        (lambda directory: ["--supplier-account", "一"], "supplier account must be printable ASCII"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(
+    bksi: RunBksi,
+    env: dict[str, str],
+    tmp_path: Path,
+    arguments: Callable[[Path], list[str | Path]],
+    message: str,
+) -> None:
+    given = arguments(tmp_path)
+    url: list[str | Path] = [] if "--url" in given else ["--url", "http://127.0.0.1:9"]
+    failed = bksi("catalogue", "pull", *url, "--biz", "1", *given, env=env)
+    assert failed.returncode == 1
+    assert message in failed.stderr
+    assert failed.stderr.count("\n") == 1
+    assert SECRET not in failed.stderr
+
+
+def test_credentials_come_from_a_file_too(bksi: RunBksi, cmdb: CmdbServer, env: dict[str, str], tmp_path: Path) -> None:
+    cmdb.fill(templates=1, modules=2, hosts=2, hosts_per_module=1)
+    del env["BKSI_CMDB_AUTHORIZATION"]
+    (tmp_path / "authorization.json").write_text(AUTHORIZATION)
+    arguments = ["--url", cmdb.url, "--biz", "1", "--authorization-file", tmp_path / "authorization.json"]
+    assert bksi("catalogue", "pull", *arguments, env=env).returncode == 0
+    assert {call.headers["X-Bkapi-Authorization"] for call in cmdb.calls} == {AUTHORIZATION}
+
+
+def test_directory_of_another_business_is_left_alone(
+    bksi: RunBksi, cmdb: CmdbServer, env: dict[str, str], tmp_path: Path
+) -> None:
+    state = tmp_path / "pages"
+    state.mkdir()
+    (state / "pull.json").write_text(json.dumps({"url": cmdb.url, "bk_biz_id": 2}))
+    (state / "page-hosts.000000.json").write_text("{}")
+    failed = bksi("catalogue", "pull", "--url", cmdb.url, "--biz", "1", "--state-dir", state, env=env)
+    assert failed.returncode == 1
+    assert "holds pages of" in failed.stderr
+    assert (state / "page-hosts.000000.json").exists()
+    assert cmdb.calls == []

@@ -1,0 +1,237 @@
+"""`bksi doctor` and the starts it guards, over real servers: some as they should be, one with everything wrong."""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import redis as redis_client
+
+from contract.redis.replay import DEFAULT_USER
+from contract.settings import Settings
+from devstack.ports import free_port
+from devstack.process import Guard
+from devstack.running import BKSI
+from devstack.servers import Valkey
+from tests.compose_redis import ComposeRedis
+from worker.commands.doctor.examine import examine
+from worker.commands.doctor.finding import Finding, Level
+
+pytestmark = pytest.mark.anyio
+WRONG = {"requirepass": '""', "appendonly": "no", "maxmemory-policy": "allkeys-lru"}
+
+
+@pytest.fixture(scope="module")
+def wrong_redis(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis that lets anybody in, keeps nothing and evicts."""
+    with Valkey(tmp_path_factory.mktemp("wrong"), guard, settings=WRONG) as server:
+        yield f"redis://127.0.0.1:{server.port}/0"
+
+
+async def look(**settings: Any) -> dict[str, Finding]:
+    findings = await examine(Settings(**settings), settings.pop("flower", None))
+    assert all(finding.mend for finding in findings if finding.level is not Level.OK)
+    return {finding.check: finding for finding in findings}
+
+
+async def test_well_kept_redis_and_catalogue_have_no_findings(
+    redis_url: str, redis: "redis_client.Redis", catalogue_database: str
+) -> None:
+    redis.zadd("bksi:workers", {"host:1:abc": int(time.time() * 1000)})
+
+    found = await look(redis_url=redis_url, postgres_dsn=catalogue_database)
+
+    for check in ("redis", "redis persistence", "redis eviction", "redis password", "redis clock", "postgres clock"):
+        assert found[check].level is Level.OK, found[check]
+    for check in ("workers", "queue", "dead letters", "migrations", "catalogue", "time limits", "visibility"):
+        assert found[check].level is Level.OK, found[check]
+    # The tests' PostgreSQL is fast and forgets in a power loss, its user may do anything, and so may Redis'.
+    assert found["postgres durability"].level is Level.ERROR
+    assert "fsync = off" in found["postgres durability"].found
+    assert found["postgres user"].level is found["redis user"].level is Level.WARNING
+
+
+async def test_redis_with_everything_wrong_is_told_so(wrong_redis: str, postgres_dsn: str) -> None:
+    found = await look(redis_url=wrong_redis, postgres_dsn=postgres_dsn)
+
+    assert found["redis persistence"].level is found["redis eviction"].level is Level.ERROR
+    assert "allkeys-lru" in found["redis eviction"].found
+    assert found["redis password"].level is Level.WARNING  # an error were it reached from elsewhere
+    assert found["workers"].level is Level.ERROR
+    # An empty database: neither migrated nor filled.
+    assert found["migrations"].level is found["catalogue"].level is Level.ERROR
+    assert "none" in found["migrations"].found
+
+
+async def test_how_often_redis_syncs_decides(redis_url: str, redis: "redis_client.Redis", postgres_dsn: str) -> None:
+    async def level(appendfsync: str) -> Level:
+        redis.config_set("appendfsync", appendfsync)
+        return (await look(redis_url=redis_url, postgres_dsn=postgres_dsn))["redis persistence"].level
+
+    try:
+        assert [await level(how) for how in ("everysec", "no")] == [Level.WARNING, Level.ERROR]
+    finally:
+        redis.config_set("appendfsync", "always")
+
+
+async def test_user_that_may_not_ask_is_no_error(
+    redis_url: str, redis: "redis_client.Redis", postgres_dsn: str
+) -> None:
+    redis.acl_setuser(
+        "narrow", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-config", "-acl|whoami"]
+    )
+    try:
+        url = redis_url.replace(f"//:{urlsplit(redis_url).password}", "//narrow:pw")
+        found = await look(redis_url=url, postgres_dsn=postgres_dsn)
+    finally:
+        redis.acl_deluser("narrow")
+    assert found["redis persistence"].level is found["redis user"].level is Level.SKIPPED
+
+
+async def test_default_user_without_rights_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, guard: Guard, tmp_path: Path, postgres_dsn: str
+) -> None:
+    """On a server that loses what it wrote then; which do, is tried in `tests/integration/contract/redis/test_restart.py`."""
+    monkeypatch.setattr("contract.redis.replay._MENDED", (99,))
+    rights = f"--{DEFAULT_USER}"
+    found = []
+    for name, change in (
+        ("as-it-is", str),
+        ("off-alone", lambda command: command.replace(rights, "--user default off")),
+        ("half-of-them", lambda command: command.replace(rights, '--user default off "~bksi:*" +@all')),
+        ("not-told", lambda command: command.replace('"+acl|dryrun"', "")),
+    ):
+        with ComposeRedis(tmp_path / name, guard, change) as server:
+            found.append((await look(redis_url=server.url, postgres_dsn=postgres_dsn))["redis restart"])
+
+    assert [finding.level for finding in found] == [Level.OK, Level.ERROR, Level.ERROR, Level.WARNING]
+    assert all(DEFAULT_USER in finding.mend for finding in found[1:])
+    assert "+acl|dryrun" in found[3].mend
+
+
+async def test_servers_that_are_away_or_refuse_are_named_without_their_passwords(redis_url: str) -> None:
+    port = free_port()
+    away = await look(
+        redis_url=f"redis://:CANARY@127.0.0.1:{port}/0",
+        broker_url=f"amqp://guest:CANARY@127.0.0.1:{port}//",
+        postgres_dsn=f"postgresql://u:CANARY@127.0.0.1:{port}/db?password=CANARY",
+    )
+    refusing = await look(
+        redis_url=redis_url.replace("//:", "//:CANARY"), postgres_dsn=f"postgresql://u:CANARY@127.0.0.1:{port}/db"
+    )
+
+    assert away["redis"].level is away["broker"].level is away["postgres"].level is Level.ERROR
+    assert "password is wrong" in refusing["redis"].found
+    assert "CANARY" not in repr([away, refusing])
+
+
+@pytest.mark.parametrize(
+    ("settings", "check"),
+    [
+        ({"owner_ttl_ms": 3000}, "time limits"),
+        ({"statement_timeout_ms": 200_000}, "time limits"),
+        ({"attempt_timeout_s": 900}, "time limits"),
+        ({"request_deadline_s": 86_400}, "time limits"),
+        ({"transport": "stock", "attempt_timeout_s": 4_000, "request_deadline_s": 5_000}, "visibility"),
+        ({"failpoints": "after_lease=kill"}, "failpoints"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_errors(settings: dict[str, Any], check: str) -> None:
+    from worker.commands.doctor.settings import examine_settings
+
+    levels = {finding.check: finding.level for finding in examine_settings(Settings(**settings))}
+    assert levels[check] is Level.ERROR
+
+
+@pytest.mark.parametrize(
+    ("settings", "check"),
+    [
+        ({"allow_insecure": True}, "insecure start"),
+        ({"remote_control": True}, "remote control"),
+        ({"log_level": "debug"}, "log level"),
+        ({"watchdog_s": 0}, "watchdog"),
+        ({"transport": "stock"}, "visibility"),
+    ],
+)
+def test_settings_that_carry_a_risk_are_warnings(settings: dict[str, Any], check: str) -> None:
+    from worker.commands.doctor.settings import examine_settings
+
+    levels = {finding.check: finding.level for finding in examine_settings(Settings(**settings))}
+    assert levels[check] is Level.WARNING
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "level"),
+    [("senders = {}", 0o600, Level.OK), ("senders = {}", 0o644, Level.WARNING), ("keys = 1", 0o600, Level.ERROR)],
+)
+def test_file_of_senders_must_be_valid_and_private(content: str, mode: int, level: Level, tmp_path: Path) -> None:
+    from worker.commands.doctor.settings import examine_settings
+
+    path = tmp_path / "senders.toml"
+    path.write_text(content)
+    path.chmod(mode)
+    levels = {finding.check: finding.level for finding in examine_settings(Settings(senders_file=path))}
+    assert levels["direct messages"] is level
+
+
+@contextmanager
+def web_server(status: int) -> Iterator[str]:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401 if self.headers.get("Authorization") is None and status == 401 else 200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://admin:CANARY@127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(("status", "level"), [(200, Level.WARNING), (401, Level.OK)])
+async def test_flower_is_asked_as_a_stranger_would(status: int, level: Level) -> None:
+    from worker.commands.doctor.flower import examine_flower
+
+    with web_server(status) as url:
+        finding = await examine_flower(url)
+
+    assert finding.level is level
+    assert "CANARY" not in repr(finding)
+
+
+def test_command_prints_a_table_and_says_it_by_its_exit_code(
+    bksi: Callable[..., "subprocess.CompletedProcess[str]"], wrong_redis: str, postgres_dsn: str
+) -> None:
+    env = {"BKSI_REDIS_URL": wrong_redis, "BKSI_POSTGRES_DSN": postgres_dsn}
+    printed = bksi("doctor", env=env)
+
+    assert printed.returncode == 1
+    assert "→ Set maxmemory-policy noeviction" in printed.stdout
+    assert urlsplit(postgres_dsn).password not in printed.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+@pytest.mark.bad_input(104, "a maxmemory-policy that evicts", "neither server nor worker starts")
+def test_nothing_starts_on_a_redis_that_evicts(command: str, wrong_redis: str) -> None:
+    ended = start(command, BKSI_REDIS_URL=wrong_redis)
+    assert ended.returncode == 1
+    assert "allkeys-lru" in ended.stderr
+
+
+def start(command: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"BKSI_HTTP_PORT": str(free_port())} | settings
+    return subprocess.run([BKSI, command], env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -1,0 +1,61 @@
+"""What the worker's commands print with, and how they fail: one line on stderr, never a traceback."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn, TypeVar
+
+from rich.console import Console
+
+from contract.settings import load_settings
+from worker.postgres.engine import Engine, create_engine
+from worker.postgres.errors import StoreError, typed_errors
+from worker.postgres.health import UNDEFINED_TABLE
+
+Result = TypeVar("Result")
+
+out: Final = Console(soft_wrap=True)
+"""Results. Text is printed as it is: neither markup nor highlighting looks into what CMDB named its things."""
+err: Final = Console(stderr=True, soft_wrap=True)
+"""Progress and errors."""
+
+
+@contextmanager
+def plain_errors(*expected: type[Exception]) -> Iterator[None]:
+    """End the command with exit code 1 and one line when one of `expected` is raised."""
+    try:
+        yield
+    except expected as error:
+        _fail(str(error))
+
+
+def in_database(run: Callable[[Engine], Awaitable[Result]], *, statement_timeout_ms: int = 30_000) -> Result:
+    """Run a command's part that needs PostgreSQL (`BKSI_POSTGRES_DSN`) and return its result.
+
+    Raises:
+        SystemExit: the database said no; why is on stderr.
+    """
+
+    async def call() -> Result:
+        engine = create_engine(
+            load_settings().postgres_dsn,
+            connections=1,
+            statement_timeout_ms=statement_timeout_ms,
+            application_name="bksi",
+        )
+        try:
+            return await run(engine)
+        finally:
+            await engine.dispose()
+
+    try:
+        with typed_errors():
+            return asyncio.run(call())
+    except StoreError as error:
+        hint = "; run `bksi migrate` first" if error.sqlstate == UNDEFINED_TABLE else ""
+        _fail(f"database: {error}{hint}")
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(message, style="red", markup=False, highlight=False)
+    raise SystemExit(1)

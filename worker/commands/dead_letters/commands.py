@@ -1,0 +1,183 @@
+"""What the commands of `worker.commands.dead_letters.cli` do."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, Literal, TypeVar
+
+from redis.exceptions import RedisError
+from rich.table import Table
+from rich.text import Text
+
+from contract.message import make_celery
+from contract.redis.connection import connect
+from contract.redis.requests import ResultStore
+from contract.settings import Settings, load_settings
+from worker.commands.console import err, out, plain_errors
+from worker.commands.dead_letters.letters import DeadLetter
+from worker.commands.dead_letters.store import CannotRequeue, DeadLetters
+from worker.postgres.engine import make_engine
+from worker.postgres.errors import StoreError
+
+Result = TypeVar("Result")
+Deed = Callable[[DeadLetters, DeadLetter], Awaitable[bool]]
+
+UNKNOWN: Final = "there is no such dead letter"
+GONE: Final = "it was gone already"
+
+
+def list_letters(kind: Literal["message", "request"] | None, *, limit: int, json: bool) -> int:
+    """Print the newest; see `worker.commands.dead_letters.cli.ls`."""
+
+    async def run(lists: Sequence[DeadLetters]) -> tuple[int, list[DeadLetter]]:
+        total = sum([await letters.count() for letters in lists])
+        found = [letter for letters in lists async for letter in _first(letters, kind, limit)]
+        found.sort(key=lambda letter: letter.at, reverse=True)
+        return total, found[:limit]
+
+    total, found = _in_redis(run)
+    if json:
+        out.print_json(data={"total": total, "letters": [letter.document() for letter in found]})
+    elif not found:
+        out.print("No dead letters." if not total else f"None of the {total} dead letters is a {kind}.")
+    else:
+        out.print(_table(found))
+        out.print(f"{len(found)} of {total}", highlight=False)
+    return 0
+
+
+def show_letter(id_: str, *, raw: bool, json: bool) -> int:
+    """Print one; see `worker.commands.dead_letters.cli.show`."""
+
+    async def run(lists: Sequence[DeadLetters]) -> tuple[DeadLetter, bytes | None] | None:
+        for letters in lists:
+            if letter := (await letters.find([id_])).get(id_):
+                return letter, await letters.content(letter)
+        return None
+
+    found = _in_redis(run)
+    if found is None:
+        return _unknown(id_)
+    letter, content = found
+    if raw:
+        if content is None:
+            err.print("what it asked for is not kept any more", style="red", highlight=False)
+            return 1
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return 0
+    document = letter.document() | {"can_requeue": content is not None and not letter.about.get("truncated", False)}
+    if json:
+        out.print_json(data=document)
+    else:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in document.items():
+            table.add_row(name, Text(str(value)))
+        out.print(table)
+    return 0
+
+
+def requeue_letters(ids: Sequence[str], *, json: bool) -> int:
+    """Send some again; see `worker.commands.dead_letters.cli.requeue`."""
+
+    async def run(lists: Sequence[DeadLetters]) -> dict[str, str | None]:
+        engine = make_engine(load_settings())
+
+        async def send(letters: DeadLetters, letter: DeadLetter) -> bool:
+            return await (letters.push(letter) if letter.kind == "message" else letters.revive(letter, engine))
+
+        try:
+            return await _each(lists, ids, send)
+        finally:
+            await engine.dispose()
+
+    return _print_outcomes(_in_redis(run), "requeued", json=json)
+
+
+def drop_letters(ids: Sequence[str], *, json: bool) -> int:
+    """Forget some; see `worker.commands.dead_letters.cli.drop`."""
+
+    async def run(lists: Sequence[DeadLetters]) -> dict[str, str | None]:
+        return await _each(lists, ids, lambda letters, letter: letters.drop(letter))
+
+    return _print_outcomes(_in_redis(run), "dropped", json=json)
+
+
+async def _each(lists: Sequence[DeadLetters], ids: Sequence[str], deed: Deed) -> dict[str, str | None]:
+    """Do it to each of `ids`; why not, by id, None where it was done."""
+    outcomes: dict[str, str | None] = dict.fromkeys(ids, UNKNOWN)
+    for letters in lists:
+        found = await letters.find(ids)
+        for id_, letter in ((id_, found[id_]) for id_ in outcomes if id_ in found):
+            try:
+                outcomes[id_] = None if await deed(letters, letter) else GONE
+            except CannotRequeue as why:
+                outcomes[id_] = str(why)
+            except StoreError as error:
+                outcomes[id_] = f"database: {error}"
+    return outcomes
+
+
+async def _first(
+    letters: DeadLetters, kind: Literal["message", "request"] | None, limit: int
+) -> AsyncIterator[DeadLetter]:
+    left = limit
+    async for letter in letters:
+        if kind in {None, letter.kind}:
+            yield letter
+            left -= 1
+            if not left:
+                return
+
+
+def _in_redis(run: Callable[[Sequence[DeadLetters]], Awaitable[Result]]) -> Result:
+    """Run a part that needs the lists; a Redis that does not answer is one line on stderr."""
+    settings = load_settings()
+
+    async def call() -> Result:
+        async with _open(settings) as lists:
+            return await run(lists)
+
+    with plain_errors(RedisError, OSError):
+        return asyncio.run(call())
+
+
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[Sequence[DeadLetters]]:
+    """The list of the ledger's Redis, and that of a broker which is another Redis."""
+    urls = [settings.redis_url]
+    if settings.broker.startswith("redis") and not settings.broker_is_ledger:
+        urls.append(settings.broker)
+    async with AsyncExitStack() as stack:
+        celery, lists = stack.enter_context(make_celery(settings)), []
+        for url in urls:
+            client = connect(settings.model_copy(update={"redis_url": url}), connections=2)
+            stack.push_async_callback(client.aclose)
+            lists.append(DeadLetters(ResultStore(client, settings), celery, has_queue=url == settings.broker))
+        yield lists
+
+
+def _table(letters: Sequence[DeadLetter]) -> Table:
+    table = Table("id", "set aside (UTC)", "kind", "reason", "about", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for letter in letters:
+        at = f"{letter.at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(*(Text(text) for text in (letter.id, at, letter.kind, letter.reason, letter.subject)))
+    return table
+
+
+def _print_outcomes(outcomes: dict[str, str | None], done: str, *, json: bool) -> int:
+    if json:
+        out.print_json(data=[{"id": id_, "done": why is None, "reason": why} for id_, why in outcomes.items()])
+    for id_, why in outcomes.items():
+        if why is not None:
+            err.print(f"{id_}: not {done}: {why}", style="red", markup=False, highlight=False)
+        elif not json:
+            out.print(f"{id_}: {done}", highlight=False)
+    return int(any(outcomes.values()))
+
+
+def _unknown(id_: str) -> int:
+    err.print(f"{id_}: {UNKNOWN}", style="red", markup=False, highlight=False)
+    return 1

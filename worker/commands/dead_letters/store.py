@@ -1,0 +1,176 @@
+"""Read the dead letters, start what was given up anew, put a message back, drop.
+
+Sending again is safe at every point of failure. A request's letter and report go in the step that puts its entry back
+into the ledger, and PostgreSQL's row of its end goes in a transaction around that step: a worker that is quicker waits
+for it, and if it does not commit, that worker finds the request ended as before and writes the letter again.
+"""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
+from typing import Final, cast
+
+import orjson
+from celery import Celery
+from kombu.exceptions import KombuError
+from pydantic import ValidationError
+
+from contract.codes import Code
+from contract.message import QUEUE_NAME, build_message, send_message
+from contract.redis import scripts
+from contract.redis.requests import Entry, ResultStore
+from worker.commands.dead_letters.letters import DeadLetter
+from worker.postgres import ledger
+from worker.postgres.engine import Engine
+
+_PAGE: Final = 50
+
+
+class CannotRequeue(Exception):  # noqa: N818 - the fact, as an operator reads it
+    """The letter stays; the text says why it cannot be sent again."""
+
+
+class DeadLetters:
+    """The list on one Redis.
+
+    Args:
+        store: that Redis; the ledger's has requests and messages that could not be taken, the broker's has messages.
+        celery: builds the message of a request that is started anew.
+        has_queue: whether the queue is on that Redis too.
+    """
+
+    def __init__(self, store: ResultStore, celery: Celery, *, has_queue: bool) -> None:
+        self._store = store
+        self._has_queue = has_queue
+        self._celery = celery
+        self._key = store.keys.dead_letters
+        self._revive = store.client.register_script(scripts.REVIVE)
+        self._push = store.client.register_script(scripts.PUSH_LETTER)
+
+    async def count(self) -> int:
+        """How many there are."""
+        return await self._store.count_dead_letters()
+
+    async def __aiter__(self) -> AsyncIterator[DeadLetter]:
+        """All of them, newest first."""
+        seen: set[str] = set()
+        skip = 0
+        while page := await self._page(skip):
+            skip += len(page)
+            for letter in map(DeadLetter.load, page):
+                # What was added meanwhile has moved the others on: some are read twice.
+                if letter.id not in seen:
+                    seen.add(letter.id)
+                    yield letter
+
+    async def find(self, ids: Collection[str]) -> dict[str, DeadLetter]:
+        """Those of the letters `ids` that there are."""
+        return {letter.id: letter async for letter in self if letter.id in ids}
+
+    async def content(self, letter: DeadLetter) -> bytes | None:
+        """The message, or the beginning of it; or the JSON of what a request asked for, None when it is not kept."""
+        if letter.kind == "message":
+            return letter.raw
+        return cast("bytes | None", await self._store.client.get(self._store.keys.kept(letter.id)))
+
+    async def drop(self, letter: DeadLetter) -> bool:
+        """Forget a letter, and what its request asked for; False when it was gone already. An answer stays."""
+        async with self._store.client.pipeline(transaction=True) as pipe:
+            pipe.lrem(self._key, 1, letter.stored)  # type: ignore[arg-type] # bytes are text to Redis
+            if letter.kind == "request":
+                pipe.delete(self._store.keys.kept(letter.id))
+            removed = (await pipe.execute())[0]
+        return bool(removed)
+
+    async def push(self, letter: DeadLetter) -> bool:
+        """Put a message behind what waits in the list it came from; False when its letter was gone already.
+
+        Raises:
+            CannotRequeue: only its beginning was kept, or the broker is away.
+        """
+        if letter.about["truncated"]:
+            raise CannotRequeue(f"only the beginning of its {letter.about['size']} bytes was kept")
+        if not self._has_queue:
+            # Published first: a death in between doubles a message instead of losing it.
+            await asyncio.to_thread(self._publish, letter)
+            return await self.drop(letter)
+        return bool(await self._push(keys=[self._key, letter.about["queue"]], args=[letter.stored, letter.raw]))
+
+    def _publish(self, letter: DeadLetter) -> None:
+        message = orjson.loads(letter.raw)
+        try:
+            with self._celery.connection_for_write() as connection:
+                connection.Producer().publish(
+                    base64.b64decode(message["body"]),
+                    routing_key=letter.about["queue"],
+                    content_type=message["content-type"],
+                    content_encoding=message["content-encoding"],
+                    headers=message["headers"],
+                    delivery_mode=2,
+                    retry=True,
+                    retry_policy={"max_retries": 1},
+                )
+        except (KombuError, OSError) as error:
+            raise CannotRequeue(f"the broker does not take it: {type(error).__name__}") from None
+
+    async def revive(self, letter: DeadLetter, engine: Engine) -> bool:
+        """Start a request anew, as if it had just been accepted; False when its letter was gone already.
+
+        It keeps its request_id, its caller and the time it was accepted. Attempts and deadline begin anew.
+
+        Raises:
+            CannotRequeue: what it asked for is not kept any more, or this version does not take it.
+            StoreError: PostgreSQL did not take it; nothing has changed, or the letter comes back by itself.
+        """
+        entry = await self._entry(letter)
+        if entry is None:
+            return False
+        own_queue = self._store.settings.broker_is_ledger
+        message = build_message(self._celery, letter.id, entry.summary) if own_queue else b""
+        revived = await ledger.reopen(
+            engine, letter.id, Code.DEAD_LETTER, lambda: self._revive_entry(letter, entry, message)
+        )
+        if revived and not own_queue:
+            # Should the broker be away: it stands in the ledger, and a reaper publishes it later.
+            with suppress(KombuError, OSError):
+                await asyncio.to_thread(send_message, self._celery, letter.id, entry.summary)
+        return revived
+
+    async def _entry(self, letter: DeadLetter) -> Entry | None:
+        """The ledger entry to write; None when somebody else has sent or dropped the letter meanwhile."""
+        try:
+            payload = await self._store.load_kept(letter.id)
+        except ValidationError:
+            raise CannotRequeue("what it asked for is nothing that this version takes") from None
+        if payload is None:
+            if await self._store.client.lpos(self._key, letter.stored) is None:  # type: ignore[arg-type] # as below
+                return None
+            raise CannotRequeue("what it asked for is not kept any more")
+        return Entry.of(letter.id, payload.batch, payload.caller, payload.warnings, payload.kind)
+
+    async def _revive_entry(self, letter: DeadLetter, entry: Entry, message: bytes) -> bool:
+        keys, settings = self._store.keys, self._store.settings
+        revived = await self._revive(
+            keys=[
+                keys.request(letter.id),
+                keys.pending,
+                QUEUE_NAME,
+                keys.result(letter.id),
+                keys.kept(letter.id),
+                self._key,
+            ],
+            args=[
+                letter.id,
+                letter.stored,
+                message,
+                int(settings.request_deadline_s * 1000),
+                letter.about["created"],
+                int(bool(message)),
+                *("digest", entry.digest, *entry.fields()),
+            ],
+        )
+        return bool(revived)
+
+    async def _page(self, skip: int) -> list[bytes]:
+        return cast("list[bytes]", await self._store.client.lrange(self._key, skip, skip + _PAGE - 1))

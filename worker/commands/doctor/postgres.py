@@ -1,0 +1,80 @@
+"""PostgreSQL: what it keeps, whether its schema is the newest, and whether there is a catalogue."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+from contract.settings import Settings
+from plumbing.urls import is_local, without_secrets
+from worker.commands.doctor.clocks import examine_clock
+from worker.commands.doctor.finding import Finding, error, ok, warning
+from worker.postgres.engine import create_engine
+from worker.postgres.errors import StoreError
+from worker.postgres.health import ServerHealth, read_clock, read_health
+
+_TIMEOUT_S: Final = 5.0
+_OLDEST: Final = 15
+
+
+async def examine_postgres(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at the database of `postgres_dsn`."""
+    shown = without_secrets(settings.postgres_dsn)
+    engine = create_engine(
+        settings.postgres_dsn,
+        connections=1,
+        pool_timeout_s=_TIMEOUT_S,
+        statement_timeout_ms=int(_TIMEOUT_S * 1000),
+        application_name="bksi doctor",
+    )
+    try:
+        health = await read_health(engine)
+        for finding in _findings(health, settings.postgres_dsn):
+            yield finding
+        yield await examine_clock("postgres clock", lambda: read_clock(engine))
+    except StoreError as failure:
+        yield error("postgres", f"{shown}: {failure}", "Start it, or correct BKSI_POSTGRES_DSN (user, password, host).")
+    finally:
+        await engine.dispose()
+
+
+def _findings(health: ServerHealth, dsn: str) -> Iterator[Finding]:
+    shown = without_secrets(dsn)
+    if health.is_standby:
+        yield error("postgres", f"{shown} is a standby", "Point BKSI_POSTGRES_DSN at the primary.")
+    elif health.version // 10_000 < _OLDEST:
+        yield warning("postgres", f"{shown} is version {health.version // 10_000}", f"{_OLDEST} and newer are tested.")
+    else:
+        yield ok("postgres", f"{health.version // 10_000}.{health.version % 10_000} at {shown}")
+    weak = {name: value for name, value in health.durability.items() if value == "off"}
+    if weak:
+        said = ", ".join(f"{name} = {value}" for name, value in weak.items())
+        yield error(
+            "postgres durability",
+            f"{said}: requests that were answered as done can be gone after a crash",
+            f"Turn {' and '.join(weak)} on.",
+        )
+    else:
+        yield ok("postgres durability", "a commit is on disk before it is answered")
+    if health.is_superuser:
+        yield warning(
+            "postgres user",
+            "a superuser",
+            "Connect as a role that owns the database and nothing else.",
+        )
+    else:
+        yield ok("postgres user", "no superuser")
+    if not (health.is_encrypted or is_local(dsn)):
+        yield warning(
+            "postgres TLS", f"{shown} is not encrypted", "Add sslmode=verify-full beyond one trusted network."
+        )
+    if health.revision == health.newest_revision:
+        yield ok("migrations", f"at {health.revision}, the newest")
+    else:
+        yield error(
+            "migrations",
+            f"the database is at {health.revision or 'none'}, this version needs {health.newest_revision}",
+            "Run `bksi migrate`; if the database is the newer one, update this machine.",
+        )
+    if health.modules:
+        yield ok("catalogue", f"{health.modules} modules")
+    else:
+        yield error("catalogue", "empty: every request is answered 1101034", "Run `bksi catalogue import` or `pull`.")

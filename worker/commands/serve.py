@@ -1,0 +1,39 @@
+"""`bksi worker` and `bksi migrate`: what runs on a worker's machine."""
+
+import os
+import socket
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from contract.settings import load_settings
+
+
+def worker(
+    *, name: Annotated[str | None, Parameter(help="Node name; the default names host and process.")] = None
+) -> None:
+    """Run one worker process until SIGTERM; it finishes or hands back what it has. Start one per core."""
+    from worker.app import app  # noqa: PLC0415 - importing it builds the Celery app
+
+    settings = load_settings()
+    # Celery's own command line would load what else is installed for it, Flower with its web server among it: a quarter
+    # of a worker's memory.
+    process = app.Worker(
+        hostname=f"{name or f'worker-{os.getpid()}'}@{socket.gethostname()}",
+        concurrency=settings.worker_concurrency,
+        loglevel=settings.log_level,
+        # Workers need not know of each other: the ledger does the coordinating.
+        without_gossip=True,
+        without_mingle=True,
+        task_events=True,
+    )
+    process.start()
+    sys.exit(process.exitcode)
+
+
+def migrate() -> None:
+    """Bring the database (BKSI_POSTGRES_DSN) to the newest schema; several at once are harmless."""
+    from worker.postgres.migrate import upgrade  # noqa: PLC0415
+
+    upgrade(load_settings().postgres_dsn)

@@ -1,0 +1,118 @@
+"""Print stored service instances, their processes and bind rows."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from worker.commands.console import err, in_database, out
+from worker.postgres.engine import Engine
+from worker.postgres.rows import BIND_COLUMNS, read_instance, read_request
+
+Plain = Mapping[str, Any]
+
+_OWN_COLUMNS: Final = ("bk_process_id", "process_template_id", "bk_process_name", "bk_func_name")
+_NOT_SHOWN: Final = frozenset({
+    *_OWN_COLUMNS, "bind_info", "service_instance_id", "bk_biz_id", "bk_host_id", "bk_supplier_account",
+    "bk_created_by", "create_time", "last_time",
+})  # fmt: skip
+_PROTOCOLS: Final = {"1": "1 TCP", "2": "2 UDP", "3": "3 TCP6", "4": "4 UDP6"}
+
+
+def show_instance(service_instance_id: int, *, json: bool) -> int:
+    """Print one service instance; exit code 1 when there is none."""
+
+    async def run(engine: Engine) -> Plain | None:
+        return await read_instance(engine, service_instance_id)
+
+    instance = in_database(run)
+    if instance is None:
+        err.print(f"there is no service instance {service_instance_id}", style="red", highlight=False)
+        return 1
+    _print(instance, _instance_view(instance), json=json)
+    return 0
+
+
+def show_request(request_id: str, *, json: bool) -> int:
+    """Print what a request left behind; exit code 1 when it has not ended or never was."""
+
+    async def run(engine: Engine) -> Plain | None:
+        return await read_request(engine, request_id)
+
+    found = in_database(run)
+    if found is None:
+        err.print("no request of that id has ended", style="red", highlight=False)
+        return 1
+    _print(found, _request_view(found), json=json)
+    return 0
+
+
+def _print(found: Plain, view: Iterator[RenderableType], *, json: bool) -> None:
+    if json:
+        out.print_json(data=found, default=_plain)
+    else:
+        for part in view:
+            out.print(part, highlight=False)
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _request_view(found: Plain) -> Iterator[RenderableType]:
+    ledger, audit, instances = found["ledger"], found["audit"], found["service_instances"]
+    if ledger is not None:
+        yield Text(
+            f"Request {ledger['request_id']} of {ledger['bk_app_code'] or 'an anonymous application'} for module "
+            f"{ledger['bk_module_id']} of business {ledger['bk_biz_id']}: {ledger['status']}, code {ledger['code']}, "
+            f"finished {ledger['finished_at']:%Y-%m-%d %H:%M:%S %Z} at attempt {ledger['attempt']}"
+        )
+    if audit is None:
+        yield Text("It wrote nothing.")
+        return
+    healed = frozenset(audit["healed_ids"])
+    for instance in instances:
+        yield Text()
+        yield from _instance_view(instance, "healed" if instance["id"] in healed else "created")
+    gone = len(audit["created_ids"]) + len(audit["healed_ids"]) - len(instances)
+    if gone > 0:
+        yield Text(f"{gone} of its service instances are gone.", style="yellow")
+
+
+def _instance_view(instance: Plain, outcome: str = "") -> Iterator[RenderableType]:
+    template = instance["service_template_id"]
+    yield Text(
+        f"Service instance {instance['id']} {instance['name']}{outcome and f' ({outcome})'}: "
+        f"host {instance['bk_host_id']}, module {instance['bk_module_id']}, business {instance['bk_biz_id']}, "
+        f"{f'service template {template}' if template else 'no service template'}, "
+        f"created by {instance['creator'] or 'nobody named'} at {instance['create_time']:%Y-%m-%d %H:%M:%S %Z}"
+    )
+    processes = [pair["process"] for pair in instance["process_instances"]]
+    if not processes:
+        yield Text("It has no process.")
+        return
+    yield _process_table(processes)
+    if any(process["bind_info"] for process in processes):
+        yield _bind_table(processes)
+
+
+def _process_table(processes: list[Plain]) -> Table:
+    table = Table(*_OWN_COLUMNS, "other values")
+    for process in processes:
+        others = [
+            f"{name}={value}" for name, value in process.items() if name not in _NOT_SHOWN and value not in (None, "")
+        ]
+        table.add_row(*(Text(str(process[name])) for name in _OWN_COLUMNS), Text("\n".join(others)))
+    return table
+
+
+def _bind_table(processes: list[Plain]) -> Table:
+    table = Table("bk_process_id", *BIND_COLUMNS)
+    for process in processes:
+        for row in process["bind_info"]:
+            shown = {**row, "protocol": _PROTOCOLS.get(row["protocol"], row["protocol"])}
+            table.add_row(str(process["bk_process_id"]), *(Text(str(shown[name])) for name in BIND_COLUMNS))
+    return table

@@ -1,0 +1,203 @@
+"""The worker's hold on the Redis ledger: lease a request, keep the lease, give it back; and what the reaper reads."""
+
+import time
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple, cast
+
+import redis.asyncio as aioredis
+
+from contract.message import QUEUE_NAME
+from contract.redis import scripts
+from contract.redis.keys import MAX_DEAD_LETTERS
+from contract.redis.requests import ResultStore, moment
+from contract.redis.unknown import NOTE_TTL_S, Note
+from contract.settings import Settings
+from plumbing.coalesce import Gather
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a request. `state` says what was found; the rest is set when there is something to do.
+
+    States: ``leased`` work on it · ``exhausted`` it was started too often · ``cancelled`` its caller ended it, and
+    `payload` is its report · ``held`` a live owner works on it · ``done`` its report is stored · ``unknown`` no entry ·
+    ``suspect`` it was started before and never ended, and nothing has changed: it is to be leased `alone`.
+    """
+
+    state: str
+    request_id: str
+    clock: "Clock"
+    token: str = ""
+    attempts: int = 0
+    created_at: datetime | None = None
+    payload: bytes = b""
+    count: int = 0
+    """Instances, known before the payload is read."""
+
+
+class Clock(NamedTuple):
+    """Redis' clock, as read once and gone on since; for what is stored, not for who may do what."""
+
+    redis_ms: int
+    read_at: float
+    """``time.monotonic()``."""
+
+    def now(self) -> datetime:
+        """Redis' time by now."""
+        return moment(self.redis_ms + (time.monotonic() - self.read_at) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One entry of the pending set, as a reaper sees it."""
+
+    request_id: str
+    pushed_ms: int
+    owner: str
+    lease_ms: int
+    attempts: int
+    deadline_ms: int
+    summary: str
+
+
+_LEASED_AT_ONCE: Final = 64
+_LEASED_BYTES: Final = 4_000_000
+"""Of payloads, after which one answer of Redis takes no further one."""
+_FAILED_TAKES_TTL_S: Final = 86_400
+_PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary")
+
+
+class Leases(ResultStore):
+    """The result store as a worker sees it. Every method may be repeated."""
+
+    def __init__(self, client: "aioredis.Redis", settings: Settings) -> None:
+        super().__init__(client, settings)
+        self._lease = client.register_script(scripts.LEASE)
+        self._leasing = Gather(self._lease_together, most=_LEASED_AT_ONCE)
+        self._extend = client.register_script(scripts.EXTEND)
+        self._resend = client.register_script(scripts.RESEND)
+
+    async def lease(self, request_id: str, token: str, *, alone: bool = False) -> Lease:
+        """Count an attempt and take the request, unless a live owner has it; the same token may ask again.
+
+        Args:
+            request_id: of which request.
+            token: of this attempt.
+            alone: no other request runs in this process that was started before and never ended.
+        """
+        while True:
+            lease = await self._leasing((request_id, token, alone))
+            if lease.state != "later":
+                return lease
+
+    async def _lease_together(self, wanted: Sequence[tuple[str, str, bool]]) -> list[Lease]:
+        asked_at = time.monotonic()
+        redis_ms, *answers = await self._lease(
+            keys=[key for id_, _, _ in wanted for key in (self.keys.request(id_), self.keys.result(id_))],
+            args=[
+                self.settings.owner_ttl_ms,
+                self.settings.max_attempts,
+                _LEASED_BYTES,
+                *(value for _, token, alone in wanted for value in (token, int(alone))),
+            ],
+        )
+        clock = Clock(redis_ms, asked_at)
+        return [_leased(id_, token, clock, answer) for (id_, token, _), answer in zip(wanted, answers, strict=True)]
+
+    async def extend(self, worker_name: str, leases: Iterable[Lease]) -> int:
+        """Say that this worker process lives and keeps these leases; returns how many are still its own."""
+        held = list(leases)
+        return cast(
+            "int",
+            await self._extend(
+                keys=[
+                    self.keys.workers,
+                    *(self.keys.request(lease.request_id) for lease in held),
+                ],
+                args=[worker_name, self.settings.owner_ttl_ms, *(lease.token for lease in held)],
+            ),
+        )
+
+    async def forget(self, worker_name: str) -> None:
+        """This worker process ends in order."""
+        await self.client.zrem(self.keys.workers, worker_name)
+
+    async def hand_back(self, lease: Lease, message: bytes, *, count_attempt: bool) -> bool:
+        """Give a leased request back to the queue's end; False when the lease is not ours any more."""
+        return await self._push_again(lease.request_id, message, lease.token, 0, count_attempt=count_attempt)
+
+    async def resend(self, pending: Pending, message: bytes) -> bool:
+        """Push an ownerless request again; False when another reaper was first or an owner turned up."""
+        return await self._push_again(pending.request_id, message, "", pending.pushed_ms, count_attempt=True)
+
+    async def _push_again(
+        self, request_id: str, message: bytes, token: str, score: int, *, count_attempt: bool
+    ) -> bool:
+        pushed = await self._resend(
+            keys=[self.keys.request(request_id), self.keys.pending, QUEUE_NAME],
+            args=[request_id, message, token, score, int(count_attempt)],
+        )
+        return bool(pushed)
+
+    async def note_missing(self, request_id: str, note: Note) -> None:
+        """Tell pollers for a while what PostgreSQL answered instead of a report."""
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.set(self.keys.unknown(request_id), note.dump(), ex=NOTE_TTL_S)
+            pipe.publish(self.keys.done_channel, request_id)
+            await pipe.execute()
+
+    async def count_failed_take(self, request_id: str) -> int:
+        """Count that a worker failed on this request's message before it had a lease; returns how often that was."""
+        key = self.keys.failed_takes(request_id)
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.incr(key)
+            pipe.expire(key, _FAILED_TAKES_TTL_S)
+            return int((await pipe.execute())[0])
+
+    async def set_aside(self, request_id: str, letter: bytes) -> None:
+        """Put a message that nobody could take among the dead letters; sent again, its count begins anew."""
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.lpush(self.keys.dead_letters, letter)
+            pipe.ltrim(self.keys.dead_letters, 0, MAX_DEAD_LETTERS - 1)
+            pipe.delete(self.keys.failed_takes(request_id))
+            await pipe.execute()
+
+    async def pending_before(self, pushed_ms: int, skip: int, limit: int) -> list[Pending]:
+        """Entries that were last pushed before `pushed_ms`, the earliest first, after the first `skip` of them."""
+        rows: Any = await self.client.zrange(
+            self.keys.pending, "-inf", str(pushed_ms), byscore=True, offset=skip, num=limit, withscores=True
+        )
+        async with self.client.pipeline(transaction=False) as pipe:
+            for request_id, _ in rows:
+                pipe.hmget(self.keys.request(request_id.decode()), list(_PENDING_FIELDS))
+            entries: list[list[bytes | None]] = await pipe.execute()
+        return [
+            _pending(request_id.decode(), int(score), entry)
+            for (request_id, score), entry in zip(rows, entries, strict=True)
+        ]
+
+    async def waiting(self, skip: int, count: int) -> list[bytes]:
+        """The messages that are taken next, after the first `skip` of them; which is next of all stands first."""
+        messages = await cast("Awaitable[list[bytes]]", self.client.lrange(QUEUE_NAME, -skip - count, -skip - 1))
+        return messages[::-1]
+
+    async def pushed_ms(self, request_ids: Sequence[str]) -> list[int | None]:
+        """The pending scores of `request_ids`."""
+        if not request_ids:
+            return []
+        scores: list[Any] = await self.client.zmscore(self.keys.pending, list(request_ids))
+        return [None if score is None else int(score) for score in scores]
+
+
+def _leased(request_id: str, token: str, clock: Clock, answer: list[Any]) -> Lease:
+    state = answer[0].decode()
+    if len(answer) == 1:
+        return Lease(state, request_id, clock)
+    return Lease(state, request_id, clock, token, int(answer[1]), moment(answer[2]), answer[3], int(answer[4] or 0))
+
+
+def _pending(request_id: str, pushed_ms: int, entry: list[bytes | None]) -> Pending:
+    owner, lease, attempts, deadline, summary = ((value or b"").decode() for value in entry)
+    return Pending(request_id, pushed_ms, owner, int(lease or 0), int(attempts or 0), int(deadline or 0), summary)

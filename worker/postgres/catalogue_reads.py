@@ -1,0 +1,211 @@
+"""The catalogue as the rules need it: cached in the process, compared with PostgreSQL's version now and then.
+
+Everything in one cache is of one version: each read brings the version along in the same snapshot, and a read that
+finds another version than the cache's begins a new cache with all that its batch needs.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from plumbing.coalesce import Gather
+from plumbing.lru import Recent
+from worker.expand.catalogue import CatalogueSlice, Host, Module, ProcessTemplate
+from worker.expand.templates import parse_process_template
+from worker.postgres.columns import bigint_array
+from worker.postgres.engine import driver_connection
+
+MAX_MODULES: Final = 5_000
+MAX_TEMPLATES: Final = 1_000
+_READ_TOGETHER: Final = 1_000
+"""Modules and hosts that one statement looks up at most."""
+MAX_HOSTS: Final = 20_000
+"""Bounds of the cache, least recently used first out; a host takes about 400 bytes."""
+
+_VERSION: Final = "SELECT version FROM catalogue_version"
+# One row for each of what is wanted, in its order. All look-ups go one by one, in an index: a plan is kept for the life
+# of a connection, and one made while the tables were small must not scan all modules, or all hosts of a large module.
+_READ: Final = """
+SELECT v.version,
+       m.bk_module_id, m.bk_biz_id, m.bk_module_name, m.service_template_id, m."default",
+       (SELECT t.bk_biz_id FROM service_template t WHERE t.id = m.service_template_id) AS template_biz_id,
+       CASE WHEN wanted.with_templates THEN (
+           SELECT json_agg(json_build_array(p.id, p.property) ORDER BY p.id)::text
+           FROM process_template p
+           WHERE p.service_template_id = m.service_template_id
+       ) END AS templates,
+       (
+           SELECT json_agg(json_build_array(
+               h.bk_host_id, h.bk_host_innerip, h.bk_host_outerip, h.bk_host_innerip_v6, h.bk_host_outerip_v6))::text
+           FROM unnest(wanted.bk_host_ids::bigint[]) AS one (bk_host_id)
+           CROSS JOIN LATERAL (
+               SELECT host.* FROM module_host_relation r JOIN host USING (bk_host_id)
+               WHERE r.bk_module_id = wanted.bk_module_id AND r.bk_host_id = one.bk_host_id
+                   AND r.bk_biz_id = wanted.bk_biz_id
+               OFFSET 0
+           ) AS h
+       ) AS hosts
+FROM catalogue_version v
+CROSS JOIN unnest($1::bigint[], $2::bigint[], $3::text[], $4::boolean[])
+    WITH ORDINALITY AS wanted (bk_biz_id, bk_module_id, bk_host_ids, with_templates, place)
+LEFT JOIN LATERAL (SELECT * FROM module WHERE module.bk_module_id = wanted.bk_module_id OFFSET 0) AS m ON true
+ORDER BY wanted.place
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What one batch asks for."""
+
+    bk_biz_id: int
+    bk_module_id: int
+    bk_host_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """What was read under one version."""
+
+    version: int
+    modules: Recent[int, tuple[Module, int | None]] = field(default_factory=lambda: Recent(MAX_MODULES))
+    templates: Recent[int, tuple[ProcessTemplate, ...]] = field(default_factory=lambda: Recent(MAX_TEMPLATES))
+    hosts: Recent[tuple[int, int, int], Host] = field(default_factory=lambda: Recent(MAX_HOSTS))
+
+    def module(self, bk_module_id: int) -> tuple[Module, int | None, tuple[ProcessTemplate, ...]] | None:
+        """The module, its template's business and its process templates, if all of it is here."""
+        module, template_biz_id = self.modules.get(bk_module_id) or (None, None)
+        if module is None:
+            return None
+        templates = self.templates.get(module.service_template_id) if module.is_bound else ()
+        return None if templates is None else (module, template_biz_id, templates)
+
+    def known_hosts(self, wanted: _Wanted) -> dict[int, Host]:
+        """Those of the hosts that are here."""
+        found = ((id_, self.hosts.get((wanted.bk_biz_id, wanted.bk_module_id, id_))) for id_ in wanted.bk_host_ids)
+        return {id_: host for id_, host in found if host is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the cache held of it before PostgreSQL was asked for the rest."""
+
+    module: tuple[Module, int | None, tuple[ProcessTemplate, ...]] | None
+    hosts: dict[int, Host]
+
+
+class Catalogue:
+    """Answers what one batch needs to know; one per process, used from its event loop.
+
+    Args:
+        engine: where the catalogue is.
+        check_ms: how long after PostgreSQL last told its version cached answers are given without asking again; 0 = it
+            is asked each time.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, check_ms: int) -> None:
+        self._engine = engine
+        self._check_s = check_ms / 1000
+        self._cache = _Cache(version=-1)
+        self._checked_at = float("-inf")
+        self._reading = Gather(
+            self._read_together, most=_READ_TOGETHER, weigh=lambda wanted: 1 + len(wanted.bk_host_ids)
+        )
+
+    async def slice(self, bk_biz_id: int, bk_module_id: int, bk_host_ids: Iterable[int]) -> CatalogueSlice:
+        """The module, its process templates, and those of the hosts that are in it.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        wanted = _Wanted(bk_biz_id, bk_module_id, tuple(dict.fromkeys(bk_host_ids)))
+        if self._is_fresh() and (answer := _cached(self._cache, wanted)):
+            return answer
+        return await self._reading(wanted)
+
+    async def _read_together(self, wanted: Sequence[_Wanted]) -> list[CatalogueSlice]:
+        async with driver_connection(self._engine) as driver:
+            if not self._is_fresh() and all(_cached(self._cache, one) for one in wanted):
+                asked_at = time.monotonic()
+                version = await driver.fetchval(_VERSION)
+                self._saw(asked_at, self._cache if version == self._cache.version else _Cache(version))
+            cache = self._cache
+            answers = {one: _cached(cache, one) for one in wanted}
+            missing = [one for one, answer in answers.items() if answer is None]
+            if missing:
+                answers |= await self._read(driver, cache, missing, wanted)
+        return [cast("CatalogueSlice", answers[one]) for one in wanted]
+
+    async def _read(
+        self, driver: Any, cache: _Cache, missing: Sequence[_Wanted], wanted: Sequence[_Wanted]
+    ) -> dict[_Wanted, CatalogueSlice]:
+        """Read what of `missing` is not in `cache`; if the catalogue has changed, all of `wanted`, in one snapshot."""
+        asked_at = time.monotonic()
+        known = [_Known(cache.module(one.bk_module_id), cache.known_hosts(one)) for one in missing]
+        rows = await _fetch(driver, missing, known)
+        if rows[0]["version"] != cache.version:
+            # What the old cache knew may not fit to what was read now.
+            missing = list(dict.fromkeys(wanted))
+            known = [_Known(None, {}) for _ in missing]
+            rows = await _fetch(driver, missing, known)
+            cache = _Cache(rows[0]["version"])
+        self._saw(asked_at, cache)
+        return {one: _filled(cache, one, *found) for one, *found in zip(missing, known, rows, strict=True)}
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._checked_at < self._check_s
+
+    def _saw(self, asked_at: float, cache: _Cache) -> None:
+        # An answer that was under way while a later question was answered must not bring an older cache back.
+        if asked_at >= self._checked_at:
+            self._checked_at = asked_at
+            if cache.version != self._cache.version:
+                self._cache = cache
+
+
+async def _fetch(driver: Any, wanted: Sequence[_Wanted], known: Sequence[_Known]) -> Sequence[Any]:
+    columns = [
+        (
+            one.bk_biz_id,
+            one.bk_module_id,
+            bigint_array([id_ for id_ in one.bk_host_ids if id_ not in found.hosts]),
+            found.module is None,
+        )
+        for one, found in zip(wanted, known, strict=True)
+    ]
+    rows: Sequence[Any] = await driver.fetch(_READ, *zip(*columns, strict=True))
+    return rows
+
+
+def _cached(cache: _Cache, wanted: _Wanted) -> CatalogueSlice | None:
+    known = cache.module(wanted.bk_module_id)
+    if known is None:
+        return None
+    hosts = cache.known_hosts(wanted)
+    return CatalogueSlice(*known, hosts) if len(hosts) == len(wanted.bk_host_ids) else None
+
+
+def _filled(cache: _Cache, wanted: _Wanted, known: _Known, row: Any) -> CatalogueSlice:
+    """Put what was read into the cache it belongs to, and answer."""
+    if row["bk_module_id"] is None:
+        return CatalogueSlice(module=None)
+    hosts = known.hosts
+    for columns in orjson.loads(row["hosts"] or "[]"):
+        host = Host(*columns)
+        hosts[host.bk_host_id] = host
+        cache.hosts.put((wanted.bk_biz_id, wanted.bk_module_id, host.bk_host_id), host)
+    if known.module:
+        return CatalogueSlice(*known.module, hosts)
+    module = Module(*row[1:6])
+    template_biz_id = row["template_biz_id"]
+    templates: tuple[ProcessTemplate, ...] = ()
+    if module.is_bound:
+        templates = cache.templates.get(module.service_template_id) or tuple(
+            parse_process_template(*pair) for pair in orjson.loads(row["templates"] or "[]")
+        )
+        cache.templates.put(module.service_template_id, templates)
+    cache.modules.put(module.bk_module_id, (module, template_biz_id))
+    return CatalogueSlice(module, template_biz_id, templates, hosts)

@@ -1,0 +1,185 @@
+"""Turn one request's plan and what is stored already into the rows to insert and the items to answer. No I/O."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal
+
+from contract.answer.items import Item, ItemRecord, Outcome, ProcessItem, ProcessRecord, Warning_
+from contract.answer.report import Report
+from contract.codes import Reason
+from contract.message import Caller
+from worker.expand.catalogue import Host
+from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
+from worker.expand.reconcile import ExistingInstance, reconcile, refuse_existing
+from worker.postgres.columns import AlikeProcesses, NewRows
+from worker.postgres.existing import Key
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """One request to write.
+
+    `build_report` makes the final report of the items of ``plan.instances``, in plan order; it is called before the
+    commit, again after a conflict, and must do nothing else. `attempt` is kept in the ledger. `hosts` are those of the
+    catalogue slice; ``on_existing="fail"`` needs them to say which host has an instance already.
+    """
+
+    request_id: str
+    plan: Plan
+    caller: Caller
+    build_report: Callable[[Sequence[Item]], Report]
+    attempt: int = 1
+    on_existing: Literal["reuse", "fail", "clone"] = "reuse"
+    mode: Literal["atomic", "partial"] = "atomic"
+    hosts: Mapping[int, Host] = field(default_factory=dict)
+
+    def key(self, planned: PlannedInstance) -> Key:
+        """The natural key of one of the plan's instances."""
+        return Key(self.plan.bk_module_id, planned.bk_host_id, planned.instance_key)
+
+    def natural_keys(self) -> set[Key]:
+        """The natural keys of all of them."""
+        return {self.key(planned) for planned in self.plan.instances}
+
+    def process_count(self) -> int:
+        """The most processes that can be inserted."""
+        return sum(len(planned.processes) for planned in self.plan.instances)
+
+
+@dataclass(slots=True)
+class Draft:
+    """What becomes of one request: an item per instance, and what is to be inserted for it."""
+
+    request: WriteRequest
+    items: list[Item] = field(default_factory=list)
+    created_ids: list[int] = field(default_factory=list)
+    """Ids of the service instances to insert."""
+    healed: set[int] = field(default_factory=set)
+    """Ids of the existing service instances under which rows are to be inserted."""
+    row_count: int = 0
+    """Instances, processes and bind rows to insert."""
+
+
+def draft(
+    request: WriteRequest,
+    known: Mapping[Key, ExistingInstance],
+    instance_ids: Iterator[int],
+    process_ids: Iterator[int],
+    rows: NewRows,
+) -> Draft:
+    """Decide what becomes of each instance of the plan.
+
+    Args:
+        request: the plan and who asked.
+        known: what is stored under the plan's keys, as far as anybody has looked.
+        instance_ids: enough ids for all instances of the plan.
+        process_ids: enough for all processes.
+        rows: where the rows to insert are added.
+    """
+    taken = [planned for planned in request.plan.instances if request.key(planned) in known] if known else ()
+    refused = refuse_existing(taken, request.hosts) if taken and request.on_existing == "fail" else {}
+    drafting = _Drafting(request, instance_ids, process_ids, rows)
+    for planned in request.plan.instances:
+        if planned.index in refused:
+            item = Item.failed(planned.index, planned.bk_host_id, refused[planned.index])
+        elif refused and request.mode == "atomic":
+            decisive = refused[min(refused)]
+            item = Item.failed(planned.index, planned.bk_host_id, decisive, outcome=Outcome.SKIPPED)
+        elif planned.duplicate_of is not None:
+            item = drafting.items[planned.duplicate_of].repeated_at(planned.index)
+        elif taken and (existing := known.get(request.key(planned))):
+            item = drafting.complete(planned, existing)
+        else:
+            item = drafting.create(planned)
+        drafting.items[planned.index] = item
+    drafting.result.items = list(drafting.items.values())
+    return drafting.result
+
+
+class _Drafting:
+    """Collects the rows of one request."""
+
+    def __init__(
+        self, request: WriteRequest, instance_ids: Iterator[int], process_ids: Iterator[int], rows: NewRows
+    ) -> None:
+        plan, caller = request.plan, request.caller
+        self.result = Draft(request)
+        self.items: dict[int, Item] = {}
+        self._request = request
+        self._instance_ids = instance_ids
+        self._process_ids = process_ids
+        self._who = caller.bk_username, caller.bk_supplier_account
+        self._instances = rows.instances.lists(
+            (plan.bk_biz_id, plan.bk_module_id, plan.service_template_id, *self._who, request.request_id)
+        )
+        self._rows = rows
+        self._alike: AlikeProcesses | None = None
+
+    def create(self, planned: PlannedInstance) -> Item:
+        """Insert all of a new instance."""
+        id_, host = next(self._instance_ids), planned.bk_host_id
+        ids, hosts, keys, names = self._instances
+        ids.append(id_)
+        hosts.append(host)
+        keys.append(planned.instance_key)
+        names.append(planned.name)
+        self.result.created_ids.append(id_)
+        self.result.row_count += 1
+        record: ItemRecord = {
+            "index": planned.index,
+            "bk_host_id": host,
+            "outcome": Outcome.CREATED,
+            "service_instance_id": id_,
+        }
+        if planned.processes:
+            record["processes"] = self._insert(id_, host, planned.processes)
+        return Item.stored(record)
+
+    def complete(self, planned: PlannedInstance, existing: ExistingInstance) -> Item:
+        """Insert what is missing under an existing instance, and say where it differs."""
+        id_ = existing.service_instance_id
+        missing = reconcile(planned, existing)
+        healed = set()
+        for bk_process_id, row in missing.bind_rows:
+            hosts, processes = self._rows.bind_rows.lists(row)
+            hosts.append(planned.bk_host_id)
+            processes.append(bk_process_id)
+            healed.add(bk_process_id)
+        self.result.row_count += len(missing.bind_rows)
+        items = {}
+        for process, bk_process_id in missing.kept:
+            outcome = Outcome.HEALED if bk_process_id in healed else Outcome.EXISTING
+            items[id(process)] = _item(process, bk_process_id, outcome)
+        for process in missing.blocked:
+            items[id(process)] = _item(process, None, Outcome.SKIPPED)
+        new = self._insert(id_, planned.bk_host_id, missing.processes) if missing.processes else []
+        items |= {id(process): ProcessItem(**record) for process, record in zip(missing.processes, new, strict=True)}
+        if not missing.is_empty:
+            self.result.healed.add(id_)
+        return Item(
+            index=planned.index,
+            bk_host_id=planned.bk_host_id,
+            outcome=Outcome.EXISTING if missing.is_empty else Outcome.HEALED,
+            service_instance_id=id_,
+            processes=[items[id(process)] for process in planned.processes],
+            warnings=[Warning_(path=path, reason=Reason.DIFFERS) for path in missing.differences],
+        )
+
+    def _insert(
+        self, service_instance_id: int, bk_host_id: int, processes: Sequence[PlannedProcess]
+    ) -> list[ProcessRecord]:
+        alike = self._alike
+        if alike is None or alike.processes is not processes:
+            alike = self._alike = self._rows.alike(self._request.plan.bk_biz_id, self._who, processes)
+        self.result.row_count += alike.row_count
+        return alike.add(service_instance_id, bk_host_id, [*islice(self._process_ids, len(processes))])
+
+
+def _item(process: PlannedProcess, bk_process_id: int | None, outcome: Outcome) -> ProcessItem:
+    return ProcessItem(
+        bk_process_id=bk_process_id,
+        process_template_id=process.process_template_id,
+        bk_process_name=process.bk_process_name,
+        outcome=outcome,
+    )

@@ -1,0 +1,142 @@
+"""The async engine: SQLAlchemy owns the connections, asyncpg speaks, and every wait is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from contract.settings import Settings
+from worker.postgres.errors import DatabaseUnavailable, typed_errors
+
+Engine = AsyncEngine
+"""What other rooms hold of the database; only this one knows its library."""
+Connection = AsyncConnection
+"""Of an `Engine`."""
+
+# After these nobody knows what the server will say next on the connection; a time-out is an OSError.
+_OUT_OF_STEP: Final = (OSError, asyncio.CancelledError, asyncpg.InternalClientError)
+
+
+def create_engine(
+    dsn: str,
+    *,
+    connections: int = 4,
+    pool_timeout_s: float = 10.0,
+    statement_timeout_ms: int = 30_000,
+    application_name: str = "bksi worker",
+) -> AsyncEngine:
+    """Make an engine; it connects on first use and belongs to the event loop that uses it first.
+
+    Args:
+        dsn: libpq URL (asyncpg reads it, so ``sslmode``, ``host=/socket/dir`` and the like work).
+        connections: the most that are open at once; there is no overflow.
+        pool_timeout_s: how long a caller waits for a free one before `sqlalchemy.exc.TimeoutError`.
+        statement_timeout_ms: the server ends a longer statement; the client gives up a second later, so that a server
+            that cannot be heard is noticed too. 0 = no limit on either side.
+        application_name: what ``pg_stat_activity`` shows.
+    """
+    server_settings = {
+        "application_name": application_name,
+        "statement_timeout": str(statement_timeout_ms),
+        # A worker that is frozen in mid-transaction must not keep its locks for longer than a statement may take.
+        "idle_in_transaction_session_timeout": str(statement_timeout_ms),
+        # Statistics taken while the tables are nearly empty make each backend plan its foreign-key checks as
+        # sequential scans and keep that plan while the tables grow: 20 times slower, and getting worse.
+        "enable_seqscan": "off",
+        # Each statement is written for one plan that fits whatever it is given. Else every connection plans it anew
+        # for its first five executions, and once more for a comparison.
+        "plan_cache_mode": "force_generic_plan",
+        # The statements are short; compiling one costs more than it saves.
+        "jit": "off",
+    }
+    command_timeout = statement_timeout_ms / 1000 + 1 if statement_timeout_ms else None
+
+    async def connect() -> asyncpg.Connection[Any]:
+        return await asyncpg.connect(
+            dsn,
+            server_settings=server_settings,
+            timeout=pool_timeout_s,
+            command_timeout=command_timeout,
+            # Our statements are few and fixed: keep each prepared for as long as the connection lives.
+            max_cached_statement_lifetime=0,
+            max_cacheable_statement_size=0,
+        )
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        hide_parameters=True,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=pool_timeout_s,
+        pool_use_lifo=True,
+        # Nothing is left to reset: a statement commits by itself, a transaction ends in `transaction`.
+        pool_reset_on_return=None,
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def make_engine(settings: Settings) -> AsyncEngine:
+    """The worker's engine, as the settings ask."""
+    return create_engine(
+        settings.postgres_dsn,
+        connections=settings.database_connections,
+        statement_timeout_ms=settings.statement_timeout_ms,
+    )
+
+
+@asynccontextmanager
+async def driver_connection(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connection]:
+    """A pooled connection as asyncpg's own; outside `transaction` each statement commits by itself.
+
+    Raises:
+        StoreError: in place of every database error inside the block. A connection that was left in mid-statement is
+            closed and never used again.
+        DatabaseUnavailable: there is no connection to be had, for whatever reason the server gives: a database that
+            takes nobody in is away, and nothing that is asked of it can be at fault.
+    """
+    with typed_errors(every=DatabaseUnavailable):
+        # Not `engine.connect()`, which takes five times as long to lend one.
+        connection = await engine.raw_connection()
+    with typed_errors():
+        try:
+            driver = connection.driver_connection
+            if driver is None:
+                raise DatabaseUnavailable
+            try:
+                yield driver
+            except _OUT_OF_STEP:
+                driver.terminate()
+                raise
+        finally:
+            connection.close()  # gives it back, at once: there is nothing to reset
+
+
+@asynccontextmanager
+async def transaction(driver: asyncpg.Connection) -> AsyncIterator[None]:
+    """BEGIN … COMMIT; ROLLBACK after an error, unless the server cannot be heard."""
+    begun = driver.transaction()
+    await begun.start()
+    try:
+        yield
+    except _OUT_OF_STEP:
+        raise  # the connection is about to be closed: a ROLLBACK would wait as long again
+    except BaseException:
+        await begun.rollback()
+        raise
+    else:
+        await begun.commit()
+
+
+def _refuse_closed(dbapi_connection: Any, _record: object, _proxy: object) -> None:
+    # Instead of a ping before each use: asyncpg knows when the server has closed the socket, at no round trip.
+    if dbapi_connection.driver_connection.is_closed():
+        raise DisconnectionError

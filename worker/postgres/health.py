@@ -1,0 +1,76 @@
+"""How a PostgreSQL server is set up, as far as it concerns us."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from worker.postgres.engine import driver_connection
+from worker.postgres.errors import StoreError
+from worker.postgres.migrate import newest_revision
+
+UNDEFINED_TABLE: Final = "42P01"
+_DURABILITY: Final = ("fsync", "synchronous_commit", "full_page_writes")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHealth:
+    """Facts about the server and about this connection. `revision` is None before the first migration."""
+
+    version: int
+    """As ``server_version_num``: 180003 is 18.3."""
+    durability: Mapping[str, str]
+    """``fsync``, ``synchronous_commit`` and ``full_page_writes``."""
+    is_superuser: bool
+    is_encrypted: bool
+    is_standby: bool
+    revision: str | None
+    newest_revision: str
+    modules: int
+    """In the catalogue."""
+
+
+async def read_health(engine: AsyncEngine) -> ServerHealth:
+    """Ask for all of it.
+
+    Raises:
+        StoreError: the server cannot be reached, or does not let us in.
+    """
+    async with driver_connection(engine) as driver:
+        (row,) = await driver.fetch(
+            "SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),"
+            " (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),"
+            " (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())"
+        )
+        durability = {name: await driver.fetchval("SELECT current_setting($1)", name) for name in _DURABILITY}
+    version, is_standby, is_superuser, is_encrypted = row
+    return ServerHealth(
+        version,
+        durability,
+        bool(is_superuser),
+        bool(is_encrypted),
+        bool(is_standby),
+        await _one(engine, "SELECT version_num FROM alembic_version"),
+        newest_revision(),
+        await _one(engine, "SELECT count(*) FROM module") or 0,
+    )
+
+
+async def read_clock(engine: AsyncEngine) -> datetime:
+    """The server's clock; raises `StoreError`."""
+    async with driver_connection(engine) as driver:
+        now: datetime = await driver.fetchval("SELECT clock_timestamp()")
+    return now
+
+
+async def _one(engine: AsyncEngine, query: str) -> Any:
+    """The only value of a query; None when its table is not there yet."""
+    try:
+        async with driver_connection(engine) as driver:
+            return await driver.fetchval(query)
+    except StoreError as error:
+        if error.sqlstate == UNDEFINED_TABLE:
+            return None
+        raise

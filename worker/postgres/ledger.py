@@ -1,0 +1,138 @@
+"""The ledger of ended requests: who inserts the row of a request first decides its outcome, for good."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contract.answer.report import Report, Status
+from contract.codes import Code
+from worker.postgres.engine import driver_connection, transaction
+
+PURGE_BATCH: Final = 1_000
+"""Reports that one statement drops: their rows are locked for some hundredths of a second."""
+_COLUMNS: Final = (
+    "request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, attempt, created_at, finished_at, report"
+)
+_LOAD: Final = f"SELECT {_COLUMNS} FROM request_ledger WHERE request_id = ANY ($1::text[])"  # noqa: S608 - our own names
+_FINISH: Final = f"""
+INSERT INTO request_ledger
+    (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT DO NOTHING
+RETURNING {_COLUMNS}
+"""  # noqa: S608 - our own names
+_REOPEN: Final = "DELETE FROM request_ledger WHERE request_id = $1 AND code = $2"
+_PURGE: Final = """
+WITH old AS (
+    SELECT request_id FROM request_ledger WHERE report IS NOT NULL AND finished_at < now() - $1::interval
+    ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
+), purged AS (
+    UPDATE request_ledger SET report = NULL FROM old WHERE request_ledger.request_id = old.request_id RETURNING 1
+)
+SELECT count(*) FROM purged
+"""
+
+
+class _NotEntered(Exception):  # noqa: N818 - the fact
+    """Rolls a transaction back."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """An ended request. `report` is None once it has been purged: the request is known, its answer is gone (410)."""
+
+    request_id: str
+    bk_app_code: str
+    bk_biz_id: int
+    bk_module_id: int
+    status: Status
+    code: int
+    attempt: int
+    created_at: datetime
+    finished_at: datetime
+    report: Report | None
+
+
+async def load(engine: AsyncEngine, request_id: str) -> LedgerEntry | None:
+    """The entry of an ended request; None when it has not ended, or never was.
+
+    Raises:
+        StoreError: the database could not be read.
+    """
+    async with driver_connection(engine) as driver:
+        return (await load_all(driver, [request_id])).get(request_id)
+
+
+async def load_all(driver: Any, request_ids: Collection[str]) -> Mapping[str, LedgerEntry]:
+    """The entries of those requests that have ended, by request_id."""
+    rows = await driver.fetch(_LOAD, request_ids)
+    return {row["request_id"]: _entry(row) for row in rows}
+
+
+async def finish(engine: AsyncEngine, report: Report) -> LedgerEntry:
+    """End a request that writes no rows: a refusal, a cancellation, a deadline, a dead letter.
+
+    Waits for a worker that is just committing the same request. Returns the entry that stands: this report's, or that
+    of whoever was first.
+
+    Raises:
+        StoreError: the database could not be written; whether the entry stands is told by asking again.
+    """
+    async with driver_connection(engine) as driver:
+        row = await driver.fetchrow(
+            _FINISH,
+            report.request_id,
+            report.bk_app_code,
+            report.bk_biz_id,
+            report.bk_module_id,
+            report.status.value,
+            report.code,
+            report.dump().decode(),
+            report.attempts,
+            report.created_at,
+        )
+        if row is None:
+            (row,) = await driver.fetch(_LOAD, [report.request_id])
+    return _entry(row)
+
+
+async def reopen(engine: AsyncEngine, request_id: str, code: Code, enter: Callable[[], Awaitable[bool]]) -> bool:
+    """Take back that a request ended with `code`, in one transaction around `enter`; returns what that returned.
+
+    Nothing is taken back when it returns False or raises. Who ends the request meanwhile waits for this transaction.
+
+    Raises:
+        StoreError: the database could not be written.
+    """
+    try:
+        async with driver_connection(engine) as driver, transaction(driver):
+            await driver.execute(_REOPEN, request_id, int(code))
+            if not await enter():
+                raise _NotEntered  # noqa: TRY301 - it is there to leave the transaction
+    except _NotEntered:
+        return False
+    return True
+
+
+async def purge(engine: AsyncEngine, *, ledger_days: int) -> int:
+    """Drop the reports of up to `PURGE_BATCH` requests that ended more than `ledger_days` ago; returns how many.
+
+    What remains of them is a skeleton that says how they ended, so that a late poller is told "gone" and not "unknown",
+    and a message that turns up again still finds its request decided. What somebody else is just purging is left out.
+
+    Raises:
+        StoreError: the database could not be written.
+    """
+    async with driver_connection(engine) as driver:
+        purged = await driver.fetchval(_PURGE, timedelta(days=ledger_days), PURGE_BATCH)
+    return int(purged)
+
+
+def _entry(row: Any) -> LedgerEntry:
+    columns = dict(row)
+    report = columns.pop("report")
+    status = Status(columns.pop("status"))
+    return LedgerEntry(**columns, status=status, report=None if report is None else Report.load(report))

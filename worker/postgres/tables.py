@@ -1,0 +1,275 @@
+"""Every table of the product, as SQLAlchemy Core metadata. Column names are CMDB's.
+
+The constraints are the promises: each natural key is held by a unique constraint over columns that cannot be null, so
+that no race between workers can double a row. The migrations create what stands here; a test compares both.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from contract.request.batch import PROCESS_PROPERTIES as PROCESS_RULES
+
+ID_BLOCK: Final = 1000
+"""How many ids one `nextval` reserves: the value and the ``ID_BLOCK - 1`` after it."""
+
+TEXT_LIMITS: Final = {name: rule.max_bytes for name, rule in PROCESS_RULES.items() if rule.max_bytes is not None}
+"""Text properties of a process and their limit in bytes (CMDB's process model)."""
+
+INT_RANGES: Final = {
+    name: (rule.minimum, rule.maximum)
+    for name, rule in PROCESS_RULES.items()
+    if rule.minimum is not None and rule.maximum is not None
+}
+"""Integer properties of a process and their inclusive range (CMDB's process model)."""
+
+BOOL_PROPERTIES: Final = tuple(name for name, rule in PROCESS_RULES.items() if rule.type == "bool")
+REQUIRED_PROPERTIES: Final = frozenset(name for name, rule in PROCESS_RULES.items() if rule.required)
+PROCESS_PROPERTIES: Final[tuple[str, ...]] = (*TEXT_LIMITS, *BOOL_PROPERTIES, *INT_RANGES)
+"""All scalar properties of a process, in column order."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    },
+)
+
+service_instance_ids = Sequence("service_instance_id_block", increment=ID_BLOCK, metadata=metadata)
+process_ids = Sequence("bk_process_id_block", increment=ID_BLOCK, metadata=metadata)
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _text(name: str, *, default: str | None = None) -> Column[object]:
+    return Column(name, Text, nullable=False, server_default=default)
+
+
+def _property_columns() -> list[Column[object]]:
+    types = (
+        dict.fromkeys(TEXT_LIMITS, Text) | dict.fromkeys(BOOL_PROPERTIES, Boolean) | dict.fromkeys(INT_RANGES, Integer)
+    )
+    return [Column(name, types[name], nullable=name not in REQUIRED_PROPERTIES) for name in PROCESS_PROPERTIES]
+
+
+def _property_checks() -> list[CheckConstraint]:
+    texts = [
+        CheckConstraint(f"octet_length({_quoted(name)}) <= {limit}", name=name) for name, limit in TEXT_LIMITS.items()
+    ]
+    required = [CheckConstraint(f"{name} <> ''", name=f"{name}_not_empty") for name in sorted(REQUIRED_PROPERTIES)]
+    ints = [CheckConstraint(f"{name} BETWEEN {low} AND {high}", name=name) for name, (low, high) in INT_RANGES.items()]
+    return texts + required + ints
+
+
+def _quoted(name: str) -> str:
+    return '"user"' if name == "user" else name  # the one property whose name SQL reserves
+
+
+service_instance = Table(
+    "service_instance",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bk_biz_id", BigInteger, nullable=False),
+    Column("bk_module_id", BigInteger, nullable=False),
+    Column("bk_host_id", BigInteger, nullable=False),
+    # '' in a bound module (one instance per module and host); in an unbound one the name, its digest, or a clone's key.
+    _text("instance_key"),
+    Column("service_template_id", BigInteger, nullable=False),
+    _text("name"),
+    Column("labels", JSONB),
+    _text("creator"),
+    _text("modifier"),
+    _text("bk_supplier_account"),
+    _text("request_id"),
+    _now("create_time"),
+    _now("last_time"),
+    UniqueConstraint("bk_module_id", "bk_host_id", "instance_key", name="uq_service_instance_natural_key"),
+)
+
+process = Table(
+    "process",
+    metadata,
+    Column("bk_process_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("service_instance_id", BigInteger, ForeignKey("service_instance.id"), nullable=False),
+    Column("bk_biz_id", BigInteger, nullable=False),
+    Column("bk_host_id", BigInteger, nullable=False),
+    Column("process_template_id", BigInteger, nullable=False),
+    *_property_columns(),
+    _text("bk_supplier_account"),
+    _text("bk_created_by"),
+    _now("create_time"),
+    _now("last_time"),
+    UniqueConstraint("service_instance_id", "bk_process_name", name="uq_process_bk_process_name"),
+    # NULLS DISTINCT on purpose: in CMDB a null regex escapes this rule and an empty one takes part in it.
+    UniqueConstraint(
+        "service_instance_id",
+        "bk_func_name",
+        "bk_start_param_regex",
+        name="uq_process_func_name_start_regex",
+    ),
+    *_property_checks(),
+    Index(
+        "uq_process_process_template_id",
+        "service_instance_id",
+        "process_template_id",
+        unique=True,
+        postgresql_where=text("process_template_id > 0"),
+    ),
+)
+
+process_bind_info = Table(
+    "process_bind_info",
+    metadata,
+    Column("bk_host_id", BigInteger, nullable=False),
+    Column("bk_process_id", BigInteger, ForeignKey("process.bk_process_id"), nullable=False),
+    Column("template_row_id", BigInteger, nullable=False),
+    _text("ip"),
+    _text("port"),
+    _text("protocol"),
+    Column("enable", Boolean, nullable=False),
+    # The process first: its ids ascend, so new rows go to the end of the index. By host they would go to as many pages
+    # as there are hosts, and PostgreSQL logs a page whole when it is first touched after a checkpoint. A delete of a
+    # process needs this order too.
+    PrimaryKeyConstraint("bk_process_id", "template_row_id", "bk_host_id"),
+    CheckConstraint("protocol IN ('1', '2', '3', '4')", name="protocol"),
+    CheckConstraint("octet_length(port) BETWEEN 1 AND 11", name="port"),
+    CheckConstraint("octet_length(ip) <= 45", name="ip"),
+)
+
+PROCESS_INSTANCE_RELATION: Final = (
+    "SELECT bk_biz_id, bk_process_id, service_instance_id, process_template_id, bk_host_id, bk_supplier_account"
+    " FROM process"
+)
+"""Body of the view `process_instance_relation`: CMDB's collection of that name, which here is columns of `process`."""
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    _text("operator"),
+    _text("bk_app_code"),
+    _text("bk_supplier_account"),
+    Column("bk_biz_id", BigInteger, nullable=False),
+    Column("bk_module_id", BigInteger, nullable=False),
+    _text("action"),
+    Column("created_ids", ARRAY(BigInteger), nullable=False),
+    Column("healed_ids", ARRAY(BigInteger), nullable=False),
+    _now("created_at"),
+    comment="One row for each request that wrote something; ids are those of service instances.",
+)
+
+request_ledger = Table(
+    "request_ledger",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    _text("bk_app_code"),
+    Column("bk_biz_id", BigInteger, nullable=False),
+    Column("bk_module_id", BigInteger, nullable=False),
+    _text("status"),
+    Column("code", Integer, nullable=False),
+    Column("report", Text),  # null once purged: the request is known, its answer is gone
+    Column("attempt", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    _now("finished_at"),
+    Index("ix_request_ledger_finished_at", "finished_at", postgresql_where=text("report IS NOT NULL")),
+    comment="One row for each request that has ended. Whoever inserts it first decides the outcome.",
+)
+
+service_template = Table(
+    "service_template",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bk_biz_id", BigInteger, nullable=False),
+    _text("name", default=""),
+    _text("bk_supplier_account", default="0"),
+    _now("imported_at"),
+)
+
+process_template = Table(
+    "process_template",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bk_biz_id", BigInteger, nullable=False),
+    # No foreign key: CMDB's pages arrive in any order, and a template that is gone is an answer (1199006), not a fault.
+    Column("service_template_id", BigInteger, nullable=False),
+    _text("bk_process_name", default=""),
+    Column("property", JSONB, nullable=False),
+    _text("bk_supplier_account", default="0"),
+    _now("imported_at"),
+    Index(None, "service_template_id", "id"),
+)
+
+module = Table(
+    "module",
+    metadata,
+    Column("bk_module_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bk_biz_id", BigInteger, nullable=False),
+    Column("bk_set_id", BigInteger, nullable=False, server_default="0"),
+    _text("bk_module_name", default=""),
+    Column("service_template_id", BigInteger, nullable=False, server_default="0"),
+    Column("default", Integer, nullable=False, server_default="0"),
+    _text("bk_supplier_account", default="0"),
+    _now("imported_at"),
+)
+
+host = Table(
+    "host",
+    metadata,
+    Column("bk_host_id", BigInteger, primary_key=True, autoincrement=False),
+    # Addresses as CMDB shows them: comma-joined text, empty when there is none.
+    _text("bk_host_innerip", default=""),
+    _text("bk_host_outerip", default=""),
+    _text("bk_host_innerip_v6", default=""),
+    _text("bk_host_outerip_v6", default=""),
+    Column("bk_cloud_id", BigInteger, nullable=False, server_default="0"),
+    _text("bk_supplier_account", default="0"),
+    _now("imported_at"),
+)
+
+module_host_relation = Table(
+    "module_host_relation",
+    metadata,
+    Column("bk_module_id", BigInteger, nullable=False),
+    Column("bk_host_id", BigInteger, nullable=False),
+    Column("bk_biz_id", BigInteger, nullable=False),
+    Column("bk_set_id", BigInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("bk_module_id", "bk_host_id"),
+    Index(None, "bk_host_id"),
+)
+
+catalogue_version = Table(
+    "catalogue_version",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    _now("changed_at"),
+    CheckConstraint("id = 1", name="one_row"),
+    comment="Raised by triggers in the transaction of every change to the catalogue tables.",
+)
+
+CATALOGUE_TABLES: Final = (service_template, process_template, module, host, module_host_relation)
+"""The tables whose change raises `catalogue_version`."""

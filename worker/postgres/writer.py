@@ -1,0 +1,206 @@
+"""Write what requests ask for: each request's rows, audit record and ledger entry in one transaction.
+
+First everything is taken to be new, and one statement tries to write it. When that finds that something exists, what is
+stored is read, only what is missing is written, and what is there stays as it is. A reader of natural keys needs no
+lock, because rows are only ever added; whoever adds rows under an existing instance locks all that its requests name
+and reads them again. Else it could find one as it was before another request and one as that request has left it.
+Locks, ledger rows and instances are taken in sorted order and in this sequence, so no two workers wait for each other.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contract.answer.items import Item
+from contract.answer.report import Report
+from plumbing.coalesce import Gather
+from plumbing.failpoints import async_failpoint
+from worker.expand.reconcile import ExistingInstance
+from worker.postgres.columns import NewRows
+from worker.postgres.draft import Draft, WriteRequest, draft
+from worker.postgres.engine import driver_connection, transaction
+from worker.postgres.errors import DatabaseUnavailable, StoreError, TransactionConflict
+from worker.postgres.existing import Key, lock_instances, read_existing
+from worker.postgres.ids import IdBlock
+from worker.postgres.insert import Ended, insert
+from worker.postgres.ledger import load_all
+from worker.postgres.tables import process_ids, service_instance_ids
+
+_GROUP: Final = 100
+"""Service instances that are written together: as many small requests, or one full one."""
+_MAX_LOOKS: Final = 20
+"""Each look is lost to a transaction that committed in between; so many in a row are somebody's endless loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a request ended.
+
+    `report` is None only for a request that ended so long ago that its report was purged. `is_first`: this call decided
+    the outcome; otherwise an earlier one had, and nothing was written. `rows` counts instances, processes and bind rows
+    that were inserted. `dumped` is ``report.dump()`` where it had to be made.
+    """
+
+    request_id: str
+    report: Report | None
+    is_first: bool
+    rows: int = 0
+    dumped: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What one transaction would write, and the ids that are spent on it."""
+
+    drafts: Sequence[Draft]
+    rows: NewRows
+    instance_ids: Sequence[int]
+    process_ids: Sequence[int]
+
+
+class Writer:
+    """Writes requests. One per process, for it holds the process's ids; used from one event loop."""
+
+    def __init__(self, engine: AsyncEngine, *, transactions: int = 2) -> None:
+        self._engine = engine
+        self._instance_ids = IdBlock(service_instance_ids)
+        self._process_ids = IdBlock(process_ids)
+        self._writing = Gather(self.write_group, most=_GROUP, at_once=transactions, weigh=_instances)
+
+    async def write(self, request: WriteRequest) -> Written:
+        """Write one request, or find out how it ended before; those that come meanwhile share the next transaction.
+
+        Instances that exist under ``on_existing="fail"`` get failed items with 1113016; in mode "atomic" the others are
+        then skipped and no row is written but the ledger's.
+
+        Raises:
+            StoreError: nothing was written; or, after `DatabaseUnavailable`, perhaps all of it. Calling again is safe.
+        """
+        return await self._writing(request)
+
+    async def drain(self) -> None:
+        """Wait until nothing is being written."""
+        await self._writing.drain()
+
+    async def preview(self, request: WriteRequest) -> list[Item]:
+        """What `write` would make of each of the plan's instances; reads only. What does not exist has no id.
+
+        Raises:
+            StoreError: the database could not be read.
+        """
+        async with driver_connection(self._engine) as driver:
+            known = await read_existing(driver, request.natural_keys())
+        return [item.without_new_ids() for item in draft(request, known, count(), count(), NewRows()).items]
+
+    async def write_group(self, requests: Sequence[WriteRequest]) -> list[Written | StoreError]:
+        """Write several requests in as few transactions as they allow, usually one.
+
+        One that breaks a constraint does not harm the others: they are then written one by one.
+        """
+        done: dict[int, Written | StoreError] = {}
+        waiting = dict(enumerate(requests))
+        try:
+            async with driver_connection(self._engine) as driver:
+                while waiting:
+                    now = dict(_disjoint(waiting))
+                    written = await self._write_disjoint(driver, list(now.values()))
+                    for position, request in now.items():
+                        done[position] = written[request.request_id]
+                        del waiting[position]
+        except StoreError as error:
+            alone = len(waiting) > 1 and not isinstance(error, DatabaseUnavailable)
+            for position, request in waiting.items():
+                done[position] = (await self.write_group([request]))[0] if alone else error
+        return [done[position] for position in range(len(requests))]
+
+    async def _write_disjoint(self, driver: Any, requests: Sequence[WriteRequest]) -> dict[str, Written]:
+        done: dict[str, Written] = {}
+        known: Mapping[Key, ExistingInstance] = {}
+        unwritten = list(requests)
+        for _ in range(_MAX_LOOKS):
+            written = await self._try(driver, unwritten, known)
+            if written is not None:
+                return done | written
+            ended = await load_all(driver, [request.request_id for request in unwritten])
+            done |= {id_: Written(id_, entry.report, is_first=False) for id_, entry in ended.items()}
+            unwritten = [request for request in unwritten if request.request_id not in ended]
+            if not unwritten:
+                return done
+            known = await read_existing(driver, {key for request in unwritten for key in request.natural_keys()})
+        raise TransactionConflict
+
+    async def _try(
+        self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
+    ) -> dict[str, Written] | None:
+        """Write in one transaction; None when something has changed since it was looked at."""
+        attempt = await self._draft(driver, requests, known)
+        if not any(draft.healed for draft in attempt.drafts):
+            return await self._insert(driver, attempt)
+        self._give_back(attempt)
+        async with transaction(driver):
+            await lock_instances(driver, [existing.service_instance_id for existing in known.values()])
+            known = await read_existing(driver, known)
+            written = await self._insert(driver, await self._draft(driver, requests, known))
+            await async_failpoint("before_commit", requests[0].request_id)
+            return written
+
+    async def _draft(
+        self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
+    ) -> _Attempt:
+        instances = await self._instance_ids.take(driver, sum(len(request.plan.instances) for request in requests))
+        processes = await self._process_ids.take(driver, sum(request.process_count() for request in requests))
+        instance_ids, process_ids = iter(instances), iter(processes)
+        rows = NewRows()
+        drafts = [draft(request, known, instance_ids, process_ids, rows) for request in requests]
+        return _Attempt(
+            drafts,
+            rows,
+            _used(self._instance_ids, instances, instance_ids),
+            _used(self._process_ids, processes, process_ids),
+        )
+
+    async def _insert(self, driver: Any, attempt: _Attempt) -> dict[str, Written] | None:
+        ended = [Ended.of(draft) for draft in attempt.drafts]
+        if not await insert(driver, attempt.rows, ended):
+            self._give_back(attempt)
+            return None
+        return {
+            draft.request.request_id: Written(
+                draft.request.request_id, report, is_first=True, rows=draft.row_count, dumped=dumped
+            )
+            for draft, report, dumped in ended
+        }
+
+    def _give_back(self, attempt: _Attempt) -> None:
+        """Nothing of it was written, so its ids are free again."""
+        self._instance_ids.give_back(attempt.instance_ids)
+        self._process_ids.give_back(attempt.process_ids)
+
+
+def _instances(request: WriteRequest) -> int:
+    return len(request.plan.instances)
+
+
+def _used(block: IdBlock, taken: Sequence[int], left: Iterator[int]) -> Sequence[int]:
+    """Give back what is left of `taken`; returns the others."""
+    spare = list(left)
+    if spare:  # seldom, and the block is sorted each time
+        block.give_back(spare)
+    return taken[: len(taken) - len(spare)]
+
+
+def _disjoint(waiting: Mapping[int, WriteRequest]) -> Mapping[int, WriteRequest]:
+    """The requests that have no row in common, each with the first of those that have."""
+    if len(waiting) == 1:
+        return waiting
+    taken: set[object] = set()
+    chosen = {}
+    for position, request in waiting.items():
+        wanted: set[object] = {request.request_id, *request.natural_keys()}
+        if taken.isdisjoint(wanted):
+            chosen[position] = request
+        taken |= wanted
+    return chosen

@@ -1,0 +1,153 @@
+"""From message to lease: what a worker does before a request is in its hands, and with a message that gets no further.
+
+Until it stands in the ledger, a direct message is all there is of its request. So it is acknowledged only once a lease,
+a report or a dead letter has its place.
+"""
+
+import asyncio
+import time
+import uuid
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from celery.exceptions import Reject
+from kombu.exceptions import KombuError
+
+from contract.answer.report import Report
+from contract.message import QUEUE_NAME, TaskArguments, build_direct_message, send_direct_message
+from contract.redis.connection import RedisError
+from contract.redis.requests import QueueFull
+from contract.request.reader import IDENTITY_KEYS
+from plumbing.failpoints import async_failpoint
+from plumbing.traceback_lines import frames_of
+from worker.consumer.transport.guard import dead_letter
+from worker.custody.finish import publish
+from worker.custody.leases import Lease
+from worker.postgres import ledger
+from worker.postgres.errors import StoreError, is_retryable
+from worker.senders import open_message
+from worker.walk.adopt import adopt
+
+if TYPE_CHECKING:
+    from worker.runtime import Runtime
+
+_log = structlog.get_logger(__name__)
+_PAUSE_S: Final = 1.0
+
+
+class AnotherSuspect(Exception):  # noqa: N818 - an error name says the fact
+    """Another request that was started before and never ended runs in this process."""
+
+
+async def take(runtime: "Runtime", arguments: TaskArguments, held: AsyncExitStack) -> Lease | Report:
+    """The lease, or the report of a request that ended long ago or ends here and now.
+
+    A request that was started before and never ended may be the one that killed its worker, or only have stood beside
+    it. So of those one at a time runs in a process: else the innocent ones would be given up together with it.
+
+    Args:
+        runtime: of this process.
+        arguments: the message's.
+        held: is left when the work is over.
+
+    Raises:
+        AnotherSuspect: it is such a request, and has waited for its turn for long enough.
+        NotTrusted: a message that brings its own batch is not provably a known sender's.
+        StoreError: PostgreSQL is away or refuses what the message holds.
+        redis.exceptions.RedisError: Redis is away.
+        QueueFull: `max_pending` requests are unfinished.
+    """
+    await async_failpoint("after_take", arguments.request_id)
+    request_id, token = arguments.request_id, uuid.uuid4().hex
+    lease = await runtime.store.lease(request_id, token)
+    if lease.state == "unknown":
+        if (report := await _unknown(runtime, arguments)) is not None:
+            return report
+        lease = await runtime.store.lease(request_id, token)
+    if lease.state == "suspect":
+        try:
+            async with asyncio.timeout(_PAUSE_S):
+                await held.enter_async_context(runtime.suspects)
+        except TimeoutError:
+            raise AnotherSuspect from None
+        lease = await runtime.store.lease(request_id, token, alone=True)
+    return lease
+
+
+async def not_taken(runtime: "Runtime", arguments: TaskArguments, error: Exception) -> str:
+    """Put back a message that `take` failed on, or set it aside when it has failed too often by its own doing.
+
+    Returns:
+        The line Flower shows: the message is among the dead letters or in the queue once more, or the ledger has its
+        request and the reaper goes on.
+
+    Raises:
+        celery.exceptions.Reject: it goes back.
+    """
+    try:
+        if not is_nobodys_fault(error) and await _give_up(runtime, arguments, error):
+            return "set aside"
+    except Exception as another:  # noqa: BLE001 - whatever it is, the message must not be lost
+        _log.warning("not set aside", request_id=arguments.request_id, error=type(another).__name__)
+    # RabbitMQ delivers again at once what is rejected: without a pause that is a loop.
+    await asyncio.sleep(_PAUSE_S)
+    if arguments.is_direct and runtime.settings.broker_is_rabbitmq and await _send_again(runtime, arguments):
+        return "sent again"
+    raise Reject(type(error).__name__, requeue=True) from None
+
+
+def is_nobodys_fault(error: Exception) -> bool:
+    """Whether a server was away or full. Anything else may be the request's own doing and is not tried for ever."""
+    return isinstance(error, (RedisError, QueueFull, AnotherSuspect)) or is_retryable(error)
+
+
+async def _unknown(runtime: "Runtime", arguments: TaskArguments) -> Report | None:
+    """A request without a ledger entry in Redis: it ended long ago, or its sender has nothing of ours."""
+    entry = await ledger.load(runtime.engine, arguments.request_id)
+    if entry is not None:
+        if entry.report is not None:
+            await publish(runtime.store, entry.report)
+        return entry.report
+    if arguments.is_direct:
+        arguments, sender = open_message(arguments, runtime.senders)
+        return await adopt(runtime.store, runtime.engine, arguments, arguments.batch or {}, sender)
+    _log.warning("message of an unknown request dropped", request_id=arguments.request_id)
+    return None
+
+
+async def _send_again(runtime: "Runtime", arguments: TaskArguments) -> bool:
+    """Put a copy behind what waits, so that this one can be acknowledged; False when the broker does not take it.
+
+    A quorum queue drops what was put back more often than its delivery limit says, which is 20 times by default since
+    RabbitMQ 4.0. What is in the ledger is sent again by the reaper; of a direct message nothing would be left.
+    """
+    try:
+        await asyncio.to_thread(send_direct_message, runtime.celery, _without_secrets(arguments))
+    except (KombuError, OSError):
+        return False
+    return True
+
+
+async def _give_up(runtime: "Runtime", arguments: TaskArguments, error: Exception) -> bool:
+    """Count that `take` failed on it; False while it may be tried again, else it is set aside."""
+    request_id, name = arguments.request_id, type(error).__name__
+    times = await runtime.store.count_failed_take(request_id)
+    frames = [] if isinstance(error, StoreError) else frames_of(error)
+    _log.error("not taken", request_id=request_id, error=name, times=times, frames=frames)
+    if times < runtime.settings.max_attempts:
+        return False
+    if arguments.is_direct:
+        message = build_direct_message(runtime.celery, _without_secrets(arguments))
+        letter = dead_letter(
+            message, queue=QUEUE_NAME, reason=f"could not be taken: {name}", at_ms=time.time_ns() // 1_000_000
+        )
+        await runtime.store.set_aside(request_id, letter)
+    return True
+
+
+def _without_secrets(arguments: TaskArguments) -> TaskArguments:
+    if arguments.batch is None:
+        return arguments
+    batch = {key: value for key, value in arguments.batch.items() if key not in IDENTITY_KEYS}
+    return arguments.model_copy(update={"batch": batch})

@@ -1,0 +1,264 @@
+"""The task: one message in, one stored report out. Read `Walk.run` from top to bottom to follow a request.
+
+Once a request is leased, every way out of here leaves it in a state that names who carries on: its report is stored, or
+its entry is back in the queue, or its lease runs out and the reaper sends it again. So from then on a message is
+acknowledged whatever happens; what comes before is `worker.walk.take`'s.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import structlog
+from celery import Celery
+from pydantic import ValidationError
+
+from contract.answer.items import Item, Warning_
+from contract.answer.report import About, Report, Status
+from contract.codes import Code, Refused
+from contract.message import PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, summary
+from contract.redis.connection import RedisError
+from contract.redis.unknown import Note
+from contract.request.batch import ServiceInstanceBatch
+from contract.settings import Settings
+from plumbing.failpoints import async_failpoint
+from plumbing.retrying import retrying
+from plumbing.traceback_lines import frames_of
+from worker.consumer.pool import CoroutineTask
+from worker.custody.finish import decide, end, publish
+from worker.custody.leases import Lease
+from worker.expand.expand import expand
+from worker.expand.preview import preview
+from worker.postgres import ledger
+from worker.postgres.draft import WriteRequest
+from worker.postgres.errors import StoreError, is_retryable
+from worker.senders import NotTrusted
+from worker.walk.take import is_nobodys_fault, not_taken, take
+
+if TYPE_CHECKING:
+    from worker.runtime import Runtime
+
+_log = structlog.get_logger(__name__)
+_RETRY_FOR_S: Final = 20.0
+_SMALL: Final = 10
+"""Instances of a request that takes the fast lane."""
+
+
+class BatchFailed(Exception):  # noqa: N818 - the fact, as Flower shows it
+    """A request ended with ``result`` false. The text is the envelope's code and message; no values."""
+
+
+def register(celery: Celery, runtime: "Runtime") -> None:
+    """Give `celery` the two tasks of a worker, which run in `runtime`."""
+
+    def add(name: str, start: Callable[..., Coroutine[Any, Any, str]]) -> None:
+        attributes = {"name": name, "throws": (BatchFailed,), "typing": False, "start": staticmethod(start)}
+        task = type(name, (CoroutineTask,), {**attributes, "event_loop": staticmethod(lambda: runtime.loop)})
+        celery.register_task(task())
+
+    add(TASK_NAME, lambda **kwargs: Walk(runtime).run(kwargs))
+    add(PUBLISH_TASK_NAME, lambda **kwargs: publish_again(runtime, kwargs))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One start of a request: the lease it runs under, and what is asked."""
+
+    lease: Lease
+    payload: Payload
+    batch: ServiceInstanceBatch
+    settings: Settings
+
+    def about(self, warnings: Sequence[tuple[str, str]] = ()) -> About:
+        """What every report of this request carries; `warnings` are added to the submitter's."""
+        now = self.lease.clock.now()
+        return About(
+            request_id=self.lease.request_id,
+            bk_app_code=self.payload.caller.bk_app_code,
+            bk_biz_id=self.batch.bk_biz_id,
+            bk_module_id=self.batch.bk_module_id,
+            created_at=self.lease.created_at or now,
+            finished_at=now,
+            expires_at=self.settings.report_expires_at(now, in_ledger=self.payload.kind == "create"),
+            attempts=self.lease.attempts,
+            warnings=(*self.payload.warnings, *(Warning_(path=path, reason=reason) for path, reason in warnings)),
+        )
+
+    def refusal(self, refused: Refused) -> Report:
+        """The report of a request that ends as a whole for one reason."""
+        return Report.failed(refused, [instance.bk_host_id for instance in self.batch.instances], **self.about())
+
+
+class Walk:
+    """One request on its way through the worker."""
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self._runtime = runtime
+        self._store = runtime.store
+        self._engine = runtime.engine
+
+    async def run(self, kwargs: dict[str, Any]) -> str:
+        """Take the lease, do the work, store the report; returns the line Flower shows as the task's result.
+
+        Raises:
+            BatchFailed: the request ended with ``result`` false, and its report says so; or its message is not trusted,
+                and nothing is stored.
+            Reject: no lease was to be had; the message goes back, see `worker.walk.take`.
+        """
+        try:
+            arguments = TaskArguments.model_validate(kwargs)
+        except ValidationError:
+            raise BatchFailed("the message's arguments are not those of this task") from None
+        async with AsyncExitStack() as held:
+            try:
+                lease = await take(self._runtime, arguments, held)
+            except NotTrusted as error:
+                _log.warning("direct message refused", request_id=arguments.request_id, reason=str(error))
+                raise BatchFailed(str(error)) from None
+            except Exception as error:  # noqa: BLE001 - whatever it is, the message may be all there is of its request
+                return await not_taken(self._runtime, arguments, error)
+            try:
+                if isinstance(lease, Report):
+                    return _line(lease)
+                return await self._use(lease)
+            finally:
+                await async_failpoint("before_ack", arguments.request_id)
+
+    async def _use(self, lease: Lease) -> str:
+        """Work under a lease and give it back, whatever happens."""
+        if lease.state in ("held", "done", "unknown"):
+            return lease.state
+        walks, walk = self._runtime.walks, asyncio.current_task()
+        assert walk is not None  # noqa: S101 - a coroutine of this loop is a task of it
+        self._runtime.leases[lease.token] = lease
+        walks.add(walk)
+        try:
+            return _line(await self._finish(lease))
+        except BatchFailed:
+            raise
+        except asyncio.CancelledError as cancelled:
+            # The process shuts down. The work is somebody else's now, and this task has to end in order.
+            walk.uncancel()
+            return await self._hand_back(lease, cancelled, count_attempt=False)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request must not stay without an owner
+            return await self._hand_back(lease, error, count_attempt=not is_nobodys_fault(error))
+        finally:
+            walks.discard(walk)
+            del self._runtime.leases[lease.token]
+
+    async def _finish(self, lease: Lease) -> Report:
+        """Everything between lease and report."""
+        await async_failpoint("after_lease", lease.request_id)
+        if lease.state == "cancelled":
+            return await end(self._store, self._engine, Report.load(lease.payload))
+        async with self._lane(lease):
+            # Read no sooner than its turn has come: many that wait would take much memory.
+            payload = Payload.load(lease.payload)
+            attempt = Attempt(lease, payload, payload.batch, self._runtime.settings)
+            report, dumped = await self._settle(attempt)
+        await publish(self._store, report, dumped)
+        return report
+
+    def _lane(self, lease: Lease) -> AbstractAsyncContextManager[None]:
+        """Where a request waits for its turn: only large ones do, so that small ones always get through."""
+        return self._runtime.full_lane if lease.count > _SMALL else contextlib.nullcontext()
+
+    async def _settle(self, attempt: Attempt) -> tuple[Report, bytes | None]:
+        """How a request ends, as PostgreSQL has it, and the report's bytes where the ledger has had them made."""
+        if attempt.lease.state == "exhausted":
+            return await self._end(attempt, attempt.refusal(Refused(Code.DEAD_LETTER))), None
+        try:
+            async with asyncio.timeout(self._runtime.settings.attempt_timeout_s):
+                return await self._work(attempt)
+        except Refused as refused:
+            return await self._end(attempt, attempt.refusal(refused)), None
+
+    async def _work(self, attempt: Attempt) -> tuple[Report, bytes | None]:
+        """Catalogue, rules, rows. What the database may take back is tried again, the rest is the caller's to know.
+
+        Returns:
+            How the request ended, and the report's bytes where the ledger has had them made.
+
+        Raises:
+            Refused: the batch as a whole cannot be created.
+            StoreError: the database was away for longer than `_RETRY_FOR_S`.
+        """
+        return await retrying(lambda: self._write(attempt), on=is_retryable, for_s=_RETRY_FOR_S)
+
+    async def _write(self, attempt: Attempt) -> tuple[Report, bytes | None]:
+        batch = attempt.batch
+        hosts = [instance.bk_host_id for instance in batch.instances]
+        catalogue = await self._runtime.catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts)
+        plan = expand(catalogue, batch, attempt.lease.request_id)
+        about = attempt.about(plan.warnings)
+        if plan.refused and batch.mode == "atomic":
+            return await self._end(attempt, Report.refused(plan.refused, hosts, **about)), None
+        refused = [Item.failed(index, hosts[index], why) for index, why in plan.refused.items()]
+        request = WriteRequest(
+            request_id=attempt.lease.request_id,
+            plan=plan,
+            caller=attempt.payload.caller,
+            build_report=lambda items: Report.settled([*items, *refused], **about),
+            attempt=attempt.lease.attempts,
+            on_existing=batch.on_existing,
+            mode=batch.mode,
+            hosts=catalogue.hosts,
+        )
+        if attempt.payload.kind == "validate":
+            items = await self._runtime.writer.preview(request)
+            return Report.previewed([*items, *refused], preview(plan), **about), None
+        await async_failpoint("before_write", request.request_id)
+        written = await self._runtime.writer.write(request)
+        await async_failpoint("after_write", request.request_id)
+        # None: it ended so long ago that its report is gone. There is nothing to publish but that it is over.
+        return written.report or attempt.refusal(Refused(Code.RESULT_EXPIRED)), written.dumped
+
+    async def _end(self, attempt: Attempt, report: Report) -> Report:
+        """End a request that writes no rows; a dry run leaves nothing in PostgreSQL, not even that it was refused."""
+        if attempt.payload.kind == "validate":
+            return report
+        return await decide(self._engine, report)
+
+    async def _hand_back(self, lease: Lease, error: BaseException, *, count_attempt: bool) -> str:
+        """Put the request back into the queue. Should that fail too, its lease runs out and the reaper does it."""
+        await async_failpoint("before_hand_back", lease.request_id)
+        if lease.state == "cancelled":  # it was cancelled before any start: nobody holds it, and the reaper sends it
+            return "handed back"
+        _log.warning(
+            "handed back",
+            request_id=lease.request_id,
+            error=type(error).__name__,
+            frames=[] if isinstance(error, StoreError) else frames_of(error),
+        )
+        batch = orjson.loads(lease.payload)["batch"]
+        line = summary(batch["bk_biz_id"], batch["bk_module_id"], len(batch["instances"]))
+        with contextlib.suppress(RedisError, OSError):
+            await self._runtime.queue.hand_back(lease, line, count_attempt=count_attempt)
+        return "handed back"
+
+
+async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
+    """Put the report of an ended request back into Redis, or a short-lived note that nobody knows the request."""
+    try:
+        request_id = TaskArguments.model_validate(kwargs).request_id
+    except ValidationError:
+        raise BatchFailed("the message's arguments are not those of this task") from None
+    entry = await ledger.load(runtime.engine, request_id)
+    if entry is None or entry.report is None:
+        await runtime.store.note_missing(request_id, Note() if entry is None else Note(entry.bk_app_code, entry.status))
+        return "unknown" if entry is None else "expired"
+    await publish(runtime.store, entry.report)
+    return "published"
+
+
+def _line(report: Report) -> str:
+    """What Flower shows as the result; an unsuccessful request is a failed task there."""
+    if report.status is not Status.SUCCESS:
+        raise BatchFailed(f"{report.code}: {report.message()}")
+    outcomes = Counter([item.record["outcome"] for item in report.items])
+    return " ".join(f"{outcome.value}={count}" for outcome, count in sorted(outcomes.items()))
