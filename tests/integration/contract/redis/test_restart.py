@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from redis.exceptions import ResponseError
-from worker.transport import scripts as transport_scripts
 
 from contract.answer.report import Report, Status
 from contract.message import QUEUE_NAME, Caller
@@ -19,6 +18,7 @@ from contract.request.batch import InstanceSpec, ServiceInstanceBatch
 from contract.settings import Settings
 from devstack.process import Guard
 from tests.compose_redis import ComposeRedis
+from worker.consumer.transport import scripts as transport_scripts
 from worker.custody.leases import Leases
 
 pytestmark = pytest.mark.anyio

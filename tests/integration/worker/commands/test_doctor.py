@@ -98,7 +98,7 @@ async def test_user_that_may_not_ask_is_no_error(
 async def test_default_user_without_rights_is_an_error(
     monkeypatch: pytest.MonkeyPatch, guard: Guard, tmp_path: Path, postgres_dsn: str
 ) -> None:
-    """On a server that loses what it wrote then; which do, is tried in `tests/integration/contract/redis/test_restart.py`."""
+    """On a server that loses what it wrote then; which do, is tried in `redis/test_restart.py`."""
     monkeypatch.setattr("contract.redis.replay._MENDED", (99,))
     rights = f"--{DEFAULT_USER}"
     found = []
