@@ -16,7 +16,8 @@ COPY contract contract
 COPY api_shim api_shim
 COPY worker worker
 COPY devstack devstack
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
+COPY clients/python clients/python
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist ./clients/python . \
  && /opt/bksi/bin/pip install --no-deps --no-index /dist/*.whl \
  && /opt/bksi/bin/pip check \
  && /opt/bksi/bin/pip uninstall --yes pip

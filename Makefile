@@ -48,14 +48,16 @@ $(VENV)/bench-ready: $(VENV)/ready requirements/bench.lock
 
 # The environment holds exactly what the lock names, each file checked against its hash. The SDK of BlueKing's callers,
 # which a test drives, has no wheel; its source is checked like the rest.
-$(VENV)/ready: requirements/dev.lock pyproject.toml
+$(VENV)/ready: requirements/dev.lock pyproject.toml clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --no-binary bkapi-component-open -r requirements/dev.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable clients/python --editable .
 	@touch $@
 
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
+# The client is this project's own and installed from its folder; what it needs is locked with the rest.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package bksi-client \
+	--custom-compile-command 'make lock'
 
 lock: $(VENV)/ready ## Resolve requirements/*.lock anew from pyproject.toml (UPGRADE=1 takes the newest versions).
 	$(BIN)/python -m pip install --quiet uv

@@ -26,7 +26,7 @@ import worker.consumer.pool
 import worker.consumer.transport.redis
 import worker.runtime
 import worker.walk.task  # noqa: F401
-from plumbing.cli import main as bksi
+from bksi_client.cli import main as bksi
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from bkapi_component.open.client import Client as Sdk
 
-from api_shim.client import Client
 from api_shim.identity.applications import hash_secret
+from bksi_client import Client
 from devstack.ports import free_port
 from devstack.process import Guard, Process
 from devstack.running import BKSI

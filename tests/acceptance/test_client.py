@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api_shim.client import AsyncClient, BatchFailed, Client, RequestRefused, StillRunning
+from bksi_client import AsyncClient, BatchFailed, Client, RequestRefused, StillRunning
 from tests.acceptance.calls import SEED, SIX_KEYS, bound
 
 
@@ -62,7 +62,7 @@ def test_drop_in_call_answers_the_old_envelope(stack: Any) -> None:
 
 def test_client_loads_no_server_library() -> None:
     servers = ("celery", "kombu", "redis", "sqlalchemy", "fastapi", "asyncpg", "structlog")
-    code = f"import sys, api_shim.client; print([name for name in {servers} if name in sys.modules])"
+    code = f"import sys, bksi_client; print([name for name in {servers} if name in sys.modules])"
 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

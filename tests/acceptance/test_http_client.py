@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api_shim.client import BatchFailed, Client
+from bksi_client import BatchFailed, Client
 from tests.acceptance.calls import SEED, bound
 
 

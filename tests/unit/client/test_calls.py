@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api_shim.client import RequestRefused, calls
+from bksi_client import RequestRefused, calls
 
 
 def response(status: int, body: Any = None, **headers: str) -> httpx2.Response:

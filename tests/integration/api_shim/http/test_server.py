@@ -16,9 +16,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from api_shim.client import AsyncClient, Client, RequestRefused, StillRunning, Unanswered
 from api_shim.identity.applications import hash_secret
+from bksi_client import AsyncClient, Client, RequestRefused, StillRunning, Unanswered
 from devstack.ports import free_port
+from devstack.running import BKSI
 
 SERVE = [sys.executable, "-c", "from api_shim.cli import app; app()"]
 
@@ -142,7 +143,7 @@ def test_commands_submit_and_ask(url: str, seed: dict[str, Any], tmp_path: Path,
     file.write_text(json.dumps(seed))
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [*SERVE, *arguments, "--url", url]
+        command = [BKSI, *arguments, "--url", url]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     submitted = run("submit", str(file))

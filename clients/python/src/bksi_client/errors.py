@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from api_shim.client.asynchronous import AsyncOperation
-    from api_shim.client.blocking import Operation
+    from bksi_client.asynchronous import AsyncOperation
+    from bksi_client.blocking import Operation
 
 
 class RequestRefused(Exception):  # noqa: N818 - the fact

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import httpx2
 
-from api_shim.client import calls
-from api_shim.client.calls import Json, Look
-from api_shim.client.errors import StillRunning, Unanswered
+from bksi_client import calls
+from bksi_client.calls import Json, Look
+from bksi_client.errors import StillRunning, Unanswered
 
 
 class Operation:

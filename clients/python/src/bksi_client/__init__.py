@@ -9,9 +9,9 @@ says "slow down", for up to `patience_s` and as late as its ``Retry-After`` asks
 has its key before the first try, so that it is the same request whatever was lost, and every error carries the key.
 """
 
-from api_shim.client.asynchronous import AsyncClient, AsyncOperation
-from api_shim.client.blocking import Client, Operation
-from api_shim.client.errors import BatchFailed, RequestRefused, StillRunning, Unanswered
+from bksi_client.asynchronous import AsyncClient, AsyncOperation
+from bksi_client.blocking import Client, Operation
+from bksi_client.errors import BatchFailed, RequestRefused, StillRunning, Unanswered
 
 __all__ = [
     "AsyncClient",

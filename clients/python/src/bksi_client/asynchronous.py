@@ -1,4 +1,4 @@
-"""The client for an event loop: `api_shim.client.blocking` with ``await``."""
+"""The client for an event loop: `bksi_client.blocking` with ``await``."""
 
 import asyncio
 import time
@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import httpx2
 
-from api_shim.client import calls
-from api_shim.client.calls import Json, Look
-from api_shim.client.errors import StillRunning, Unanswered
+from bksi_client import calls
+from bksi_client.calls import Json, Look
+from bksi_client.errors import StillRunning, Unanswered
 
 
 class AsyncOperation:

@@ -10,12 +10,13 @@ from typing import Any, Final
 import httpx2
 import stamina
 
-from api_shim.client.errors import BatchFailed, RequestRefused
-from contract.request.batch import MAX_INSTANCES
+from bksi_client.errors import BatchFailed, RequestRefused
 
 Json = dict[str, Any]
 FINAL_STATUSES: Final = frozenset({"SUCCESS", "FAILED", "PART_FAILED", "TERMINATED"})
 ESB_PATH: Final = "/api/c/compapi/v2/cc/create_service_instance/"
+MAX_INSTANCES: Final = 100
+"""In one request; the server refuses more (1199035)."""
 LONGEST_POLL_S: Final = 20
 HTTP_TIMEOUT_S: Final = LONGEST_POLL_S + 10
 _BUSY_STATUSES: Final = (429, 503)
