@@ -64,6 +64,10 @@ class Keys:
         """List: the message Redis moved to a waiting consumer of the guarded transport."""
         return f"{self.prefix}inbox:{consumer}"
 
+    def misfit(self, number: str) -> str:
+        """Any type, with a TTL: what stood where a queue's list belongs; a dead letter names it."""
+        return f"{self.prefix}misfit:{number}"
+
     @property
     def consumers(self) -> str:
         """Sorted set: consumers of the guarded transport, by when they count as dead (ms, Redis' clock)."""

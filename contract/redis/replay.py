@@ -64,6 +64,7 @@ def written_by_scripts(prefix: str) -> Iterator[tuple[str, ...]]:
         *(("HSETNX", held, "field", "x"), ("SET", report, "x"), ("PEXPIRE", keys.of_app("x"), "1")),
         *(("INCRBY", keys.finished_count, "1"), ("INCR", keys.failed_takes("x")), ("EXPIRE", report, "1")),
         *(("DEL", entry), ("ZADD", keys.pending, "1", "x"), ("ZREM", keys.pending, "x")),
+        ("RENAME", keys.misfit("x"), keys.misfit("y")),
         ("ZREMRANGEBYSCORE", keys.workers, "-inf", "0"),
         *(("LPUSH", QUEUE_NAME, "x"), ("RPUSH", QUEUE_NAME, "x"), ("LTRIM", QUEUE_NAME, "0", "-2")),
         *(("LREM", keys.dead_letters, "1", "x"), ("LMOVE", keys.inbox("x"), QUEUE_NAME, "LEFT", "RIGHT")),

@@ -248,6 +248,15 @@ class Channel(stock.Channel):
         if refusal != self._refusal:
             _log.error("Redis refuses", error=type(error).__name__, refusal=refusal)
             self._refusal = refusal
+        if refusal == "WRONGTYPE":
+            self._set_misfits_aside()
+
+    def _set_misfits_aside(self) -> None:
+        try:
+            for reason in self.consumer.set_misfits_aside(self._lists(sorted(self._acked))):
+                _log.error("key set aside", reason=reason)
+        except ResponseError as error:
+            _log.error("key not set aside", error=type(error).__name__)
 
     def _want(self) -> int:
         if not self.takes or Channel.paused or self._waits or not self.qos.can_consume():

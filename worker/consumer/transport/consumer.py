@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from redis import Redis
 from redis.commands.core import Script
+from redis.utils import str_if_bytes
 
 from contract.redis.keys import MAX_DEAD_LETTERS, Keys
 from worker.consumer.transport import scripts
@@ -29,6 +30,7 @@ _DRAIN_MS: Final = 40_000
 _RESCUES_FROM: Final = 1 / 3
 """Part of the time to live after which a new consumer rescues; those who live beat every quarter of it."""
 _FORGET_AFTER_MS: Final = 600_000
+_MISFIT_KEPT_S: Final = 30 * 86_400
 
 _late_acks: deque[tuple[str, str]] = deque(maxlen=100_000)
 """(unacked hash, field) of what finished in this process after its own connection had broken."""
@@ -177,6 +179,23 @@ class Consumer:
         )
         keys = [self.unacked, self._keys.dead_letters]
         return bool(self._run(scripts.BURY, keys, [taken.tag, letter, MAX_DEAD_LETTERS]))
+
+    def set_misfits_aside(self, lists: Sequence[str]) -> list[str]:
+        """Take away those of `lists` that are none, for no script runs on them; a letter tells where each is kept.
+
+        Returns:
+            The reasons in the letters.
+        """
+        types = {name: str_if_bytes(self._client().type(name)) for name in lists}
+        said = []
+        for name in (name for name, type_ in types.items() if type_ not in ("list", "none")):
+            kept = self._keys.misfit(uuid.uuid4().hex)
+            reason = f"the queue's key held a {types[name]} instead of a list; it is kept as {kept} for a while"
+            letter = dead_letter(b"", queue=name, reason=reason, at_ms=time.time_ns() // 1_000_000)
+            arguments = [letter, MAX_DEAD_LETTERS, _MISFIT_KEPT_S]
+            if self._run(scripts.SET_ASIDE, [name, kept, self._keys.dead_letters], arguments):
+                said.append(reason)
+        return said
 
     def _hand_back_postponed(self) -> None:
         now, due = time.monotonic(), []

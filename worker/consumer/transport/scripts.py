@@ -177,6 +177,20 @@ return moved
 """
 )
 
+# KEYS misfit kept dead | ARGV letter most kept_s -> 1, or 0 when the key is a list by now, or gone
+SET_ASIDE: Final = (
+    _BEGIN
+    + """
+local type = redis.call('TYPE', KEYS[1]).ok
+if type == 'list' or type == 'none' then return 0 end
+redis.call('RENAME', KEYS[1], KEYS[2])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+redis.call('LPUSH', KEYS[3], ARGV[1])
+redis.call('LTRIM', KEYS[3], 0, ARGV[2] - 1)
+return 1
+"""
+)
+
 # KEYS unacked dead | ARGV field letter most -> 1, or 0 when the message was not (or no longer) held
 BURY: Final = (
     _BEGIN

@@ -118,7 +118,7 @@ def test_every_command_that_a_script_writes_with_is_asked_for() -> None:
     texts = [text for module in (scripts, transport_scripts) for text in vars(module).values() if isinstance(text, str)]
     called = {name for text in texts for name in re.findall(r"redis\.call\('([A-Z]+)'", text)}
     only_reads = {"TIME", "GET", "EXISTS", "HEXISTS", "HGET", "HMGET", "HKEYS", "ZCARD", "ZCOUNT", "ZRANGE", "ZSCORE"}
-    only_reads |= {"PTTL", "LINDEX", "LLEN", "LRANGE", "PUBLISH"}
+    only_reads |= {"PTTL", "LINDEX", "LLEN", "LRANGE", "TYPE", "PUBLISH"}
     assert called - only_reads <= {command[0] for command in written_by_scripts("bksi:")}
 
 

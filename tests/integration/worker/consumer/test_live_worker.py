@@ -4,6 +4,7 @@ One worker takes all of it. Its process id at the end is the one it had at the b
 """
 
 import base64
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -133,3 +134,22 @@ def test_worker_goes_on_after_a_restart_of_redis(worker: LiveWorker, valkey: Val
 
     assert base64.b64decode(worker.letters()[0]["raw"]) == b"null"
     assert worker.process.pid == worker.pid
+
+
+@pytest.mark.parametrize("key", [QUEUE_NAME, f"{QUEUE_NAME}\x06\x163", f"{QUEUE_NAME}\x06\x169"])
+@pytest.mark.bad_input(
+    101,
+    "a key of a queue, priorities too, that is a set and no list",
+    "set aside with a dead letter; the worker goes on",
+)
+def test_key_of_the_wrong_type_is_set_aside_and_said(worker: LiveWorker, key: str) -> None:
+    # A request that is waited for: the queue is empty, and stays free of lists.
+    assert worker.report(worker.send(70))["result"] is True
+    worker.redis.sadd(key, "x")
+    worker.wait_for(lambda: worker.redis.exists(key) == 0, "the key's end")
+
+    (letter,) = [letter for letter in worker.letters() if letter["queue"] == key and "instead of" in letter["reason"]]
+    kept = re.findall(r"bksi:misfit:\w+", letter["reason"])
+    assert [worker.redis.smembers(name) for name in kept] == [{b"x"}]
+    assert worker.redis.ttl(kept[0]) > 0
+    assert worker.report(worker.send(71))["result"] is True
