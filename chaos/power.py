@@ -39,9 +39,16 @@ class PowerlessValkey(Valkey):
         guard: see `Valkey`.
         library: what `build` returned.
         appendfsync: Valkey's setting, ``always`` or ``everysec``.
+        has_users: see `Valkey`.
     """
 
-    def __init__(self, directory: Path, guard: Guard, library: Path, *, appendfsync: str = "always") -> None:
+    def __init__(
+        self, directory: Path, guard: Guard, library: Path, *, appendfsync: str = "always", has_users: bool = False
+    ) -> None:
         super().__init__(
-            directory, guard, settings={"appendfsync": appendfsync}, environment={"LD_PRELOAD": str(library)}
+            directory,
+            guard,
+            settings={"appendfsync": appendfsync},
+            environment={"LD_PRELOAD": str(library)},
+            has_users=has_users,
         )

@@ -88,7 +88,7 @@ def _remove(directory: Path, *names: str) -> None:
 
 
 async def _run(plan: Plan, site: Site) -> Verdict:
-    load = Load(site.urls, site.broker, plan.seed, per_s=plan.per_s)
+    load = Load(site.urls, site.broker("sender"), plan.seed, per_s=plan.per_s)
     lease_s, is_control = Settings().owner_ttl_ms / 1000, plan.appendfsync != "always"
     drain_s = _CONTROL_DRAIN_S if is_control else _DRAIN_S
     faults = Faults(site, plan.seed, load.known, lease_s, is_control=is_control)

@@ -111,10 +111,9 @@ class Site:
         """Where the shims answer."""
         return [f"http://127.0.0.1:{shim.environment['BKSI_HTTP_PORT']}" for shim in self.shims]
 
-    @property
-    def broker(self) -> str:
-        """Redis through the relay, as callers and parts see it."""
-        return self.valkey.url.replace(f":{self.valkey.port}/", f":{self.before_redis.port}/")
+    def broker(self, user: str) -> str:
+        """Redis through the relay, as callers (`sender`) and parts (`bksi`) see it."""
+        return self.valkey.url_of(user).replace(f":{self.valkey.port}/", f":{self.before_redis.port}/")
 
     def supervise(self) -> None:
         """Start again what has ended, until `stop_supervising`."""
@@ -172,8 +171,8 @@ class Site:
             library = build(directory)
         except NoCompiler:
             self.loses_power = False
-            return Valkey(directory, guard, settings={"appendfsync": self._appendfsync})
-        return PowerlessValkey(directory, guard, library, appendfsync=self._appendfsync)
+            return Valkey(directory, guard, settings={"appendfsync": self._appendfsync}, has_users=True)
+        return PowerlessValkey(directory, guard, library, appendfsync=self._appendfsync, has_users=True)
 
     def _finish(self, *command: str, environment: Mapping[str, str]) -> None:
         child = self._nursery.spawn(*command, environment=environment, log=self._log(command[0]))
@@ -182,7 +181,7 @@ class Site:
 
     def _part(self, command: str, number: int) -> Part:
         postgres = self.postgres.url.replace(f":{self.postgres.port}/", f":{self.before_postgres.port}/")
-        environment = {"BKSI_REDIS_URL": self.broker, "BKSI_LOG_FORMAT": "console"}
+        environment = {"BKSI_REDIS_URL": self.broker("bksi"), "BKSI_LOG_FORMAT": "console"}
         if command == "worker":
             environment["BKSI_POSTGRES_DSN"] = postgres
         else:

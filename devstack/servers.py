@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +14,7 @@ import psutil
 
 from devstack.privileges import nobody, unprivileged
 from devstack.process import Guard, Process, ProcessFailed
+from devstack.redis_users import OPERATOR, configuration, password_of
 from devstack.server import PLAIN_ENVIRONMENT, Server
 
 
@@ -140,6 +141,7 @@ class Valkey(Server):
     """Valkey or Redis as the ledger needs it: every write on disk before it is answered, nothing ever evicted.
 
     `settings` are further lines of its configuration, `environment` further variables, for tests that break it.
+    With `has_users`, instead of one password for everybody it has the users of docker-compose.yml, and an operator.
     """
 
     name = "redis"
@@ -155,8 +157,10 @@ class Valkey(Server):
         log: Path | None = None,
         settings: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        has_users: bool = False,
     ) -> None:
         super().__init__(directory, guard, port=port, log=log)
+        self._has_users = has_users
         self._settings = dict(settings or {})
         self._environment = dict(environment or {})
 
@@ -167,18 +171,23 @@ class Valkey(Server):
 
     @property
     def url(self) -> str:
-        """Redis URL of database 0."""
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+        """Redis URL of database 0, for who may do everything."""
+        return self.url_of(OPERATOR) if self._has_users else f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def url_of(self, user: str) -> str:
+        """The same for one of its users."""
+        return f"redis://{user}:{password_of(user, self.password)}@127.0.0.1:{self.port}/0"
 
     def _spawn(self, port: int) -> Process:
         self.data.mkdir(exist_ok=True)
         config = self.directory / "valkey.conf"
         config.touch(mode=0o600)
         config.write_text(
-            f"bind 127.0.0.1\nport {port}\nrequirepass {self.password}\n"
+            f"bind 127.0.0.1\nport {port}\n"
             f'dir "{self.data}"\n'
             'appendonly yes\nappendfsync always\nmaxmemory-policy noeviction\nsave ""\n'
             "always-show-logo no\nset-proc-title no\n"
+            + "".join(f"{line}\n" for line in self._admission())
             + "".join(f"{name} {value}\n" for name, value in self._settings.items())
         )
         return Process(
@@ -189,6 +198,9 @@ class Valkey(Server):
             env=PLAIN_ENVIRONMENT | self._environment,
             stop_signal=self.stop_signal,
         )
+
+    def _admission(self) -> Iterable[str]:
+        return configuration(self.password) if self._has_users else [f"requirepass {self.password}"]
 
     def _accepts(self) -> bool:
         return "Ready to accept connections" in (self.process.tail() if self.process else "")

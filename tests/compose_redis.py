@@ -7,6 +7,7 @@ from typing import Any, Final
 import yaml
 
 from devstack.process import Guard, Process
+from devstack.redis_users import password_of
 from devstack.server import Server
 from devstack.servers import Valkey
 
@@ -37,16 +38,13 @@ class ComposeRedis(Server):
 
     def url_of(self, user: str) -> str:
         """Redis URL of one of its users."""
-        return f"redis://{user}:{self._password_of(user)}@127.0.0.1:{self.port}/0"
-
-    def _password_of(self, user: str) -> str:
-        return f"{self.password}-{user}"
+        return f"redis://{user}:{password_of(user, self.password)}@127.0.0.1:{self.port}/0"
 
     def _spawn(self, port: int) -> Process:
         self.data.mkdir(exist_ok=True)
         shell, option, command = SERVICE["command"]
         command = command.replace("$$", "$").replace("--dir /data ", f"--dir {self.data} ")
-        passwords = {name: self._password_of(user) for user, name in _PASSWORDS.items()}
+        passwords = {name: password_of(user, self.password) for user, name in _PASSWORDS.items()}
         assert passwords.keys() == SERVICE["environment"].keys()
         return Process(
             self.name,

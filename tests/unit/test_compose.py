@@ -1,8 +1,11 @@
 """docker-compose.yml says what it must, and both generations of the tool can read it."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 import yaml
 
 from contract.redis.replay import DEFAULT_USER
+from devstack.redis_users import configuration
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "REDIS_FLOWER_PASSWORD", "REDIS_SENDER_PASSWORD", "FLOWER_PASSWORD"}
@@ -57,6 +61,18 @@ def test_redis_keeps_what_was_accepted() -> None:
     assert "--appendonly yes --appendfsync always --maxmemory-policy noeviction" in command
     # Off, and with its rights: tests/integration/contract/redis/test_restart.py shows what comes of each.
     assert f"--{DEFAULT_USER} --user" in command
+
+
+def test_users_of_redis_are_those_that_the_chaos_run_breaks() -> None:
+    words = shlex.split(SERVICES["redis"]["command"][-1].replace("$$", ""))
+    assert list(configuration("")) == [*_users(words), "user operator on >-operator ~* &* +@all"]
+
+
+def _users(words: list[str]) -> Iterator[str]:
+    """As lines of a configuration file, each with the password that the devstack makes of none."""
+    for user in " ".join(words).split("--user ")[1:]:
+        name, rules = user.strip().split(" ", 1)
+        yield f"user {name} {re.sub('>[A-Z_]+', f'>-{name}', rules)}" if name != "default" else DEFAULT_USER
 
 
 @pytest.mark.bad_input(106, "Flower open to everybody", "on loopback, with a password, read-only; `bksi doctor` knocks")
