@@ -27,11 +27,15 @@ def serve() -> None:
 
 @app.command
 def app_secret(app_code: str) -> None:
-    """Make a secret for the application APP_CODE: print it once, and its entry for the file of applications."""
+    """Make a secret for the application APP_CODE, and print its entry for the file of applications.
+
+    The secret is shown once, on standard error: `bksi app-secret APP_CODE >> apps.toml` keeps its hash alone.
+    """
     import secrets  # noqa: PLC0415 - keep `bksi --help` quick
 
     from api_shim.identity.applications import hash_secret  # noqa: PLC0415 - same
 
     secret = secrets.token_urlsafe(32)
     entry = f'[apps.{app_code}]\nsecrets = ["{hash_secret(secret)}"]\nbk_biz_ids = []'
-    print(f"# bk_app_secret, shown only now: {secret}\n{entry}")  # noqa: T201 - a command speaks
+    print(f"bk_app_secret, shown only now: {secret}", file=sys.stderr)  # noqa: T201 - a command speaks
+    print(entry)  # noqa: T201 - same

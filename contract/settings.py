@@ -7,25 +7,44 @@ milliseconds, ``_days`` days.
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from plumbing.urls import RABBITMQ_SCHEMES, REDIS_SCHEMES
+from plumbing.urls import RABBITMQ_SCHEMES, REDIS_SCHEMES, require_readable
+
+PREFIX: Final = "BKSI_"
+"""What every variable's name begins with."""
+
+
+class SettingsInvalid(SystemExit):
+    """A setting cannot be used. The text names its variable and never its value, which may hold a password.
+
+    Whatever process reads it cannot run: unless it is caught, the process ends with the text on standard error.
+    """
+
+
+def _split(value: object) -> object:
+    """``a, b`` → ``("a", "b")``."""
+    return tuple(filter(None, (item.strip() for item in value.split(",")))) if isinstance(value, str) else value
+
+
+ServerUrl = Annotated[str, AfterValidator(require_readable)]
+Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
     """All settings, with defaults that suit one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="BKSI_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: ServerUrl = "redis://127.0.0.1:6379/0"
     """The Redis that keeps the ledger of pending requests, the envelopes and (unless `broker_url` is set) the queue."""
-    broker_url: str | None = None
+    broker_url: ServerUrl | None = None
     """Celery's broker. ``None``: the same server as `redis_url`, which makes submitting one atomic script."""
-    postgres_dsn: str = "postgresql://postgres@127.0.0.1:5432/postgres"
+    postgres_dsn: ServerUrl = "postgresql://postgres@127.0.0.1:5432/postgres"
     """libpq URL of the database (worker only)."""
     key_prefix: str = "bksi:"
     """Prefix of all our own Redis keys; the queue keeps its plain Celery name."""
@@ -47,8 +66,8 @@ class Settings(BaseSettings):
     """Connect and reply time-out of the shim towards Redis: a dead Redis is answered 503, never waited for."""
     apps_file: Path | None = None
     """TOML file of the applications that may call; ``None`` = anonymous, which binds to loopback only."""
-    trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks whose forwarded identity headers are believed."""
+    trusted_proxies: Addresses = ()
+    """Addresses or networks (``10.0.0.0/8,192.0.2.1``) whose forwarded identity headers are believed."""
 
     result_ttl_s: int = Field(default=86_400, ge=1)
     """How long an envelope stays in Redis."""
@@ -128,5 +147,18 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def load_settings() -> Settings:
-    """Read the environment once per process."""
-    return Settings()
+    """Read the environment once per process.
+
+    Raises:
+        SettingsInvalid: a variable holds what it may not.
+    """
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        found = "\n".join(
+            f"bksi: {PREFIX}{str(error['loc'][0]).upper()}: {error['msg'].removeprefix('Value error, ')}"
+            for error in invalid.errors(include_input=False, include_url=False, include_context=False)
+        )
+    except SettingsError as unreadable:
+        found = f"bksi: {unreadable}"
+    raise SettingsInvalid(found)

@@ -36,6 +36,22 @@ def is_encrypted(url: str) -> bool:
     return urlsplit(url).scheme in ("rediss", "amqps")
 
 
+def require_readable(url: str) -> str:
+    """`url`, if its parts can be told from each other.
+
+    Raises:
+        ValueError: they cannot, as when a password holds ``@``, ``:`` or ``/`` as it is. The text holds nothing of it.
+    """
+    try:
+        parts = urlsplit(url)
+        readable = parts.port != 0 and "@" not in parts.path and not parts.fragment
+    except ValueError:
+        readable = False
+    if not readable:
+        raise ValueError("not a URL: write @ : / ? # % in the user and the password as %40 %3A %2F %3F %23 %25")
+    return url
+
+
 def without_secrets(url: str) -> str:
     """`url` with its server and its database, and nothing that lets anybody in."""
     parts = urlsplit(url)

@@ -16,11 +16,11 @@ from contract.settings import Settings, load_settings
 from plumbing import failpoints
 from plumbing.collector import spare_the_collector
 from plumbing.logs import configure_logging
+from plumbing.toml_file import TomlFileInvalid
 from worker.consumer.celery_consumer import CONSUMER
 from worker.consumer.events import DISPATCHER, SERIALIZER
 from worker.consumer.transport.configure import guard_broker
 from worker.runtime import Runtime
-from worker.senders import SendersFileInvalid
 from worker.walk.task import register
 
 
@@ -96,7 +96,7 @@ def _begin_to_work(**_: Any) -> None:
 def _start(**_: Any) -> None:
     try:
         runtime.start()
-    except (UnsafeRedis, SendersFileInvalid) as error:
+    except (UnsafeRedis, TomlFileInvalid) as error:
         # Celery logs what a signal's receiver raises, and goes on; but not this.
         sys.exit(f"bksi worker: {error}")
 

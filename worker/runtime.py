@@ -64,7 +64,7 @@ class Runtime:
 
         Raises:
             UnsafeRedis: see `contract.redis.safety`.
-            SendersFileInvalid: the file of senders cannot be used.
+            TomlFileInvalid: the file of senders cannot be used.
         """
         if self.settings.senders_file:
             self.senders = Senders.load(self.settings.senders_file)

@@ -11,21 +11,17 @@ in compact form (RFC 7515), HS256 with the key as it stands, its ``kid`` the sen
 ``batch`` and perhaps ``caller`` and ``exp``. The algorithm is pinned (RFC 8725 3.1).
 """
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import jwt
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from contract.message import Caller, TaskArguments
+from plumbing.toml_file import read_toml
 
 _ALGORITHM: Final = "HS256"
 _LEEWAY_S: Final = 5
-
-
-class SendersFileInvalid(Exception):  # noqa: N818 - an error name says the fact
-    """The file of senders cannot be used; the message says where and why, without what stands there."""
 
 
 class NotTrusted(Exception):  # noqa: N818 - an error name says the fact
@@ -50,21 +46,15 @@ class Senders(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    senders: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")], Sender]
+    senders: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")], Sender] = Field(
+        default_factory=dict
+    )
+    """An empty file names nobody, so no direct message runs."""
 
     @classmethod
     def load(cls, path: Path) -> "Senders":
-        """Read the file; raises `SendersFileInvalid`."""
-        try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except ValidationError as error:
-            found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-            raise SendersFileInvalid(f"{path}: {found}") from None
-        except tomllib.TOMLDecodeError:
-            # Its text may quote the line.
-            raise SendersFileInvalid(f"{path}: not TOML") from None
-        except (OSError, ValueError) as error:
-            raise SendersFileInvalid(f"{path}: {type(error).__name__}") from None
+        """Read the file; raises `TomlFileInvalid`."""
+        return read_toml(path, cls)
 
     def open(self, arguments: TaskArguments) -> tuple[TaskArguments, Sender]:
         """What a signed message asks for, as if it had been sent plainly, and who asks.

@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     ``app.state.door.waits.drain()`` lets every waiting caller go at once; a server calls it when it is told to stop.
 
     Raises:
-        AppsFileInvalid: the file of applications cannot be used.
+        TomlFileInvalid: the file of applications cannot be used.
         ValueError: a trusted proxy is no address or network.
     """
     applications = Applications.load(settings.apps_file) if settings.apps_file else None

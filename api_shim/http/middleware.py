@@ -14,6 +14,8 @@ from api_shim.http.state import door_of
 from contract.codes import Code, Refused
 
 MAX_HEADER_BYTES: Final = 32 * 1024
+_PROBES: Final = ("/healthz", "/readyz", "/metrics")
+"""Asked every few seconds by machines that keep the answers themselves."""
 _log = structlog.get_logger("bksi.http")
 
 
@@ -57,7 +59,8 @@ def _record(request: Request, exchange: Exchange, status: int, seconds: float) -
     route = request.scope.get("route")
     name: str = getattr(route, "path", "other")
     door_of(request).metrics.answered(name, status, exchange.code, seconds)
-    _log.info(
+    log = _log.debug if name in _PROBES else _log.info
+    log(
         "answered",
         route=name,
         status=status,

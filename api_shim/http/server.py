@@ -17,10 +17,10 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 
 from api_shim.http.app import create_app
-from api_shim.identity.applications import AppsFileInvalid
 from contract.redis.safety import UnsafeRedis, require_safe_redis
 from contract.settings import Settings
 from plumbing.collector import spare_the_collector
+from plumbing.toml_file import TomlFileInvalid
 from plumbing.urls import is_loopback
 
 _HEADER_TIMEOUT_MS: Final = 5_000
@@ -57,7 +57,7 @@ def run(settings: Settings) -> None:
     """
     try:
         uvloop.run(serve(settings))
-    except (AppsFileInvalid, UnsafeRedis, ValueError, OSError) as error:
+    except (TomlFileInvalid, UnsafeRedis, ValueError, OSError) as error:
         raise CannotServe(str(error)) from None
 
 

@@ -22,20 +22,17 @@ import hashlib
 import hmac
 import re
 import secrets
-import tomllib
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from limits import parse as parse_rate
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from plumbing.toml_file import read_toml
 
 _HASH: Final = re.compile(r"sha256:([0-9a-f]{32,128}):([0-9a-f]{64})")
 # Compared where there is no such application, so that the answer takes as long.
 _NOBODY: Final = f"sha256:{'0' * 32}:{'0' * 64}"
-
-
-class AppsFileInvalid(Exception):  # noqa: N818 - an error name says the fact
-    """The file of applications cannot be used; the message says where and why, without what stands there."""
 
 
 def hash_secret(secret: str, salt: str | None = None) -> str:
@@ -94,16 +91,8 @@ class Applications(_Configured):
 
     @classmethod
     def load(cls, path: Path) -> "Applications":
-        """Read the file; raises `AppsFileInvalid`."""
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise AppsFileInvalid(f"{path}: {error}") from None
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-            raise AppsFileInvalid(f"{path}: {found}") from None
+        """Read the file; raises `TomlFileInvalid`."""
+        return read_toml(path, cls)
 
     def named(self, bk_app_code: str) -> Application | None:
         """The application, already authenticated by somebody else."""

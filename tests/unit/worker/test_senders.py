@@ -10,8 +10,9 @@ import jwt
 import pytest
 
 from contract.message import TaskArguments
+from plumbing.toml_file import TomlFileInvalid
 from worker.commands.sender_key import sender_key
-from worker.senders import NotTrusted, Senders, SendersFileInvalid, open_message
+from worker.senders import NotTrusted, Senders, open_message
 
 ID, OTHER_ID = "a" * 32, "b" * 32
 KEY, OLD_KEY, OTHER_KEY = "k" * 32, "o" * 32, "x" * 32
@@ -106,14 +107,19 @@ def test_without_senders_plain_messages_run_and_signed_ones_do_not() -> None:
 def test_file_that_cannot_be_used_is_refused_without_its_content(text: str, tmp_path: Path) -> None:
     path = tmp_path / "senders.toml"
     path.write_text(text)
-    with pytest.raises(SendersFileInvalid) as refused:
+    with pytest.raises(TomlFileInvalid) as refused:
         Senders.load(path)
     assert str(path) in str(refused.value)
     assert "CANARY" not in str(refused.value)
 
 
+def test_empty_file_names_nobody_and_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "senders.toml").touch()
+    assert Senders.load(tmp_path / "senders.toml").senders == {}
+
+
 def test_file_that_is_missing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SendersFileInvalid, match="FileNotFoundError"):
+    with pytest.raises(TomlFileInvalid, match="No such file"):
         Senders.load(tmp_path / "none.toml")
 
 

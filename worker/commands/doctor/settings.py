@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from contract.message import make_celery
 from contract.settings import Settings
+from plumbing.toml_file import TomlFileInvalid
 from plumbing.urls import is_local
 from worker.commands.doctor.finding import Finding, error, ok, warning
-from worker.senders import Senders, SendersFileInvalid
+from worker.senders import Senders
 
 
 def examine_settings(settings: Settings) -> Iterator[Finding]:
@@ -108,7 +109,7 @@ def _direct_messages(settings: Settings) -> Finding:
         )
     try:
         senders = Senders.load(path).senders
-    except SendersFileInvalid as failure:
+    except TomlFileInvalid as failure:
         return error("direct messages", str(failure), "Correct the file: no worker starts with it.")
     if path.stat().st_mode & 0o077:
         return warning("direct messages", f"others can read {path}", f"chmod 600 {path}: it holds keys.")
