@@ -23,6 +23,12 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist ./
  && /opt/bksi/bin/pip uninstall --yes pip
 
 FROM ${PYTHON_IMAGE}
+# An entry for the user, or libraries that look it up take it for a superuser's; its state is kept where a volume may be.
+# The standard library comes without byte code, which every start and every health check would make anew.
+RUN groupadd --gid 10001 bksi \
+ && useradd --uid 10001 --gid bksi --home-dir /tmp --no-create-home --shell /usr/sbin/nologin bksi \
+ && install --directory --owner bksi --group bksi /var/lib/bksi \
+ && python -m compileall -q -x '/(test|tests|idlelib|lib2to3)/' "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/bksi /opt/bksi
 # Nothing is written outside /tmp: the root file system may be read-only.
 ENV PATH=/opt/bksi/bin:$PATH \

@@ -13,13 +13,17 @@ import pytest
 import yaml
 
 from contract.redis.replay import DEFAULT_USER
+from contract.settings import Settings
 from devstack.redis_users import configuration
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "REDIS_FLOWER_PASSWORD", "REDIS_SENDER_PASSWORD", "FLOWER_PASSWORD"}
 SECRETS |= {"BKSI_APPS_FILE"}
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-OURS = ("migrate", "worker", "shim", "flower")
+OURS = ("migrate", "worker", "shim", "flower", "catalogue")
+FIXED = {"redis_url", "postgres_dsn", "key_prefix", "http_host", "http_port", "apps_file", "senders_file"}
+FIXED |= {"cmdb_authorization", "state_dir", "transport", "allow_insecure", "failpoints", "failpoints_dir"}
+"""What the file decides itself, or what only tests want."""
 
 
 def test_every_service_of_the_system_is_there() -> None:
@@ -52,7 +56,7 @@ def test_nothing_starts_before_what_it_needs() -> None:
     }
     assert waits_for["migrate"] == {"postgres": "service_healthy"}
     assert waits_for["worker"] == {"migrate": "service_completed_successfully", "redis": "service_healthy"}
-    assert waits_for["shim"] == {"redis": "service_healthy", "worker": "service_healthy"}
+    assert waits_for["shim"] == {"redis": "service_healthy", "worker": "service_started"}
     assert waits_for["flower"] == {"redis": "service_healthy"}
 
 
@@ -81,7 +85,7 @@ def _users(words: list[str]) -> Iterator[str]:
 )
 def test_flower_is_on_loopback_behind_a_password_and_changes_nothing() -> None:
     flower = SERVICES["flower"]
-    assert flower["ports"] == ["127.0.0.1:5555:5555"]
+    assert flower["ports"] == ["${FLOWER_PUBLISH:-127.0.0.1:5555}:5555"]
     assert "FLOWER_BASIC_AUTH" in flower["environment"]
     assert "--read_only" in flower["command"]
     assert "FLOWER_UNAUTHENTICATED_API" not in flower["environment"]
@@ -118,3 +122,35 @@ def _run(command: list[str], **env: str) -> "subprocess.CompletedProcess[str]":
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **env}
     # A directory without an .env of somebody's own.
     return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("name", ["worker", "shim"])
+def test_every_setting_is_passed_on_or_decided_here(name: str) -> None:
+    passed = {key for key, value in SERVICES[name]["environment"].items() if value is None}
+    assert passed == {f"BKSI_{setting.upper()}" for setting in set(Settings.model_fields) - FIXED}
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_logs_have_an_end(name: str) -> None:
+    assert SERVICES[name]["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+def test_files_of_the_host_must_be_there_and_are_only_read() -> None:
+    binds = [
+        volume
+        for service in SERVICES.values()
+        for volume in service.get("volumes", ())
+        if not isinstance(volume, str) or volume.startswith((".", "/", "$"))
+    ]
+    assert len(binds) == 3
+    for volume in binds:
+        # The long syntax: the short one takes a path without ./ for a volume, and makes a directory of a missing file.
+        assert (volume["type"], volume["read_only"]) == ("bind", True)
+
+
+def test_database_user_of_server_and_workers_is_no_superuser() -> None:
+    postgres = SERVICES["postgres"]
+    assert "POSTGRES_USER" not in postgres["environment"]
+    assert "postgresql://bksi:" in SERVICES["worker"]["environment"]["BKSI_POSTGRES_DSN"]
+    script = (ROOT / "deploy" / "postgres" / "create-database.sh").read_text()
+    assert "CREATE ROLE bksi LOGIN PASSWORD :'password';\nCREATE DATABASE bksi OWNER bksi;" in script
