@@ -76,7 +76,7 @@ async def test_fresh_rows_hold_what_was_planned(writer: Writer, engine: AsyncEng
         "SELECT bk_process_name, bk_func_name, bk_start_param_regex, priority, start_cmd, timeout, proc_num,"
         " auto_start, auto_time_gap, bk_func_id, bk_created_by FROM process",
     ) == [("job_1", "java_1", "", -100, "./run 'x' ; \"y\"", 30, None, False, None, "", "admin")]
-    assert rows["process_bind_info"] == [(2, 1, 4, "127.0.0.1", "80-90", "1", True)]
+    assert rows["process_bind_info"] == [(2, 1, 4, "127.0.0.1", "80-90", "1", True, 0)]
     assert await fetch(engine, "SELECT * FROM process_instance_relation") == [(1, 1, 1, 1, 2, "0")]
 
 

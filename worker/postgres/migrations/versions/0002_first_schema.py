@@ -1,10 +1,13 @@
-"""The first schema: service instances, their processes and bind rows, the ledger, the audit log, the catalogue."""
+"""The first schema: service instances, their processes and bind rows, the ledger, the audit log, the catalogue.
+
+Its number is that of the last step that it was made of, so that a database that has taken them goes on from here.
+"""
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0001"
+revision = "0002"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -235,7 +238,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["bk_process_id"], ["process.bk_process_id"], name=op.f("fk_process_bind_info_bk_process_id")
         ),
-        sa.PrimaryKeyConstraint("bk_host_id", "bk_process_id", "template_row_id", name=op.f("pk_process_bind_info")),
+        sa.PrimaryKeyConstraint("bk_process_id", "template_row_id", "bk_host_id", name=op.f("pk_process_bind_info")),
     )
     op.execute(
         "CREATE VIEW process_instance_relation AS"
