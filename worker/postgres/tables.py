@@ -151,7 +151,7 @@ process_bind_info = Table(
     _text("port"),
     _text("protocol"),
     Column("enable", Boolean, nullable=False),
-    # Its place among the rows of the process, from 0. Rows in one place, written before there was one, stand by their id.
+    # Its place among the rows of the process, from 0. Rows written before there was one all have 0 and stand by id.
     Column("position", Integer, nullable=False, server_default="0"),
     # The process first: its ids ascend, so new rows go to the end of the index. By host they would go to as many pages
     # as there are hosts, and PostgreSQL logs a page whole when it is first touched after a checkpoint. A delete of a
