@@ -25,6 +25,7 @@ from contract.answer.report import Report, Status
 from contract.codes import Code, Refused
 from contract.message import Caller, build_message, make_celery, new_request_id, send_message
 from contract.redis.connection import connect
+from contract.redis.probe import write_probe
 from contract.redis.requests import Entry, QueueFull, ResultStore
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
@@ -59,6 +60,8 @@ class Submitter:
     def __init__(self, store: ResultStore, settings: Settings, celery: Celery | None = None) -> None:
         self.store = store
         self.waiters = Waiters(store)
+        self.reached = ""
+        """Which Redis took the last `ready`'s write; see `contract.redis.probe`."""
         self._settings = settings
         self._celery = celery or make_celery(settings)
         self._own_queue = settings.broker_is_ledger
@@ -236,8 +239,8 @@ class Submitter:
         return await reaching_redis(self.store.count_dead_letters())
 
     async def ready(self) -> dict[str, bool]:
-        """What must hold before a submit can end: Redis answers, the broker answers, a worker has been seen lately."""
-        redis = await _holds(self.store.client.ping())
+        """What must hold before a submit can end: Redis takes a write, the broker answers, a worker was seen lately."""
+        redis = await _holds(self._try_redis())
         broker = redis if self._own_queue else await _holds(asyncio.to_thread(self._reach_broker))
         worker = redis and await _holds(self._worker_lives())
         return {"redis": redis, "broker": broker, "worker": worker}
@@ -254,6 +257,11 @@ class Submitter:
             pipe.get(self.store.keys.finished_count)
             pending, finished = await pipe.execute()
         return int(pending), int(finished or 0)
+
+    async def _try_redis(self) -> bool:
+        self.reached = ""
+        self.reached = await write_probe(self.store.client, self.store.keys)
+        return True
 
     async def _worker_lives(self) -> bool:
         oldest = await self.store.now_ms() - self._settings.owner_ttl_ms

@@ -15,6 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from contract.answer.report import Report
+from contract.redis.connection import WrongServer
 from contract.redis.notices import read_done
 from contract.redis.requests import ResultStore
 from plumbing.cancel import cancel_and_wait
@@ -143,6 +144,8 @@ class Waiters:
 
     async def _next(self, subscription: "aioredis.client.PubSub") -> None:
         message = await subscription.get_message(timeout=_REPAIR_S)
+        if subscription.connection and subscription.connection.should_reconnect():
+            raise WrongServer("others have found that this is not the server to listen to")
         if message is None:
             return
         said = read_done(message["data"])

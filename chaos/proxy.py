@@ -89,6 +89,10 @@ class FaultProxy:
         """How many connections are relayed now."""
         return len(self._links)
 
+    def move(self, target_port: int) -> None:
+        """Relay new connections to another server; the open ones stay, as behind a name or a Kubernetes Service."""
+        self._target_port = target_port
+
     def cut(self) -> None:
         """Reset every open connection; new ones are relayed."""
         self._each(_Link.cut)

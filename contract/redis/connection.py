@@ -1,5 +1,6 @@
-"""How both sides connect to Redis: bounded, impatient, and with two things that redis-py lacks (`adapt`)."""
+"""How both sides connect to Redis: bounded, impatient, and with three things that redis-py lacks (`adapt`)."""
 
+import weakref
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from contract.settings import Settings
 
@@ -35,19 +36,65 @@ def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":
     return aioredis.Redis.from_pool(pool)
 
 
+_ELSEWHERE: Final = frozenset(
+    (
+        *("READONLY", "LOADING", "MASTERDOWN", "NOMASTERLINK", "NOREPLICAS", "UNBLOCKED", "REDIRECT"),
+        *("CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "NOPERM", "NOAUTH", "WRONGPASS"),
+    )
+)
+"""Answers of a server that is not, or no more, the one to ask: a replica, one that starts, one whose users changed."""
+_MAY_BE_KEPT: Final = frozenset(("NOPERM", "NOAUTH", "WRONGPASS"))
+"""Of these, the ones that whoever asked wants to see as they are. They can also be said by the right server."""
+
+
+class WrongServer(RedisConnectionError):  # noqa: N818 - an error name says the fact
+    """A server that was asked is not the one to ask. The connection is replaced, as after one that broke."""
+
+
+def refusal_of(error: RedisError) -> str:
+    """The word that Redis begins an error with, such as ``READONLY``."""
+    return error.status_code or str(error).partition(" ")[0]
+
+
+def is_elsewhere(error: RedisError) -> bool:
+    """Whether `error` says that another server is the one to ask. A new connection may lead there, an old one does not.
+
+    A name, a virtual address or a Kubernetes Service leads new connections to the new primary and leaves the old ones.
+    """
+    return refusal_of(error) in _ELSEWHERE
+
+
 def adapt(pool: "aioredis.ConnectionPool") -> None:
-    """Have the connections of `pool` raise redis-py's `ConnectionError` where uvloop raises `RuntimeError`.
+    """Give the connections of `pool` what redis-py lacks.
 
     Between a server's reset and redis-py's next look at the socket, a command goes to a transport that is closed.
-    asyncio's own loop takes it, and reading the answer fails; uvloop refuses, in a way that nobody takes for an outage.
+    asyncio's own loop takes it, and reading the answer fails; uvloop refuses, in a way that nobody takes for an outage:
+    it raises `RuntimeError`, in place of which they raise redis-py's `ConnectionError`.
 
-    And have hiredis write commands too, as redis-py does in its blocking connections alone: a script of many requests
-    has hundreds of arguments.
+    Redis-py keeps a connection whose server says that it is the wrong one (`is_elsewhere`), and so asks it for ever.
+    Here every connection of the pool is replaced then, and the command is repeated once, as after a broken one.
+
+    And hiredis writes commands too, as it does in redis-py's blocking connections alone: a script of many requests has
+    hundreds of arguments.
     """
-    pool.connection_class = type("Connection", (_Adapted, pool.connection_class), {})
+    pool.connection_class = type("Connection", (_Adapted, pool.connection_class), {"pool": weakref.proxy(pool)})
 
 
 class _Adapted(AbstractConnection):
+    pool: "aioredis.ConnectionPool"
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().read_response(*args, **kwargs)
+        except ResponseError as error:
+            if not is_elsewhere(error):
+                raise
+            await self.pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
+            await self.pool.disconnect(inuse_connections=False)
+            if refusal_of(error) in _MAY_BE_KEPT:
+                raise
+            raise WrongServer(f"{refusal_of(error)}: {error}") from error
+
     def pack_command(self, *args: Any) -> list[bytes]:
         packed: list[bytes] = _serializer.pack(*args)
         return packed

@@ -89,6 +89,11 @@ class Keys:
         return f"{self.prefix}dead"
 
     @property
+    def probe(self) -> str:
+        """String with a short TTL: somebody has just tried whether this Redis takes a write."""
+        return f"{self.prefix}probe"
+
+    @property
     def finished_count(self) -> str:
         """Counter of finished requests, from which a submitter measures the drain rate."""
         return f"{self.prefix}finished"

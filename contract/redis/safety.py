@@ -16,6 +16,10 @@ from contract.settings import Settings
 from plumbing.urls import has_credentials, is_local, without_secrets
 
 NEEDED_POLICY: Final = "noeviction"
+CLUSTER_MEND: Final = (
+    "Use one Redis or Valkey, with replicas if you like: what belongs together must change together, in one script, "
+    "and a cluster spreads it over servers."
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -27,8 +31,8 @@ async def require_safe_redis(settings: Settings) -> None:
     """Refuse a Redis that anybody may write to, or that throws away what it was given.
 
     Raises:
-        UnsafeRedis: beyond this machine and without a password, unless ``allow_insecure``; or it evicts keys; or it
-            drops what was accepted when it is started again.
+        UnsafeRedis: beyond this machine and without a password, unless ``allow_insecure``; or it is a cluster; or it
+            evicts keys; or it drops what was accepted when it is started again.
     """
     for url in settings.redis_servers:
         shown = without_secrets(url)
@@ -38,6 +42,8 @@ async def require_safe_redis(settings: Settings) -> None:
                 "Set one (requirepass, or ACL users) and put it into the URL; BKSI_ALLOW_INSECURE=1 starts anyway."
             )
         told = await _ask(settings.model_copy(update={"redis_url": url}))
+        if told.is_cluster:
+            raise UnsafeRedis(f"{shown} is a node of a Redis Cluster. {CLUSTER_MEND}")
         if told.policy not in (None, NEEDED_POLICY):
             raise UnsafeRedis(
                 f"{shown} has maxmemory-policy {told.policy}, which throws accepted requests away when "
@@ -57,6 +63,7 @@ class _Told:
 
     policy: str | None = None
     replay: Replay | None = None
+    is_cluster: bool = False
 
 
 async def _ask(settings: Settings) -> _Told:
@@ -64,7 +71,8 @@ async def _ask(settings: Settings) -> _Told:
     try:
         info = await client.info()
         policy = info.get("maxmemory_policy")
-        return _Told(None if policy is None else str(policy), await examine_replay(client, settings, info))
+        replay = await examine_replay(client, settings, info)
+        return _Told(None if policy is None else str(policy), replay, bool(info.get("cluster_enabled")))
     except (RedisError, OSError) as error:
         _log.warning("Redis not checked", error=type(error).__name__)
         return _Told()

@@ -23,10 +23,14 @@ async def health(_: Request) -> Response:
 
 @router.get("/readyz", responses={503: {"description": "Something named in `checks` is missing"}})
 async def readiness(request: Request) -> Response:
-    """200 when a request that is sent now can end: Redis and the broker answer, a worker was seen lately; else 503."""
-    checks = await door_of(request).submitter.ready()
+    """200 when a request that is sent now can end, else 503.
+
+    That is: Redis takes a write (`redis` says which server did), the broker answers, a worker was seen lately.
+    """
+    submitter = door_of(request).submitter
+    checks = await submitter.ready()
     ready = all(checks.values())
-    content = {"status": "ready" if ready else "not ready", "checks": checks}
+    content = {"status": "ready" if ready else "not ready", "checks": checks, "redis": submitter.reached}
     return Response(orjson.dumps(content), 200 if ready else 503, headers=_NO_STORE, media_type="application/json")
 
 

@@ -12,7 +12,8 @@ def doctor(
 ) -> int:
     """Look at Redis, PostgreSQL, workers, Flower and the settings of this process, and say how to mend what is wrong.
 
-    Run it where a worker runs, with the worker's environment. It changes nothing, and prints no secret.
+    Run it where a worker runs, with the worker's environment. It prints no secret and changes nothing; to see
+    whether Redis takes a write it leaves a key there for ten seconds.
 
     Exit code: 0 when there is no error (warnings may be left), 1 otherwise.
 

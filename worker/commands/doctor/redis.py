@@ -11,10 +11,12 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from contract.redis.connection import connect
+from contract.redis.connection import WrongServer, connect
+from contract.redis.keys import Keys
+from contract.redis.probe import describe, write_probe
 from contract.redis.replay import DEFAULT_USER, MEND, Replay, examine_replay
 from contract.redis.requests import ResultStore
-from contract.redis.safety import NEEDED_POLICY
+from contract.redis.safety import CLUSTER_MEND, NEEDED_POLICY
 from contract.settings import Settings
 from plumbing.urls import is_encrypted, is_local, without_secrets
 from worker.commands.doctor.clocks import examine_clock
@@ -23,11 +25,15 @@ from worker.commands.doctor.finding import Finding, error, ok, skipped, warning
 _OLDEST: Final = (7, 0)
 _FULL: Final = 0.9
 _DEFAULT_USER: Final = f"Off it keeps its rights, `{DEFAULT_USER}`: a restart replays the file as that user."
+_WRITE_MEND: Final = (
+    "READONLY: point the URL at the primary. OutOfMemoryError: raise maxmemory. MISCONF: make room on its disk. Not"
+    " allowed: give this user the rights that SECURITY.md names."
+)
 _APPEND_ONLY: Final = "Set appendonly yes and appendfsync always, in the configuration file too."
 
 
 async def examine_redis(settings: Settings) -> AsyncIterator[Finding]:
-    """Look at every Redis in use."""
+    """Look at every Redis in use. Nothing is changed, but for a key that lives for ten seconds."""
     for url in settings.redis_servers:
         is_ledger = url == settings.redis_url
         client = connect(settings.model_copy(update={"redis_url": url}), connections=1)
@@ -70,13 +76,14 @@ def _why(failure: Exception) -> str:
     if isinstance(failure, AuthenticationError):
         return "the user or the password is wrong, or missing"
     if isinstance(failure, NoPermissionError):
-        return "this user may not even look"
-    return type(failure).__name__
+        return "this user may not do that"
+    return str(failure).partition(":")[0] if isinstance(failure, WrongServer) else type(failure).__name__
 
 
 async def _examine(client: "aioredis.Redis", url: str, name: str, settings: Settings) -> AsyncIterator[Finding]:
     info: dict[str, Any] = await client.info()
     yield _server(info, url, name)
+    yield await _write(client, name, settings)
     async for finding in _persistence(client, info, name):
         yield finding
     yield _replay(await examine_replay(client, settings, info), name)
@@ -105,13 +112,23 @@ async def _examine(client: "aioredis.Redis", url: str, name: str, settings: Sett
 
 def _server(info: dict[str, Any], url: str, name: str) -> Finding:
     version = str(info.get("valkey_version") or info["redis_version"])
-    product = "Valkey" if "valkey_version" in info else "Redis"
-    found = f"{product} {version} at {without_secrets(url)}"
+    found = f"{describe(info)} at {without_secrets(url)}"
     if info.get("role") != "master":
-        return error(name, f"{found} is a replica", "Point the URL at the primary: a replica takes no request.")
+        return error(name, found, "Point the URL at the primary: a replica takes no request.")
+    if info.get("cluster_enabled"):
+        return error(name, f"{found}, of a cluster", CLUSTER_MEND)
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
         return error(name, found, "Use Redis 7.0 or newer, or Valkey.")
     return ok(name, found)
+
+
+async def _write(client: "aioredis.Redis", name: str, settings: Settings) -> Finding:
+    """Try, with a key that lives for ten seconds: that a server answers tells little of what it takes."""
+    try:
+        await write_probe(client, Keys(settings.key_prefix))
+    except RedisError as failure:
+        return error(f"{name} write", f"refused: {_why(failure)}", _WRITE_MEND)
+    return ok(f"{name} write", "taken")
 
 
 async def _persistence(client: "aioredis.Redis", info: dict[str, Any], name: str) -> AsyncIterator[Finding]:

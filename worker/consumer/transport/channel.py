@@ -16,6 +16,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from typing_extensions import override
 
+from contract.redis.connection import WrongServer, is_elsewhere, refusal_of
 from contract.redis.keys import Keys
 from plumbing.failpoints import failpoint
 from worker.consumer.transport.consumer import Consumer, Taken
@@ -31,6 +32,8 @@ _BROKER_ERRORS: Final = (RedisConnectionError, RedisTimeoutError, OperationalErr
 _MESSAGE_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _MOST_AT_ONCE: Final = 100
 _ASK_AGAIN_AFTER_S: Final = 1.0
+_RECONNECT_AFTER_S: Final = 5.0
+"""After a reconnection that led to a server which is the wrong one as well."""
 _SEVERAL_QUEUES_WAIT_S: Final = 0.1
 _LEAST_REST_S: Final = 0.01
 _REST_FOR_EACH_S: Final = 0.001
@@ -68,6 +71,8 @@ class Channel(stock.Channel):
     heard: ClassVar[float] = 0.0
     """When Redis last answered a consumer of this process (`time.monotonic`). A beat of an event loop that runs makes
     this younger than `owner_ttl_ms`, work or not: what a watchdog needs to know."""
+    reconnects_from: ClassVar[float] = 0.0
+    """When a server that is not the one to ask is left again (`time.monotonic`)."""
     paused: ClassVar[bool] = False
     """Set while this process could not work on what it takes: its channels leave the queue to others."""
 
@@ -82,6 +87,7 @@ class Channel(stock.Channel):
         self._broken = self._left = False
         self._ask_again_at = self._rests_until = 0.0
         self._refusal = ""
+        self._unbound: list[tuple[Any, ...]] = []
         super().__init__(*args, **kwargs)
         self.guard = Guard(self.task_names)
 
@@ -113,6 +119,8 @@ class Channel(stock.Channel):
 
     def heartbeat(self) -> None:
         """Stay alive for the others, and bring back what dead consumers held."""
+        if self._unbound:
+            self._bind_again()
         if self._consumer and self._consumer.known and not self._left:
             moved = self._ask(self._consumer.heartbeat)
             if moved:
@@ -164,6 +172,20 @@ class Channel(stock.Channel):
             if self._waits:
                 self._in_poll = None
         super().close()
+
+    def _queue_bind(self, *binding: Any) -> None:
+        """Tell senders where a queue is. Taking from it needs none of that, so a Redis that is full is no hindrance."""
+        try:
+            super()._queue_bind(*binding)  # type: ignore[misc]  # kombu's stubs leave it out
+        except ResponseError as error:
+            if not self._unbound:
+                _log.warning("queue not bound yet", refusal=refusal_of(error))
+            self._unbound.append(binding)
+
+    def _bind_again(self) -> None:
+        unbound, self._unbound = self._unbound, []
+        for binding in unbound:
+            self._queue_bind(*binding)
 
     def _basic_cancel(self, consumer_tag: str) -> None:
         super()._basic_cancel(consumer_tag)  # type: ignore[misc]  # kombu's stubs leave it out
@@ -235,6 +257,7 @@ class Channel(stock.Channel):
             raise
         except ResponseError as error:
             self._refused(error)
+            self._leave_wrong_server(error)
             return None
         Channel.heard = time.monotonic()
         if self._refusal:
@@ -242,9 +265,17 @@ class Channel(stock.Channel):
             self._refusal = ""
         return answer
 
+    def _leave_wrong_server(self, error: ResponseError) -> None:
+        """Have Celery reconnect: where it does, another server may answer. But not without end, where none does."""
+        now = time.monotonic()
+        if is_elsewhere(error) and now >= Channel.reconnects_from:
+            Channel.reconnects_from = now + _RECONNECT_AFTER_S
+            self._broken = True
+            raise WrongServer(f"{refusal_of(error)}: another server is the one to ask") from error
+
     def _refused(self, error: ResponseError) -> None:
         self._ask_again_at = time.monotonic() + _ASK_AGAIN_AFTER_S
-        refusal = str(error).partition(" ")[0]
+        refusal = refusal_of(error)
         if refusal != self._refusal:
             _log.error("Redis refuses", error=type(error).__name__, refusal=refusal)
             self._refusal = refusal
@@ -311,6 +342,7 @@ class Channel(stock.Channel):
             raw = self._in_poll.read_response()
         except ResponseError as error:
             self._refused(error)
+            self._leave_wrong_server(error)
             raise Empty from error
         except _BROKER_ERRORS:
             self._broken = True

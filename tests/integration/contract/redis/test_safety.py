@@ -1,8 +1,10 @@
 """Which Redis a process starts on."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+import redis as redis_client
 
 from contract.redis.safety import UnsafeRedis, require_safe_redis
 from contract.settings import Settings
@@ -10,6 +12,8 @@ from devstack.ports import free_port
 from devstack.process import Guard
 from devstack.servers import Valkey
 from plumbing.urls import is_local, without_secrets
+from worker.commands.doctor.finding import Level
+from worker.commands.doctor.redis import examine_redis
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +40,20 @@ async def test_redis_that_evicts_is_refused_as_ledger_and_as_queue(
             with pytest.raises(UnsafeRedis, match=policy) as refused:
                 await require_safe_redis(settings)
             assert evicting.password not in str(refused.value)
+
+
+async def test_node_of_a_cluster_is_refused_with_what_to_use_instead(guard: Guard, tmp_path: Path) -> None:
+    """With all slots it answers everything but scripts; before it was told so, `bksi doctor` found nothing wrong."""
+    with Valkey(tmp_path, guard, settings={"cluster-enabled": "yes"}) as node:
+        with redis_client.Redis.from_url(node.url) as operator:
+            operator.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            while operator.cluster("INFO")["cluster_state"] != "ok":
+                await asyncio.sleep(0.05)
+        with pytest.raises(UnsafeRedis, match=r"Redis Cluster\. Use one Redis"):
+            await require_safe_redis(Settings(redis_url=node.url))
+        findings = {finding.check: finding async for finding in examine_redis(Settings(redis_url=node.url))}
+        assert findings["redis"].level is Level.ERROR
+        assert "cluster" in findings["redis"].found
 
 
 @pytest.mark.parametrize("url", ["redis://redis.invalid/0", "redis://user@192.0.2.1:6379", "rediss://[2001:db8::1]/0"])
