@@ -16,7 +16,7 @@ class Jobs:
 
     def __init__(self, submitter: Submitter) -> None:
         self._submitter = submitter
-        self._jobs = JobStore(submitter.store)
+        self._jobs = JobStore(submitter.requests)
 
     async def submit(
         self,
@@ -62,5 +62,5 @@ class Jobs:
         job = await reaching_redis(self._jobs.load(job_id))
         if job is None or job.bk_app_code != bk_app_code:
             return None
-        reports = await reaching_redis(self._submitter.store.load_many(job.request_ids)) if job.request_ids else []
+        reports = await reaching_redis(self._submitter.requests.load_many(job.request_ids)) if job.request_ids else []
         return job, reports

@@ -17,7 +17,7 @@ from api_shim.waiters import Waiters
 from contract.answer.report import Report
 from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, REQUEST_ID_PATTERN, build_publish_message, send_message
 from contract.redis import scripts
-from contract.redis.requests import ResultStore
+from contract.redis.requests import Requests
 from contract.redis.unknown import Note
 from contract.settings import Settings
 
@@ -28,15 +28,15 @@ _LOOK_AGAIN_S: Final = 0.5
 _ASK_AGAIN_MS: Final = 5_000
 
 
-class Archive:
+class Lookup:
     """The look-ups of one process."""
 
-    def __init__(self, store: ResultStore, waiters: Waiters, settings: Settings, celery: Celery) -> None:
-        self._store = store
+    def __init__(self, requests: Requests, waiters: Waiters, settings: Settings, celery: Celery) -> None:
+        self._requests = requests
         self._waiters = waiters
         self._celery = celery
-        self._own_queue = settings.broker_is_ledger
-        self._ask = store.client.register_script(scripts.ASK)
+        self._own_queue = settings.one_redis
+        self._ask = requests.client.register_script(scripts.ASK)
         self._open = 0
 
     async def find(self, request_id: str, bk_app_code: str) -> Report | None:
@@ -67,7 +67,7 @@ class Archive:
             await self._send(request_id)
             while asyncio.get_running_loop().time() < give_up_at:
                 await heard(_LOOK_AGAIN_S)
-                if report := await self._store.load(request_id):
+                if report := await self._requests.load(request_id):
                     return report
                 if (note := await self._note(request_id)) is not None:
                     _refuse_expired(note, bk_app_code)
@@ -75,12 +75,13 @@ class Archive:
         raise LookupUnanswered(_WAIT_S)
 
     async def _note(self, request_id: str) -> Note | None:
-        stored = await self._store.client.get(self._store.keys.unknown(request_id))
+        stored = await self._requests.client.get(self._requests.keys.unknown(request_id))
         return None if stored is None else Note.load(stored)
 
     async def _send(self, request_id: str) -> None:
         message = build_publish_message(self._celery, request_id) if self._own_queue else b""
-        is_first = await self._ask(keys=[self._store.keys.asked(request_id), QUEUE_NAME], args=[_ASK_AGAIN_MS, message])
+        asked = self._requests.keys.asked(request_id)
+        is_first = await self._ask(keys=[asked, QUEUE_NAME], args=[_ASK_AGAIN_MS, message])
         if is_first and not self._own_queue:
             try:
                 await asyncio.to_thread(send_message, self._celery, request_id, "", task=PUBLISH_TASK_NAME)

@@ -1,6 +1,6 @@
 """The one door to the queue: submit a batch, poll its report, wait for it.
 
-Submitting is one atomic Redis script: the ledger entry with the payload, the pending set, the Celery message and the
+Submitting is one atomic Redis script: the pending entry with the payload, the pending set, the Celery message and the
 limit on all that is unfinished. Once it has answered, the request survives every worker and this process.
 """
 
@@ -17,7 +17,7 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from api_shim.drain_rate import DrainRate
-from api_shim.lookup import Archive
+from api_shim.lookup import Lookup
 from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.waiters import Waiters
 from contract.answer.items import Warning_
@@ -64,9 +64,9 @@ class Submitter:
         """Which Redis took the last `ready`'s write; see `contract.redis.probe`."""
         self._settings = settings
         self._celery = celery or make_celery(settings)
-        self._own_queue = settings.broker_is_ledger
+        self._own_queue = settings.one_redis
         self._drain = DrainRate()
-        self._archive = Archive(store, self.waiters, settings, self._celery)
+        self._lookup = Lookup(requests, self.waiters, settings, self._celery)
 
     @classmethod
     @asynccontextmanager
@@ -74,7 +74,7 @@ class Submitter:
         """A submitter with its own connections, closed at the end."""
         client = connect(settings)
         try:
-            async with cls(ResultStore(client, settings), settings) as submitter:
+            async with cls(Requests(client, settings), settings) as submitter:
                 yield submitter
         finally:
             await client.aclose()
@@ -116,13 +116,13 @@ class Submitter:
             BrokerUnavailable: Redis or the broker does not answer.
         """
         request_id = new_request_id()
-        entry = Entry.of(request_id, batch, caller, warnings, kind)
+        entry = PendingEntry.of(request_id, batch, caller, warnings, kind)
         message = build_message(self._celery, request_id, entry.summary, headers) if self._own_queue else None
         await async_failpoint("before_submit")
         self.waiters.note_submitted(request_id, caller.bk_app_code)
         try:
             holder = await reaching_redis(
-                self.store.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
+                self.requests.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
             )
         except QueueFull as full:
             raise Busy(await self._seconds_for(full.pending)) from None
@@ -140,9 +140,9 @@ class Submitter:
             Expired: it ended so long ago that PostgreSQL has dropped its report too.
             LookupUnanswered: no worker has looked in time.
         """
-        report = await reaching_redis(self.store.load(request_id))
+        report = await reaching_redis(self.requests.load(request_id))
         if report is None:
-            report = await reaching_redis(self._archive.find(request_id, bk_app_code))
+            report = await reaching_redis(self._lookup.find(request_id, bk_app_code))
         if report is None or report.bk_app_code == bk_app_code:
             return report
         _log.warning("request of another application asked for", request_id=request_id, bk_app_code=bk_app_code)
@@ -186,7 +186,7 @@ class Submitter:
             finished_at=now,
             expires_at=self._settings.report_expires_at(now),
         )
-        answer = await reaching_redis(self.store.cancel(ended))
+        answer = await reaching_redis(self.requests.cancel(ended))
         if answer == 0:
             raise TooLate
         return ended if answer == 1 else None
@@ -205,7 +205,7 @@ class Submitter:
             return None
         if not report.status.is_final or report.status is Status.SUCCESS:
             raise NotRetryable
-        payload = await reaching_redis(self.store.load_kept(request_id))
+        payload = await reaching_redis(self.requests.load_kept(request_id))
         if payload is None:
             raise PayloadGone
         return await self.submit(
@@ -224,8 +224,8 @@ class Submitter:
 
         None in place of a report that Redis holds no more.
         """
-        ids = await reaching_redis(self.store.recent_ids(bk_app_code, after, limit))
-        reports = await reaching_redis(self.store.load_many(ids)) if ids else []
+        ids = await reaching_redis(self.requests.recent_ids(bk_app_code, after, limit))
+        reports = await reaching_redis(self.requests.load_many(ids)) if ids else []
         return list(zip(ids, reports, strict=True))
 
     async def backlog(self) -> Backlog:
@@ -236,7 +236,7 @@ class Submitter:
 
     async def dead_letters(self) -> int:
         """How many messages and requests were set aside."""
-        return await reaching_redis(self.store.count_dead_letters())
+        return await reaching_redis(self.requests.count_dead_letters())
 
     async def ready(self) -> dict[str, bool]:
         """What must hold before a submit can end: Redis takes a write, the broker answers, a worker was seen lately."""
@@ -252,9 +252,9 @@ class Submitter:
         return self._drain.seconds_for(pending)
 
     async def _counts(self) -> tuple[int, int]:
-        async with self.store.client.pipeline(transaction=False) as pipe:
-            pipe.zcard(self.store.keys.pending)
-            pipe.get(self.store.keys.finished_count)
+        async with self.requests.client.pipeline(transaction=False) as pipe:
+            pipe.zcard(self.requests.keys.pending)
+            pipe.get(self.requests.keys.finished_count)
             pending, finished = await pipe.execute()
         return int(pending), int(finished or 0)
 
@@ -264,14 +264,14 @@ class Submitter:
         return True
 
     async def _worker_lives(self) -> bool:
-        oldest = await self.store.now_ms() - self._settings.owner_ttl_ms
-        return bool(await self.store.client.zcount(self.store.keys.workers, oldest, "+inf"))
+        oldest = await self.requests.now_ms() - self._settings.owner_ttl_ms
+        return bool(await self.requests.client.zcount(self.requests.keys.workers, oldest, "+inf"))
 
     async def _publish(self, request_id: str, line: str, headers: dict[str, str] | None) -> None:
         try:
             await asyncio.to_thread(send_message, self._celery, request_id, line, headers)
         except (KombuError, OSError):
-            # The ledger has the request: a reaper publishes it once the broker is back. Accepted means kept.
+            # Its entry is pending: a reaper sends it once the broker is back. Accepted means kept.
             return
 
     def _reach_broker(self) -> bool:

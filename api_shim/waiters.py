@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from contract.answer.report import Report
 from contract.redis.connection import WrongServer
 from contract.redis.notices import read_done
-from contract.redis.requests import ResultStore
+from contract.redis.requests import Requests
 from plumbing.cancel import cancel_and_wait
 
 _log = structlog.get_logger(__name__)
@@ -29,8 +29,8 @@ _MOST_UNENDED = 10_000
 class Waiters:
     """Everybody in this process who waits for a request to end."""
 
-    def __init__(self, store: ResultStore) -> None:
-        self._store = store
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
         self._futures: dict[str, set[asyncio.Future[Report | None]]] = defaultdict(set)
         self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._unended: dict[str, str] = {}
@@ -124,7 +124,7 @@ class Waiters:
                 del self._events[request_id]
 
     async def _wake(self, request_ids: list[str]) -> None:
-        for request_id, report in (await self._store.load_finished(request_ids)).items():
+        for request_id, report in (await self._requests.load_finished(request_ids)).items():
             self._answer(request_id, report)
 
     def _answer(self, request_id: str, report: Report) -> None:
@@ -134,8 +134,8 @@ class Waiters:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._store.client.pubsub(ignore_subscribe_messages=True) as subscription:
-                    await subscription.subscribe(self._store.keys.done_channel)
+                async with self._requests.client.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(self._requests.keys.done_channel)
                     while True:
                         await self._next(subscription)
             except (RedisError, OSError) as error:

@@ -23,7 +23,7 @@ from celery import Celery
 from contract.settings import Settings
 from devstack.process import Guard, Process
 from devstack.servers import Valkey
-from worker.consumer.transport.configure import guard_broker
+from worker.consumer.transport.configure import use_transport
 
 QUEUE = "bench"
 
@@ -49,7 +49,7 @@ def make_app(broker: str, transport: str, prefetch: int) -> Celery:
         if done:
             answers.lpush(done, 1)
 
-    guard_broker(app, settings, ["noop.v1"])
+    use_transport(app, settings, ["noop.v1"])
     return app
 
 

@@ -25,7 +25,7 @@ from devstack.server import Server
 
 WORKER_STEPS: Final = (
     *("after_wake", "after_turn", "after_take", "after_adopt", "after_lease", "before_write", "before_commit"),
-    *("after_write", "before_save", "after_save", "before_ack", "before_resend", "after_resend"),
+    *("after_write", "before_publish", "after_publish", "before_ack", "before_resend", "after_resend"),
 )
 SHIM_STEPS: Final = ("before_submit", "after_submit")
 _BETWEEN_S: Final = (1.0, 4.0)

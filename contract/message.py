@@ -1,7 +1,7 @@
 """The Celery message: its task, its queue, its arguments, and how to build it without I/O.
 
 A submitter's message carries the ``request_id`` alone, because Flower's worker page and ``celery inspect`` show raw
-arguments whatever ``argsrepr`` says, and start commands hold passwords; the payload waits in the Redis ledger. A
+arguments whatever ``argsrepr`` says, and start commands hold passwords; the payload waits in the pending entry. A
 service that has nothing of ours may send ``{"request_id", "batch", "caller"}`` with plain Celery instead.
 """
 
@@ -49,7 +49,7 @@ class Caller(BaseModel):
 
 
 class Payload(BaseModel):
-    """What waits in the ledger under a request_id, as JSON; the worker validates it again."""
+    """What waits in the pending entry of a request, as JSON; the worker validates it again."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -186,7 +186,7 @@ def build_publish_message(app: Celery, request_id: str) -> bytes:
 def send_message(
     app: Celery, request_id: str, argsrepr: str, headers: dict[str, str] | None = None, *, task: str = TASK_NAME
 ) -> None:
-    """The same message through Celery, for a queue that is not on the ledger's Redis. Blocks on the broker.
+    """The same message through Celery, for a queue that is not on the Redis of pending entries. Blocks on the broker.
 
     Raises:
         kombu.exceptions.KombuError: the broker did not take it.

@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     redis_url: ServerUrl = "redis://127.0.0.1:6379/0"
-    """The Redis that keeps the ledger of pending requests, the envelopes and (unless `broker_url` is set) the queue."""
+    """The Redis that keeps the pending entries, the reports and (unless `broker_url` is set) the queue."""
     broker_url: ServerUrl | None = None
     """Celery's broker. ``None``: the same server as `redis_url`, which makes submitting one atomic script."""
     postgres_dsn: ServerUrl = "postgresql://postgres@127.0.0.1:5432/postgres"
@@ -130,9 +130,9 @@ class Settings(BaseSettings):
 
     @property
     def redis_servers(self) -> tuple[str, ...]:
-        """The URL of each Redis in use: the ledger's, and the queue's where that is another one."""
+        """The URL of each Redis in use: that of the pending entries, and the queue's where that is another one."""
         is_redis = urlsplit(self.broker).scheme in REDIS_SCHEMES
-        return (self.redis_url, self.broker) if is_redis and not self.broker_is_ledger else (self.redis_url,)
+        return (self.redis_url, self.broker) if is_redis and not self.one_redis else (self.redis_url,)
 
     @property
     def broker_is_rabbitmq(self) -> bool:
@@ -140,8 +140,8 @@ class Settings(BaseSettings):
         return urlsplit(self.broker).scheme in RABBITMQ_SCHEMES
 
     @property
-    def broker_is_ledger(self) -> bool:
-        """Whether the queue is on the Redis of the ledger, so that one script can write both."""
+    def one_redis(self) -> bool:
+        """Whether the queue is on the Redis of the pending entries, so that one script can write both."""
         return self.broker == self.redis_url
 
 

@@ -138,7 +138,7 @@ class Postgres(Server):
 
 
 class Valkey(Server):
-    """Valkey or Redis as the ledger needs it: every write on disk before it is answered, nothing ever evicted.
+    """Valkey or Redis as pending entries need it: every write on disk before it is answered, nothing ever evicted.
 
     `settings` are further lines of its configuration, `environment` further variables, for tests that break it.
     With `has_users`, instead of one password for everybody it has the users of docker-compose.yml, and an operator.

@@ -2,7 +2,7 @@
 
 ::
 
-    BKSI_FAILPOINTS="after_lease=kill:1;before_save=sleep:0.5;before_write@0f3a…=abort"
+    BKSI_FAILPOINTS="after_lease=kill:1;before_publish=sleep:0.5;before_write@0f3a…=abort"
 
 Entries are separated by ``;``. Each is ``name[@subject]=action[:argument][:times]``. `subject` limits it to one
 request_id. `times` limits it to so many passages, and where ``BKSI_FAILPOINTS_DIR`` is set those are counted there: a
@@ -46,13 +46,13 @@ POINTS: Final[Mapping[str, str]] = {
     "after_wake": "guarded transport: Redis has moved a message to this consumer's inbox",
     "after_turn": "guarded transport: messages are taken and recorded, none is delivered",
     "after_take": "the task has its message, and no lease",
-    "after_adopt": "a direct message's request is in the ledger, and has no lease",
+    "after_adopt": "a direct message's request is pending, and has no lease",
     "after_lease": "the request is leased, nothing is done",
     "before_write": "the rows are known, nothing is sent to PostgreSQL",
     "before_commit": "rows are sent in an open transaction (only where an existing instance is completed)",
     "after_write": "PostgreSQL has committed",
-    "before_save": "the report is in PostgreSQL, not in Redis",
-    "after_save": "the report is in Redis and the request's entry is gone",
+    "before_publish": "the report is in PostgreSQL, not in Redis",
+    "after_publish": "the report is in Redis and the request's entry is gone",
     "before_ack": "the task is over, its message is not acknowledged",
     "before_hand_back": "an attempt gave up, its request is not back in the queue",
     "before_resend": "the reaper has found a request without an owner",

@@ -19,7 +19,7 @@ from plumbing.logs import configure_logging
 from plumbing.toml_file import TomlFileInvalid
 from worker.consumer.celery_consumer import CONSUMER
 from worker.consumer.events import DISPATCHER, SERIALIZER
-from worker.consumer.transport.configure import guard_broker
+from worker.consumer.transport.configure import use_transport
 from worker.runtime import Runtime
 from worker.walk.task import register
 
@@ -56,7 +56,7 @@ def make_worker_app(settings: Settings) -> Celery:
         task_track_started=False,
     )
     app.events.dispatcher_cls = DISPATCHER
-    guard_broker(app, settings, (TASK_NAME, PUBLISH_TASK_NAME))
+    use_transport(app, settings, (TASK_NAME, PUBLISH_TASK_NAME))
     return app
 
 

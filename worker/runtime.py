@@ -50,7 +50,7 @@ class Runtime:
         self.celery = celery
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.senders: Senders | None = None
-        self.leases: dict[str, Lease] = {}
+        self.held_leases: dict[str, Lease] = {}
         """The leases this process holds, by token."""
         self.walks: set[asyncio.Task[Any]] = set()
         """What runs under these leases; cancelled, it gives its request back."""
@@ -75,7 +75,7 @@ class Runtime:
         threading.Thread(target=self._guard_loop, name="bksi-watchdog", daemon=True).start()
 
     def begin_to_stop(self) -> None:
-        """From now on this process has half a minute to end, whatever it hangs in; the ledger has what it leaves."""
+        """From now on this process has half a minute to end, whatever it hangs in; what it leaves stays pending."""
         if not self._stopping:
             self._stopping = True
             last = threading.Timer(self.settings.shutdown_grace_s + _END_AFTER_GRACE_S, os._exit, (_EX_SOFTWARE,))
@@ -112,9 +112,9 @@ class Runtime:
         self.redis = connect(settings)
         self.suspects = asyncio.Lock()
         self.full_lane = asyncio.Semaphore(settings.full_batches_at_once)
-        self.store = Leases(self.redis, settings)
-        self.queue = open_queue(self.store, self.celery, settings)
-        self.reaper = Reaper(self.store, self.engine, self.queue, settings)
+        self.leases = Leases(self.redis, settings)
+        self.queue = open_queue(self.leases, self.celery, settings)
+        self.reaper = Reaper(self.leases, self.engine, self.queue, settings)
         self._background = [
             asyncio.create_task(self._stay_alive()),
             asyncio.create_task(self.reaper.run()),
@@ -126,7 +126,7 @@ class Runtime:
         await self.hand_back_all()
         await self.writer.drain()
         with contextlib.suppress(RedisError, OSError):
-            await self.store.forget(self.name)
+            await self.leases.forget(self.name)
         await self.redis.aclose()
         await self.engine.dispose()
 
@@ -142,7 +142,7 @@ class Runtime:
         """Keep this process's leases: a lease that is not extended is anybody's after ``owner_ttl_ms``."""
         while True:
             try:
-                await self.store.extend(self.name, list(self.leases.values()))
+                await self.leases.extend(self.name, list(self.held_leases.values()))
                 self._redis_served = time.monotonic()
             except (RedisError, OSError) as error:
                 _log.warning("leases not extended", error=type(error).__name__)
@@ -175,7 +175,7 @@ class Runtime:
         """End this process when its consumer is deaf; its supervisor starts one that hears."""
         settings = self.settings
         await Watchdog(
-            self.store,
+            self.leases,
             settings.watchdog_s,
             redis_serves=lambda: time.monotonic() - self._redis_served < settings.owner_ttl_ms / 1000,
             has_room=lambda: len(self.walks) < settings.worker_concurrency,

@@ -19,7 +19,7 @@ from api_shim.http.open_waits import OpenWaits
 from api_shim.http.openapi import SCHEMAS
 from api_shim.http.routes import actions, batches, compat, jobs
 from api_shim.http.routes import health as operations
-from api_shim.http.state import Door
+from api_shim.http.state import AppState
 from api_shim.identity.applications import Applications
 from api_shim.identity.doorkeeper import Doorkeeper
 from api_shim.submitter import Submitter
@@ -31,7 +31,7 @@ from contract.settings import Settings
 def create_app(settings: Settings) -> FastAPI:
     """The ASGI application, which opens its connections to Redis when it is started.
 
-    ``app.state.door.waits.drain()`` lets every waiting caller go at once; a server calls it when it is told to stop.
+    ``app.state.bksi.waits.drain()`` lets every waiting caller go at once; a server calls it when it is told to stop.
 
     Raises:
         TomlFileInvalid: the file of applications cannot be used.
@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with Submitter.open(settings) as submitter:
-            app.state.door = Door(
+            app.state.bksi = AppState(
                 settings, submitter, doorkeeper, OpenWaits(submitter, settings), Metrics(), Cursors(settings)
             )
             yield

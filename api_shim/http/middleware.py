@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api_shim.http.answers import refusal
 from api_shim.http.body import ClientLeft
 from api_shim.http.exchange import Exchange, begin
-from api_shim.http.state import door_of
+from api_shim.http.state import state_of
 from contract.codes import Code, Refused
 
 MAX_HEADER_BYTES: Final = 32 * 1024

@@ -89,8 +89,8 @@ async def serve(settings: Settings) -> None:
     )
 
     def stop() -> None:
-        _log.info("stopping", open_waits=app.state.door.waits.count)
-        app.state.door.waits.drain()
+        _log.info("stopping", open_waits=app.state.bksi.waits.count)
+        app.state.bksi.waits.drain()
         server.stop()  # type: ignore[no-untyped-call] # granian is typed, this one method is not
 
     loop = asyncio.get_running_loop()

@@ -22,7 +22,7 @@ _BACKLOG_FRESH_S = 0.5
 
 
 @dataclass(slots=True)
-class Door:
+class AppState:
     """The parts of one running application."""
 
     settings: Settings
@@ -50,9 +50,9 @@ class Door:
         return identity
 
     async def _use_once(self, signed: SignedCall, bk_app_code: str) -> None:
-        store = self.submitter.store
+        requests = self.submitter.requests
         # Twice as long as it is valid: a clock may be ahead, or behind.
-        first = store.client.set(store.keys.nonce(bk_app_code, signed.bk_nonce), "1", nx=True, ex=2 * VALID_S)
+        first = requests.client.set(requests.keys.nonce(bk_app_code, signed.bk_nonce), "1", nx=True, ex=2 * VALID_S)
         if not await reaching_redis(first):
             raise Unauthenticated
 
@@ -66,10 +66,10 @@ class Door:
         return backlog.retry_after
 
 
-def door_of(request: Request) -> Door:
+def state_of(request: Request) -> AppState:
     """The parts of the application that serves `request`."""
-    door: Door = request.app.state.door
-    return door
+    state: AppState = request.app.state.bksi
+    return state
 
 
 def trace_headers(exchange: Exchange) -> dict[str, str] | None:

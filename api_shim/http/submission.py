@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from api_shim.http.body import read_body
 from api_shim.http.exchange import exchange_of
-from api_shim.http.state import door_of, trace_headers
+from api_shim.http.state import state_of, trace_headers
 from api_shim.identity.doorkeeper import Identity, without_credentials
 from contract.answer.items import Warning_
 from contract.answer.report import Report
@@ -21,7 +21,7 @@ _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A batch that is in the ledger now, or was before under the same idempotency key (`replayed`)."""
+    """A batch whose entry is pending now, or was before under the same idempotency key (`replayed`)."""
 
     request_id: str
     replayed: bool
@@ -50,9 +50,9 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
     Raises:
         Refused, BatchRefused: with the code that the answer carries.
     """
-    door, exchange = door_of(request), exchange_of(request)
+    state, exchange = state_of(request), exchange_of(request)
     body = await read_body(request, type_may_be_missing=exchange.style.is_compat)
-    identity = await door.admit(request, "submit", body)
+    identity = await state.admit(request, "submit", body)
     parsed = parse(without_credentials(body.content), strict=is_strict(request))
     if exchange.style.is_compat:
         parsed = _all_or_nothing(parsed)
@@ -64,7 +64,7 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
         key = f"same {parsed.batch.digest()}"
     elif key is not None and kind == "validate":
         key = f"validate {key}"
-    submitted = await door.submitter.submit(
+    submitted = await state.submitter.submit(
         parsed.batch,
         identity.caller,
         warnings=parsed.warnings,

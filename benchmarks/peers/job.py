@@ -28,7 +28,7 @@ from worker.expand.plan import Plan
 from worker.postgres.catalogue_reads import Catalogue
 from worker.postgres.draft import WriteRequest
 from worker.postgres.engine import create_engine, driver_connection
-from worker.postgres.errors import StoreError
+from worker.postgres.errors import DatabaseError
 from worker.postgres.writer import Writer, Written
 
 CONNECTIONS: Final = 4
@@ -112,7 +112,7 @@ class Job(GroupedJob):
 
     async def _write(self, request: WriteRequest) -> Written:
         (written,) = await self._writer.write_group([request])
-        if isinstance(written, StoreError):
+        if isinstance(written, DatabaseError):
             raise written
         return written
 

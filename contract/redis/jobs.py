@@ -11,7 +11,7 @@ from typing import cast
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from contract.redis.requests import IdempotencyConflict, ResultStore
+from contract.redis.requests import IdempotencyConflict, Requests
 
 
 class Job(BaseModel):
@@ -29,17 +29,17 @@ class Job(BaseModel):
 class JobStore:
     """Reads and writes jobs beside the requests; they live as long as a report."""
 
-    def __init__(self, store: ResultStore) -> None:
-        self._store = store
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
 
     async def reserve(self, bk_app_code: str, idempotency_key: str | None, digest: str) -> str:
         """The job_id for this key: a fresh one, or the earlier one's. Raises `IdempotencyConflict` for another body."""
         job_id = uuid.uuid4().hex
         if idempotency_key is None:
             return job_id
-        name = self._store.keys.idempotency(bk_app_code, f"job {idempotency_key}")
-        taken = await self._store.client.set(
-            name, f"{job_id}|{digest}", nx=True, get=True, ex=self._store.settings.idempotency_ttl_s
+        name = self._requests.keys.idempotency(bk_app_code, f"job {idempotency_key}")
+        taken = await self._requests.client.set(
+            name, f"{job_id}|{digest}", nx=True, get=True, ex=self._requests.settings.idempotency_ttl_s
         )
         if taken is None:
             return job_id
@@ -50,12 +50,12 @@ class JobStore:
 
     async def save(self, job: Job) -> None:
         """Keep the job."""
-        name = self._store.keys.job(job.job_id)
-        await self._store.client.set(name, job.model_dump_json(), ex=self._store.settings.result_ttl_s)
+        name = self._requests.keys.job(job.job_id)
+        await self._requests.client.set(name, job.model_dump_json(), ex=self._requests.settings.result_ttl_s)
 
     async def load(self, job_id: str) -> Job | None:
         """The job, None when there is none."""
-        stored = await self._store.client.get(self._store.keys.job(job_id))
+        stored = await self._requests.client.get(self._requests.keys.job(job_id))
         return None if stored is None else Job.model_validate_json(stored)
 
 

@@ -15,7 +15,7 @@ class Keys:
     prefix: str
 
     def request(self, request_id: str) -> str:
-        """Hash: the ledger entry of an unfinished request. Its fields are listed in `contract.redis.scripts`."""
+        """Hash: the pending entry of an unfinished request. Its fields are listed in `contract.redis.scripts`."""
         return f"{self.prefix}req:{request_id}"
 
     def result(self, request_id: str) -> str:

@@ -1,8 +1,8 @@
 """The Redis side of the contract: reserve a request, save its report, load it, cancel it.
 
-*Redis holds what is pending; PostgreSQL holds what is done.* An accepted request is in the ledger (``req:{id}`` and the
-``pending`` set) until the very script that stores its report, so at every moment somebody answers for it. All times are
-Redis' clock; the machines' clocks never meet.
+*Redis holds what is pending; PostgreSQL holds what is done.* An accepted request has a pending entry (``req:{id}`` and
+the ``pending`` set) until the very script that stores its report, so at every moment somebody answers for it. All times
+are Redis' clock; the machines' clocks never meet.
 """
 
 from collections.abc import Sequence
@@ -43,8 +43,8 @@ class IdempotencyConflict(Refused):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What is written into the ledger for one request."""
+class PendingEntry:
+    """The pending entry of one request, as it is written."""
 
     request_id: str
     bk_app_code: str
@@ -64,7 +64,7 @@ class Entry:
         caller: Caller,
         warnings: tuple[Warning_, ...] = (),
         kind: Literal["create", "validate"] = "create",
-    ) -> "Entry":
+    ) -> "PendingEntry":
         """The entry of a batch, whoever writes it: a submitter, or the worker that meets a direct message."""
         return cls(
             request_id=request_id,
@@ -94,7 +94,7 @@ _Call = tuple[list[str], list[Any]]
 """Keys and arguments of a script."""
 _SENT_BYTES: Final = 1_000_000
 """Requests that are submitted together take about this at most."""
-_SAVED_BYTES: Final = 1_000_000
+_PUBLISHED_BYTES: Final = 1_000_000
 """Reports that are saved together take at most this; a script holds Redis for as long as it runs."""
 _PENDING_FIELDS = ["app", "biz", "module", "count", "created", "attempts", "owner", "lease"]
 
@@ -129,7 +129,7 @@ def _payload_ttl_s(report: Report, letter: bytes | None, settings: Settings) -> 
     return settings.result_ttl_s if letter is None else max(PAYLOAD_TTL_S, settings.result_ttl_s)
 
 
-class ResultStore:
+class Requests:
     """All reads and writes of our Redis keys. Every method is one round trip and may be repeated."""
 
     def __init__(self, client: "aioredis.Redis", settings: Settings) -> None:
@@ -140,19 +140,19 @@ class ResultStore:
         self._submitting: Gather[_Call, Any] = Gather(self._submit_together, at_once=2, weigh=_size, most=_SENT_BYTES)
         self._load = client.register_script(scripts.LOAD)
         self._loading = Gather(self.load_many)
-        self._save = client.register_script(scripts.SAVE)
-        self._saving = Gather(self._save_together, most=_SAVED_BYTES, weigh=lambda saved: len(saved[1]))
+        self._publish = client.register_script(scripts.PUBLISH)
+        self._publishing = Gather(self._publish_together, most=_PUBLISHED_BYTES, weigh=lambda one: len(one[1]))
         self._cancel = client.register_script(scripts.CANCEL)
 
     async def reserve(
         self,
-        entry: Entry,
+        entry: PendingEntry,
         message: bytes | None,
         idempotency_key: str | None = None,
         *,
         while_unfinished: bool = False,
     ) -> str:
-        """Write the ledger entry and push `message` (None: the caller publishes it elsewhere) in one step.
+        """Write the pending entry and push `message` (None: the caller publishes it elsewhere) in one step.
 
         Returns:
             The request_id that holds: the entry's own, or an earlier one's under the same idempotency key and body.
@@ -212,7 +212,7 @@ class ResultStore:
             return await pipe.execute(raise_on_error=False)
 
     async def load(self, request_id: str) -> Report | None:
-        """The report of a request: stored when it is finished, else made from the ledger entry; None when unknown."""
+        """The report of a request: stored when it is finished, else made from the pending entry; None when unknown."""
         return await self._loading(request_id)
 
     async def load_many(self, request_ids: Sequence[str]) -> list[Report | None]:
@@ -265,8 +265,8 @@ class ResultStore:
             ),
         )
 
-    async def save(self, report: Report, dumped: bytes | None = None) -> bool:
-        """Store a final report, end the ledger entry and wake the waiters; False when it had ended before.
+    async def publish(self, report: Report, dumped: bytes | None = None) -> bool:
+        """Store a final report, end the pending entry and wake the waiters; False when it had ended before.
 
         A request that was given up gets its dead letter in the same step.
 
@@ -274,9 +274,9 @@ class ResultStore:
             report: how the request ended.
             dumped: ``report.dump()``, from who has it already.
         """
-        return await self._saving((report, report.dump() if dumped is None else dumped))
+        return await self._publishing((report, report.dump() if dumped is None else dumped))
 
-    async def _save_together(self, reports: Sequence[tuple[Report, bytes]]) -> list[bool]:
+    async def _publish_together(self, reports: Sequence[tuple[Report, bytes]]) -> list[bool]:
         keys = [self.keys.pending, self.keys.finished_count, self.keys.dead_letters]
         args: list[str | bytes | int] = [
             self.settings.result_ttl_s,
@@ -288,7 +288,7 @@ class ResultStore:
             id_, letter = report.request_id, letter_of(report)
             keys += [self.keys.result(id_), self.keys.request(id_), self.keys.kept(id_), self.keys.unknown(id_)]
             args += [id_, dumped, _payload_ttl_s(report, letter, self.settings), letter or b""]
-        return [bool(ended) for ended in await self._save(keys=keys, args=args)]
+        return [bool(ended) for ended in await self._publish(keys=keys, args=args)]
 
     async def count_dead_letters(self) -> int:
         """How many messages and requests stand in the dead letters of this Redis."""

@@ -1,6 +1,6 @@
 """The Redis scripts. Each is atomic and safe to repeat, because a client repeats a call whose answer got lost.
 
-Fields of a ledger entry (the hash ``req:{request_id}``). Without a payload it is none, whatever else it holds: a Redis
+Fields of a pending entry (the hash ``req:{request_id}``). Without a payload it is none, whatever else it holds: a Redis
 that lost the writing of an entry may have kept what was written to it later.
 
 ========= ==================================================================================================
@@ -150,7 +150,7 @@ return held
 # the dead letters in the very step that ends the request, hence once. A note that nobody knows the request, left by a
 # poll before a bare message was taken, must not outlive it. What is published: `contract.redis.notices`.
 # -> for each: 1 the entry ended now · 0 it had ended before
-SAVE: Final = (
+PUBLISH: Final = (
     _EVEN_WHEN_FULL
     + """
 local answers, ids, reports, unknown, size, all = {}, {}, {}, {}, 0, 0
@@ -209,7 +209,7 @@ return 1
 )
 
 # KEYS req pending queue result kept dead | ARGV id letter message deadline_ms created_ms push, then field value …
-# Start a request that was given up anew: its entry stands in the ledger again as if it had just been accepted, and its
+# Start a request that was given up anew: its entry is pending again as if it had just been accepted, and its
 # letter and report are gone.
 # -> 1 it is pending · 0 its letter was gone already
 REVIVE: Final = (

@@ -1,4 +1,4 @@
-"""How a batch waits in the ledger: processes that several instances share are kept, and read again, once.
+"""How a batch waits in its pending entry: processes that several instances share are kept, and read again, once.
 
 A caller mostly asks for the same processes on every host of a module. `parse` makes one object of what it reads twice;
 here such an object is written once and named by its place.

@@ -13,15 +13,15 @@ from tests.chaos.system import System, bound, on_both_transports, unbound
 @pytest.mark.parametrize("point", ["before_write", "after_write"])
 def test_worker_frozen_past_its_lease_and_continued(system: System, point: str) -> None:
     (request_id,) = system.submit(unbound(1, 2))
-    frozen = system.worker(f"{point}=stop:1;after_save=sleep:0")
+    frozen = system.worker(f"{point}=stop:1;after_publish=sleep:0")
     system.passed(point)
-    system.worker("after_save=sleep:0")
+    system.worker("after_publish=sleep:0")
     (report,) = system.all_succeed()
     assert report.attempts == (2 if point == "before_write" else 1)  # the attempt that committed tells the story
 
     frozen.signal(signal.SIGCONT)
 
-    system.passed("after_save", 2)
+    system.passed("after_publish", 2)
     assert system.finish(request_id) == [report]
     assert system.judge().ended == {"SUCCESS": 1}
     assert len(system.sql("SELECT FROM audit_log")) == 1

@@ -14,7 +14,7 @@ from tests.chaos.nursery import wait_until
 from tests.chaos.system import System, bound, on_both_transports, unbound
 
 KILLED = -signal.SIGKILL
-STEPS = ["after_take", "after_lease", "before_write", "after_write", "before_save", "after_save", "before_ack"]
+STEPS = ["after_take", "after_lease", "before_write", "after_write", "before_publish", "after_publish", "before_ack"]
 
 
 @on_both_transports

@@ -144,15 +144,15 @@ def test_slow_database_with_one_connection_for_many(behind_proxy: tuple[System, 
 def test_frozen_worker_does_not_keep_its_locks(system: System) -> None:
     """It holds a transaction open, and others need the same instance."""
     system.submit(unbound(1, processes=["alpha"]))
-    frozen = system.worker("before_commit=stop:1;after_save=sleep:0", BKSI_STATEMENT_TIMEOUT_MS="2000")
+    frozen = system.worker("before_commit=stop:1;after_publish=sleep:0", BKSI_STATEMENT_TIMEOUT_MS="2000")
     system.finish()
     system.submit(unbound(1, processes=["alpha", "beta"]))
     system.passed("before_commit")
 
-    system.worker("after_save=sleep:0", BKSI_STATEMENT_TIMEOUT_MS="2000")
+    system.worker("after_publish=sleep:0", BKSI_STATEMENT_TIMEOUT_MS="2000")
     (_, report) = system.all_succeed()
     assert report.attempts == 2
 
     frozen.signal(signal.SIGCONT)
-    system.passed("after_save", 3)  # the frozen one, too, publishes what the ledger says
+    system.passed("after_publish", 3)  # the frozen one, too, publishes what the ledger says
     system.judge()

@@ -37,12 +37,12 @@ def _go_on(system: System, *workers: Child, seconds: float = 30) -> None:
 @on_both_transports
 @pytest.mark.parametrize("way", ["stop", "kill"])
 def test_restart_of_redis_with_work_waiting_and_in_flight(system: System, valkey: Valkey, way: str) -> None:
-    worker = system.worker("before_save=hold", BKSI_WORKER_CONCURRENCY="2")
+    worker = system.worker("before_publish=hold", BKSI_WORKER_CONCURRENCY="2")
     system.submit(*[bound(host) for host in range(1, 9)])
-    system.passed("before_save", 2)
+    system.passed("before_publish", 2)
 
     getattr(valkey, way)()
-    system.release("before_save")
+    system.release("before_publish")
     with pytest.raises(BrokerUnavailable):
         system.submit(bound(50))
     valkey.start()
@@ -52,12 +52,12 @@ def test_restart_of_redis_with_work_waiting_and_in_flight(system: System, valkey
 
 @on_both_transports
 def test_outage_of_redis_longer_than_a_lease(system: System, valkey: Valkey) -> None:
-    worker = system.worker("before_save=hold", BKSI_WORKER_CONCURRENCY="2")
+    worker = system.worker("before_publish=hold", BKSI_WORKER_CONCURRENCY="2")
     system.submit(*[unbound(host) for host in range(1, 6)])
-    system.passed("before_save", 2)
+    system.passed("before_publish", 2)
 
     valkey.stop()
-    system.release("before_save")
+    system.release("before_publish")
     started = time.monotonic()
     wait_until(lambda: time.monotonic() - started > 2)  # twice the lease
     valkey.start()
@@ -67,15 +67,15 @@ def test_outage_of_redis_longer_than_a_lease(system: System, valkey: Valkey) -> 
 
 @on_both_transports
 def test_redis_that_is_read_only_for_a_while(system: System, valkey: Valkey) -> None:
-    worker = system.worker("before_save=hold:1")
+    worker = system.worker("before_publish=hold:1")
     system.submit(bound(1), unbound(2))
-    system.passed("before_save")
+    system.passed("before_publish")
     with system.redis() as client:
         client.replicaof("127.0.0.1", 1)
         with pytest.raises(BrokerUnavailable):
             system.submit(bound(50))
         refused = client.info("errorstats")["errorstat_READONLY"]["count"]
-        system.release("before_save")
+        system.release("before_publish")
         wait_until(lambda: client.info("errorstats")["errorstat_READONLY"]["count"] > refused)
         client.replicaof("NO", "ONE")
 

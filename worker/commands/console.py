@@ -9,7 +9,7 @@ from rich.console import Console
 
 from contract.settings import load_settings
 from worker.postgres.engine import Engine, create_engine
-from worker.postgres.errors import StoreError, typed_errors
+from worker.postgres.errors import DatabaseError, typed_errors
 from worker.postgres.health import UNDEFINED_TABLE
 
 Result = TypeVar("Result")
@@ -51,7 +51,7 @@ def in_database(run: Callable[[Engine], Awaitable[Result]], *, statement_timeout
     try:
         with typed_errors():
             return asyncio.run(call())
-    except StoreError as error:
+    except DatabaseError as error:
         hint = "; run `bksi migrate` first" if error.sqlstate == UNDEFINED_TABLE else ""
         _fail(f"database: {error}{hint}")
 

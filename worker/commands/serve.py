@@ -23,7 +23,7 @@ def worker(
         hostname=f"{name or f'worker-{os.getpid()}'}@{socket.gethostname()}",
         concurrency=settings.worker_concurrency,
         loglevel=settings.log_level,
-        # Workers need not know of each other: the ledger does the coordinating.
+        # Workers need not know of each other: leases do the coordinating.
         without_gossip=True,
         without_mingle=True,
         task_events=True,

@@ -29,7 +29,7 @@ from kombu.serialization import loads
 from kombu.utils.encoding import safe_repr
 
 from plumbing.traceback_lines import frames_of
-from worker.consumer.transport.guard import read_json
+from worker.consumer.transport.screen import read_json
 
 _log = structlog.get_logger(__name__)
 _ACCEPT: Final = frozenset({"application/json"})

@@ -14,26 +14,26 @@ from plumbing.retrying import retrying
 from worker.custody.leases import Leases
 from worker.postgres import ledger
 from worker.postgres.engine import Engine
-from worker.postgres.errors import StoreError
+from worker.postgres.errors import DatabaseError
 
 _log = structlog.get_logger(__name__)
-_SAVE_FOR_S = 30.0
+_PUBLISH_FOR_S = 30.0
 
 
-async def publish(store: Leases, report: Report, dumped: bytes | None = None) -> None:
+async def publish(leases: Leases, report: Report, dumped: bytes | None = None) -> None:
     """Store a final report in Redis; outlasts a Redis that is away for up to half a minute.
 
     Args:
-        store: where.
+        leases: where.
         report: how the request ended.
         dumped: ``report.dump()``, from who has it already.
 
     Raises:
         redis.exceptions.RedisError: it stayed away. The ledger has the report, so the next delivery publishes it.
     """
-    await async_failpoint("before_save", report.request_id)
-    await retrying(lambda: store.save(report, dumped), on=_is_away, for_s=_SAVE_FOR_S)
-    await async_failpoint("after_save", report.request_id)
+    await async_failpoint("before_publish", report.request_id)
+    await retrying(lambda: leases.publish(report, dumped), on=_is_away, for_s=_PUBLISH_FOR_S)
+    await async_failpoint("after_publish", report.request_id)
 
 
 def _is_away(error: Exception) -> bool:
@@ -47,11 +47,11 @@ async def decide(engine: Engine, report: Report) -> Report:
     for as long as Redis keeps it.
 
     Raises:
-        StoreError: the ledger could not be written now.
+        DatabaseError: the ledger could not be written now.
     """
     try:
-        entry = await ledger.finish(engine, report)
-    except StoreError as error:
+        entry = await ledger.decide(engine, report)
+    except DatabaseError as error:
         if error.is_retryable:
             raise
         _log.error("not in the ledger", request_id=report.request_id, code=report.code, error=str(error))
@@ -59,37 +59,37 @@ async def decide(engine: Engine, report: Report) -> Report:
     return entry.report or report
 
 
-async def end(store: Leases, engine: Engine, report: Report) -> Report:
+async def finish(leases: Leases, engine: Engine, report: Report) -> Report:
     """End a request with `report`, unless it has ended already; returns the report that stands.
 
     Raises:
-        StoreError: the ledger could not be written now.
+        DatabaseError: the ledger could not be written now.
     """
     standing = await decide(engine, report)
-    await publish(store, standing)
+    await publish(leases, standing)
     return standing
 
 
-async def end_unfinished(store: Leases, engine: Engine, request_id: str, code: Code) -> bool:
+async def finish_unfinished(leases: Leases, engine: Engine, request_id: str, code: Code) -> bool:
     """End a pending request that no live owner holds with `code`; False when the database is away or it just ended.
 
     One that was cancelled before any start, which only Redis knows so far, stays cancelled.
     """
-    pending = await store.load(request_id)
+    pending = await leases.load(request_id)
     if pending is None:
         return False
-    report = pending if pending.status.is_final else await _given_up(store, pending, code)
+    report = pending if pending.status.is_final else await _given_up(leases, pending, code)
     try:
-        await end(store, engine, report)
-    except StoreError as error:
+        await finish(leases, engine, report)
+    except DatabaseError as error:
         _log.warning("not ended", request_id=request_id, code=report.code, error=str(error))
         return False
     _log.error("ended unfinished", request_id=request_id, code=report.code, attempts=pending.attempts)
     return True
 
 
-async def _given_up(store: Leases, pending: Report, code: Code) -> Report:
-    now = await store.now()
+async def _given_up(leases: Leases, pending: Report, code: Code) -> Report:
+    now = await leases.now()
     return Report.failed(
         Refused(code),
         count=pending.statistics.total_count,
@@ -99,6 +99,6 @@ async def _given_up(store: Leases, pending: Report, code: Code) -> Report:
         bk_module_id=pending.bk_module_id,
         created_at=pending.created_at,
         finished_at=now,
-        expires_at=store.settings.report_expires_at(now),
+        expires_at=leases.settings.report_expires_at(now),
         attempts=pending.attempts,
     )

@@ -1,4 +1,4 @@
-"""The worker's hold on the Redis ledger: lease a request, keep the lease, give it back; and what the reaper reads."""
+"""The worker's hold on pending requests: lease one, keep the lease, give it back; and what the reaper reads."""
 
 import time
 from collections.abc import Awaitable, Iterable, Sequence
@@ -11,7 +11,7 @@ import redis.asyncio as aioredis
 from contract.message import QUEUE_NAME
 from contract.redis import scripts
 from contract.redis.keys import MAX_DEAD_LETTERS
-from contract.redis.requests import ResultStore, moment
+from contract.redis.requests import Requests, moment
 from contract.redis.unknown import NOTE_TTL_S, Note
 from contract.settings import Settings
 from plumbing.coalesce import Gather
@@ -69,7 +69,7 @@ _FAILED_TAKES_TTL_S: Final = 86_400
 _PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary")
 
 
-class Leases(ResultStore):
+class Leases(Requests):
     """The result store as a worker sees it. Every method may be repeated."""
 
     def __init__(self, client: "aioredis.Redis", settings: Settings) -> None:

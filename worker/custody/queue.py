@@ -31,38 +31,38 @@ class Queue(Protocol):
         """Everything pushed before this moment (ms, Redis' clock) has left the queue."""
 
 
-def open_queue(store: Leases, celery: Celery, settings: Settings) -> Queue:
+def open_queue(leases: Leases, celery: Celery, settings: Settings) -> Queue:
     """The queue that `settings` ask for."""
-    return LedgersQueue(store, celery) if settings.broker_is_ledger else BrokersQueue(store, celery)
+    return ListQueue(leases, celery) if settings.one_redis else BrokerQueue(leases, celery)
 
 
-class LedgersQueue:
-    """The list on the ledger's own Redis. Each step on it is one script with the ledger's."""
+class ListQueue:
+    """The list beside the pending entries. Each step on it is one script with theirs."""
 
-    def __init__(self, store: Leases, celery: Celery) -> None:
-        self._store = store
+    def __init__(self, leases: Leases, celery: Celery) -> None:
+        self._leases = leases
         self._celery = celery
 
     async def hand_back(self, lease: Lease, summary: str, *, count_attempt: bool) -> bool:
         """Push behind what waits."""
         message = build_message(self._celery, lease.request_id, summary)
-        return await self._store.hand_back(lease, message, count_attempt=count_attempt)
+        return await self._leases.hand_back(lease, message, count_attempt=count_attempt)
 
     async def resend(self, pending: Pending) -> bool:
         """Push behind what waits."""
-        return await self._store.resend(pending, build_message(self._celery, pending.request_id, pending.summary))
+        return await self._leases.resend(pending, build_message(self._celery, pending.request_id, pending.summary))
 
     async def taken_before(self, now_ms: int) -> int:
         """When the oldest message that waits was pushed.
 
         The queue is first in, first out, and an entry's score is the time of its last push: what was pushed before the
-        oldest waiting message has been taken. Messages that are in nobody's ledger (direct ones, other tasks) say
+        oldest waiting message has been taken. Messages without a pending entry (direct ones, other tasks) say
         nothing, so the next ones are asked; behind very many of them nothing counts as taken.
         """
         for page in range(_PAGES):
-            messages = await self._store.waiting(page * _PAGE, _PAGE)
+            messages = await self._leases.waiting(page * _PAGE, _PAGE)
             ids = [id_ for id_ in map(_task_id, messages) if id_]
-            scores = [score for score in await self._store.pushed_ms(ids) if score is not None]
+            scores = [score for score in await self._leases.pushed_ms(ids) if score is not None]
             if scores:
                 return min(scores)
             if len(messages) < _PAGE:
@@ -70,27 +70,27 @@ class LedgersQueue:
         return 0
 
 
-class BrokersQueue:
-    """A queue on another server, RabbitMQ for example. The ledger is told first, then the message is published.
+class BrokerQueue:
+    """A queue on another server, RabbitMQ for example. The pending entry is written first, then the message is sent.
 
     A death between the two leaves the request ownerless once more. What waits there cannot be looked at, only counted:
     while the queue is empty, everything has been taken; while it is not, a request that was sent five minutes ago is
     sent again, which doubles a message at worst and never a row.
     """
 
-    def __init__(self, store: Leases, celery: Celery) -> None:
-        self._store = store
+    def __init__(self, leases: Leases, celery: Celery) -> None:
+        self._leases = leases
         self._celery = celery
 
     async def hand_back(self, lease: Lease, summary: str, *, count_attempt: bool) -> bool:
         """Publish again."""
-        if not await self._store.hand_back(lease, b"", count_attempt=count_attempt):
+        if not await self._leases.hand_back(lease, b"", count_attempt=count_attempt):
             return False
         return await self._publish(lease.request_id, summary)
 
     async def resend(self, pending: Pending) -> bool:
         """Publish again."""
-        return await self._store.resend(pending, b"") and await self._publish(pending.request_id, pending.summary)
+        return await self._leases.resend(pending, b"") and await self._publish(pending.request_id, pending.summary)
 
     async def taken_before(self, now_ms: int) -> int:
         """Now, if the queue is empty; else five minutes ago."""

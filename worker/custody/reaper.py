@@ -17,11 +17,11 @@ from redis.exceptions import RedisError
 from contract.codes import Code
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
-from worker.custody.finish import end_unfinished
+from worker.custody.finish import finish_unfinished
 from worker.custody.leases import Leases, Pending
 from worker.custody.queue import Queue
 from worker.postgres import ledger
-from worker.postgres.errors import StoreError
+from worker.postgres.errors import DatabaseError
 
 if TYPE_CHECKING:
     from worker.postgres.engine import Engine
@@ -34,8 +34,8 @@ _PURGE_EVERY_S: Final = 3600.0
 class Reaper:
     """The sweep of one worker process."""
 
-    def __init__(self, store: Leases, engine: "Engine", queue: Queue, settings: Settings) -> None:
-        self._store = store
+    def __init__(self, leases: Leases, engine: "Engine", queue: Queue, settings: Settings) -> None:
+        self._leases = leases
         self._engine = engine
         self._queue = queue
         self._settings = settings
@@ -48,19 +48,19 @@ class Reaper:
             for duty in (self.sweep, self.purge):
                 try:
                     await duty()
-                except (RedisError, StoreError, OSError) as error:
+                except (RedisError, DatabaseError, OSError) as error:
                     _log.warning(f"{duty.__name__} skipped", error=type(error).__name__)
                 except Exception as error:  # noqa: BLE001 - one odd entry must not leave all others without a reaper
                     _log.error(f"{duty.__name__} failed", error=type(error).__name__)
 
     async def sweep(self) -> int:
         """One pass; returns how many requests were sent again or ended."""
-        now = await self._store.now_ms()
+        now = await self._leases.now_ms()
         grace = now - self._settings.owner_ttl_ms
         taken_before = min(grace, await self._queue.taken_before(now))
         moved, stayed = 0, 0
         # In order of the last push. What is moved leaves the range, the others stay in front.
-        while page := await self._store.pending_before(grace, stayed, _PAGE):
+        while page := await self._leases.pending_before(grace, stayed, _PAGE):
             gone = sum([await self._look_at(pending, now, taken_before) for pending in page])
             moved, stayed = moved + gone, stayed + len(page) - gone
             if page[-1].pushed_ms >= taken_before and not gone:
@@ -87,9 +87,9 @@ class Reaper:
             return False
         if not pending.deadline_ms:
             # Its entry is gone, which no script of ours does. The one that pushes again clears this up, too.
-            return await self._store.resend(pending, b"")
+            return await self._leases.resend(pending, b"")
         if pending.deadline_ms <= now:
-            return await end_unfinished(self._store, self._engine, pending.request_id, Code.DEADLINE_EXCEEDED)
+            return await finish_unfinished(self._leases, self._engine, pending.request_id, Code.DEADLINE_EXCEEDED)
         if pending.pushed_ms >= taken_before:
             return False
         await async_failpoint("before_resend", pending.request_id)

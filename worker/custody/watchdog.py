@@ -22,7 +22,7 @@ class Watchdog:
     """Watches the consumer of one worker process.
 
     Args:
-        store: the queue's Redis.
+        leases: on the queue's Redis.
         patience_s: for how long silence is normal.
         redis_serves: whether Redis takes what this process writes. A Redis that refuses everybody proves nothing.
         has_room: whether this process could take another message.
@@ -32,7 +32,7 @@ class Watchdog:
 
     def __init__(
         self,
-        store: Leases,
+        leases: Leases,
         patience_s: float,
         *,
         redis_serves: Callable[[], bool],
@@ -40,7 +40,7 @@ class Watchdog:
         heard: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        self._leases = leases
         self._patience_s = patience_s
         self._redis_serves = redis_serves
         self._has_room = has_room
@@ -68,6 +68,6 @@ class Watchdog:
 
     async def _next_message(self) -> bytes | None:
         try:
-            return next(iter(await self._store.waiting(0, 1)), None)
+            return next(iter(await self._leases.waiting(0, 1)), None)
         except (RedisError, OSError):
             return None

@@ -119,7 +119,7 @@ class Catalogue:
         """The module, its process templates, and those of the hosts that are in it.
 
         Raises:
-            StoreError: the database could not be read.
+            DatabaseError: the database could not be read.
         """
         wanted = _Wanted(bk_biz_id, bk_module_id, tuple(dict.fromkeys(bk_host_ids)))
         if self._is_fresh() and (answer := _cached(self._cache, wanted)):

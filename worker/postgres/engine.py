@@ -98,7 +98,7 @@ async def driver_connection(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connec
     """A pooled connection as asyncpg's own; outside `transaction` each statement commits by itself.
 
     Raises:
-        StoreError: in place of every database error inside the block. A connection that was left in mid-statement is
+        DatabaseError: in place of every database error inside the block. A connection that was left in mid-statement is
             closed and never used again.
         DatabaseUnavailable: there is no connection to be had, for whatever reason the server gives: a database that
             takes nobody in is away, and nothing that is asked of it can be at fault.

@@ -12,7 +12,7 @@ import asyncpg
 from sqlalchemy import exc
 
 
-class StoreError(Exception):
+class DatabaseError(Exception):
     """The database did not do what was asked; nothing was written, or whether it was is told by the ledger.
 
     `sqlstate` is PostgreSQL's five characters, empty when the server said nothing; `constraint` names the constraint
@@ -29,7 +29,7 @@ class StoreError(Exception):
         self.constraint = constraint
 
 
-class DatabaseUnavailable(StoreError):  # noqa: N818 - an error name says the fact
+class DatabaseUnavailable(DatabaseError):  # noqa: N818 - an error name says the fact
     """The database cannot be reached, has no room, or did not answer in time.
 
     Worth repeating after a pause. A commit whose answer was lost ends here too: the repetition finds the ledger's row.
@@ -38,7 +38,7 @@ class DatabaseUnavailable(StoreError):  # noqa: N818 - an error name says the fa
     is_retryable = True
 
 
-class TransactionConflict(StoreError):  # noqa: N818
+class TransactionConflict(DatabaseError):  # noqa: N818
     """Another transaction was in the way.
 
     Worth repeating at once: a deadlock, a serialization failure, a lock that was not to be had.
@@ -47,16 +47,16 @@ class TransactionConflict(StoreError):  # noqa: N818
     is_retryable = True
 
 
-class ConstraintViolated(StoreError):  # noqa: N818
+class ConstraintViolated(DatabaseError):  # noqa: N818
     """A row breaks a constraint of the schema."""
 
 
-class StatementFailed(StoreError):  # noqa: N818
+class StatementFailed(DatabaseError):  # noqa: N818
     """The database refused a statement."""
 
 
 # By SQLSTATE, the longest prefix decides.
-_KINDS: Final[dict[str, type[StoreError]]] = {
+_KINDS: Final[dict[str, type[DatabaseError]]] = {
     "08": DatabaseUnavailable,  # connection exception
     "23": ConstraintViolated,
     "25006": DatabaseUnavailable,  # read-only transaction: a primary that became a standby
@@ -73,17 +73,17 @@ _KINDS: Final[dict[str, type[StoreError]]] = {
 }
 
 
-def kind_of(sqlstate: str) -> type[StoreError]:
+def kind_of(sqlstate: str) -> type[DatabaseError]:
     """The error class that stands for a SQLSTATE."""
     return next((_KINDS[sqlstate[:n]] for n in (5, 2) if sqlstate[:n] in _KINDS), StatementFailed)
 
 
-def store_error(error: BaseException) -> StoreError | None:
+def database_error(error: BaseException) -> DatabaseError | None:
     """What a driver's or SQLAlchemy's error means; None when it is neither."""
     if isinstance(error, exc.DBAPIError) and error.orig is not None:
-        return store_error(error.orig) or StatementFailed()
+        return database_error(error.orig) or StatementFailed()
     if isinstance(error, exc.EmulatedDBAPIException):  # what SQLAlchemy's adapter raises for asyncpg's
-        return (None if error.orig is None else store_error(error.orig)) or StatementFailed()
+        return (None if error.orig is None else database_error(error.orig)) or StatementFailed()
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or ""
         return kind_of(sqlstate)(sqlstate, getattr(error, "constraint_name", None) or "")
@@ -101,29 +101,29 @@ def store_error(error: BaseException) -> StoreError | None:
 
 def is_retryable(error: Exception) -> bool:
     """Whether the same call may succeed later."""
-    return isinstance(error, StoreError) and error.is_retryable
+    return isinstance(error, DatabaseError) and error.is_retryable
 
 
 @contextmanager
-def typed_errors(every: type[StoreError] | None = None) -> Iterator[None]:
-    """Replace database errors by `StoreError`; the original is dropped, for its text holds values.
+def typed_errors(every: type[DatabaseError] | None = None) -> Iterator[None]:
+    """Replace database errors by `DatabaseError`; the original is dropped, for its text holds values.
 
     Args:
         every: what a database error means here, whatever its SQLSTATE says.
 
     Raises:
-        StoreError: one of its subclasses.
+        DatabaseError: one of its subclasses.
     """
     try:
         yield
     except Exception as error:
-        typed = store_error(error)
+        typed = database_error(error)
         if typed is None:
             raise
         if every is not None:
             typed = every(typed.sqlstate, typed.constraint)
         try:
             raise typed from None
-        except StoreError:
+        except DatabaseError:
             typed.__context__ = None  # `from None` only hides it
             raise

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.postgres.engine import driver_connection
-from worker.postgres.errors import StoreError
+from worker.postgres.errors import DatabaseError
 from worker.postgres.migrate import newest_revision
 
 UNDEFINED_TABLE: Final = "42P01"
@@ -36,7 +36,7 @@ async def read_health(engine: AsyncEngine) -> ServerHealth:
     """Ask for all of it.
 
     Raises:
-        StoreError: the server cannot be reached, or does not let us in.
+        DatabaseError: the server cannot be reached, or does not let us in.
     """
     async with driver_connection(engine) as driver:
         (row,) = await driver.fetch(
@@ -59,7 +59,7 @@ async def read_health(engine: AsyncEngine) -> ServerHealth:
 
 
 async def read_clock(engine: AsyncEngine) -> datetime:
-    """The server's clock; raises `StoreError`."""
+    """The server's clock; raises `DatabaseError`."""
     async with driver_connection(engine) as driver:
         now: datetime = await driver.fetchval("SELECT clock_timestamp()")
     return now
@@ -70,7 +70,7 @@ async def _one(engine: AsyncEngine, query: str) -> Any:
     try:
         async with driver_connection(engine) as driver:
             return await driver.fetchval(query)
-    except StoreError as error:
+    except DatabaseError as error:
         if error.sqlstate == UNDEFINED_TABLE:
             return None
         raise

@@ -17,7 +17,7 @@ _COLUMNS: Final = (
     "request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, attempt, created_at, finished_at, report"
 )
 _LOAD: Final = f"SELECT {_COLUMNS} FROM request_ledger WHERE request_id = ANY ($1::text[])"  # noqa: S608 - our own names
-_FINISH: Final = f"""
+_DECIDE: Final = f"""
 INSERT INTO request_ledger
     (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -60,7 +60,7 @@ async def load(engine: AsyncEngine, request_id: str) -> LedgerEntry | None:
     """The entry of an ended request; None when it has not ended, or never was.
 
     Raises:
-        StoreError: the database could not be read.
+        DatabaseError: the database could not be read.
     """
     async with driver_connection(engine) as driver:
         return (await load_all(driver, [request_id])).get(request_id)
@@ -72,18 +72,18 @@ async def load_all(driver: Any, request_ids: Collection[str]) -> Mapping[str, Le
     return {row["request_id"]: _entry(row) for row in rows}
 
 
-async def finish(engine: AsyncEngine, report: Report) -> LedgerEntry:
+async def decide(engine: AsyncEngine, report: Report) -> LedgerEntry:
     """End a request that writes no rows: a refusal, a cancellation, a deadline, a dead letter.
 
     Waits for a worker that is just committing the same request. Returns the entry that stands: this report's, or that
     of whoever was first.
 
     Raises:
-        StoreError: the database could not be written; whether the entry stands is told by asking again.
+        DatabaseError: the database could not be written; whether the entry stands is told by asking again.
     """
     async with driver_connection(engine) as driver:
         row = await driver.fetchrow(
-            _FINISH,
+            _DECIDE,
             report.request_id,
             report.bk_app_code,
             report.bk_biz_id,
@@ -105,7 +105,7 @@ async def reopen(engine: AsyncEngine, request_id: str, code: Code, enter: Callab
     Nothing is taken back when it returns False or raises. Who ends the request meanwhile waits for this transaction.
 
     Raises:
-        StoreError: the database could not be written.
+        DatabaseError: the database could not be written.
     """
     try:
         async with driver_connection(engine) as driver, transaction(driver):
@@ -124,7 +124,7 @@ async def purge(engine: AsyncEngine, *, ledger_days: int) -> int:
     and a message that turns up again still finds its request decided. What somebody else is just purging is left out.
 
     Raises:
-        StoreError: the database could not be written.
+        DatabaseError: the database could not be written.
     """
     async with driver_connection(engine) as driver:
         purged = await driver.fetchval(_PURGE, timedelta(days=ledger_days), PURGE_BATCH)

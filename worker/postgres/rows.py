@@ -27,7 +27,7 @@ async def read_instance(engine: AsyncEngine, service_instance_id: int) -> Plain 
     ``process_instances``: a list of ``{"process": {…, "bind_info": [{…}]}, "relation": {…}}``, ids ascending.
 
     Raises:
-        StoreError: the database could not be read.
+        DatabaseError: the database could not be read.
     """
     with typed_errors():
         async with engine.connect() as connection:
@@ -43,7 +43,7 @@ async def read_request(engine: AsyncEngine, request_id: str) -> Plain | None:
     each as `read_instance` gives it.
 
     Raises:
-        StoreError: the database could not be read.
+        DatabaseError: the database could not be read.
     """
     with typed_errors():
         async with engine.connect() as connection:

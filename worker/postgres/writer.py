@@ -22,7 +22,7 @@ from worker.expand.reconcile import ExistingInstance
 from worker.postgres.columns import NewRows
 from worker.postgres.draft import Draft, WriteRequest, draft
 from worker.postgres.engine import driver_connection, transaction
-from worker.postgres.errors import DatabaseUnavailable, StoreError, TransactionConflict
+from worker.postgres.errors import DatabaseError, DatabaseUnavailable, TransactionConflict
 from worker.postgres.existing import Key, lock_instances, read_existing
 from worker.postgres.ids import IdBlock
 from worker.postgres.insert import Ended, insert
@@ -77,7 +77,7 @@ class Writer:
         then skipped and no row is written but the ledger's.
 
         Raises:
-            StoreError: nothing was written; or, after `DatabaseUnavailable`, perhaps all of it. Calling again is safe.
+            DatabaseError: nothing was written; or, after `DatabaseUnavailable`, perhaps all of it. Call again.
         """
         return await self._writing(request)
 
@@ -89,18 +89,18 @@ class Writer:
         """What `write` would make of each of the plan's instances; reads only. What does not exist has no id.
 
         Raises:
-            StoreError: the database could not be read.
+            DatabaseError: the database could not be read.
         """
         async with driver_connection(self._engine) as driver:
             known = await read_existing(driver, request.natural_keys())
         return [item.without_new_ids() for item in draft(request, known, count(), count(), NewRows()).items]
 
-    async def write_group(self, requests: Sequence[WriteRequest]) -> list[Written | StoreError]:
+    async def write_group(self, requests: Sequence[WriteRequest]) -> list[Written | DatabaseError]:
         """Write several requests in as few transactions as they allow, usually one.
 
         One that breaks a constraint does not harm the others: they are then written one by one.
         """
-        done: dict[int, Written | StoreError] = {}
+        done: dict[int, Written | DatabaseError] = {}
         waiting = dict(enumerate(requests))
         try:
             async with driver_connection(self._engine) as driver:
@@ -110,7 +110,7 @@ class Writer:
                     for position, request in now.items():
                         done[position] = written[request.request_id]
                         del waiting[position]
-        except StoreError as error:
+        except DatabaseError as error:
             alone = len(waiting) > 1 and not isinstance(error, DatabaseUnavailable)
             for position, request in waiting.items():
                 done[position] = (await self.write_group([request]))[0] if alone else error

@@ -1,4 +1,4 @@
-"""A request whose sender has nothing of ours: until it stands in the ledger, its message is all there is of it."""
+"""A request whose sender has nothing of ours: until its entry is pending, its message is all there is of it."""
 
 from typing import Any
 
@@ -6,20 +6,20 @@ from contract.answer.permission import iam_permission
 from contract.answer.report import Report
 from contract.codes import Code, Refused
 from contract.message import TaskArguments
-from contract.redis.requests import Entry
+from contract.redis.requests import PendingEntry
 from contract.request.batch import MAX_INT64
 from contract.request.parse import BatchRefused, parse
 from plumbing.failpoints import async_failpoint
-from worker.custody.finish import end
+from worker.custody.finish import finish
 from worker.custody.leases import Leases
 from worker.postgres.engine import Engine
 from worker.senders import Sender
 
 
 async def adopt(
-    store: Leases, engine: Engine, arguments: TaskArguments, body: dict[str, Any], sender: Sender | None = None
+    leases: Leases, engine: Engine, arguments: TaskArguments, body: dict[str, Any], sender: Sender | None = None
 ) -> Report | None:
-    """Write the ledger entry that a submitter would have written, or refuse the batch as it would have.
+    """Write the pending entry that a submitter would have written, or refuse the batch as it would have.
 
     A known `sender` is held to its businesses.
 
@@ -27,7 +27,7 @@ async def adopt(
         The report of a refused request; None when it can be leased now.
 
     Raises:
-        StoreError: the refusal could not be written.
+        DatabaseError: the refusal could not be written.
         redis.exceptions.RedisError: Redis is away.
         QueueFull: `max_pending` requests are unfinished.
     """
@@ -42,7 +42,7 @@ async def adopt(
         if sender is not None and not sender.may_write(parsed.batch.bk_biz_id):
             errors, permission = (Refused(Code.NO_PERMISSION),), iam_permission(parsed.batch.bk_biz_id)
     if errors:
-        now = await store.now()
+        now = await leases.now()
         report = Report.failed(
             errors[0],
             further=errors[1:],
@@ -53,10 +53,10 @@ async def adopt(
             bk_module_id=_id(body.get("bk_module_id")),
             created_at=now,
             finished_at=now,
-            expires_at=store.settings.report_expires_at(now),
+            expires_at=leases.settings.report_expires_at(now),
         )
-        return await end(store, engine, report)
-    await store.reserve(Entry.of(request_id, parsed.batch, caller, parsed.warnings), message=None)
+        return await finish(leases, engine, report)
+    await leases.reserve(PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings), message=None)
     await async_failpoint("after_adopt", request_id)
     return None
 

@@ -1,6 +1,6 @@
 """From message to lease: what a worker does before a request is in its hands, and with a message that gets no further.
 
-Until it stands in the ledger, a direct message is all there is of its request. So it is acknowledged only once a lease,
+Until its entry is pending, a direct message is all there is of its request. So it is acknowledged only once a lease,
 a report or a dead letter has its place.
 """
 
@@ -21,11 +21,11 @@ from contract.redis.requests import QueueFull
 from contract.request.reader import IDENTITY_KEYS
 from plumbing.failpoints import async_failpoint
 from plumbing.traceback_lines import frames_of
-from worker.consumer.transport.guard import dead_letter
+from worker.consumer.transport.screen import dead_letter
 from worker.custody.finish import publish
 from worker.custody.leases import Lease
 from worker.postgres import ledger
-from worker.postgres.errors import StoreError, is_retryable
+from worker.postgres.errors import DatabaseError, is_retryable
 from worker.senders import open_message
 from worker.walk.adopt import adopt
 
@@ -54,24 +54,24 @@ async def take(runtime: "Runtime", arguments: TaskArguments, held: AsyncExitStac
     Raises:
         AnotherSuspect: it is such a request, and has waited for its turn for long enough.
         NotTrusted: a message that brings its own batch is not provably a known sender's.
-        StoreError: PostgreSQL is away or refuses what the message holds.
+        DatabaseError: PostgreSQL is away or refuses what the message holds.
         redis.exceptions.RedisError: Redis is away.
         QueueFull: `max_pending` requests are unfinished.
     """
     await async_failpoint("after_take", arguments.request_id)
     request_id, token = arguments.request_id, uuid.uuid4().hex
-    lease = await runtime.store.lease(request_id, token)
+    lease = await runtime.leases.lease(request_id, token)
     if lease.state == "unknown":
         if (report := await _unknown(runtime, arguments)) is not None:
             return report
-        lease = await runtime.store.lease(request_id, token)
+        lease = await runtime.leases.lease(request_id, token)
     if lease.state == "suspect":
         try:
             async with asyncio.timeout(_PAUSE_S):
                 await held.enter_async_context(runtime.suspects)
         except TimeoutError:
             raise AnotherSuspect from None
-        lease = await runtime.store.lease(request_id, token, alone=True)
+        lease = await runtime.leases.lease(request_id, token, alone=True)
     return lease
 
 
@@ -79,8 +79,8 @@ async def not_taken(runtime: "Runtime", arguments: TaskArguments, error: Excepti
     """Put back a message that `take` failed on, or set it aside when it has failed too often by its own doing.
 
     Returns:
-        The line Flower shows: the message is among the dead letters or in the queue once more, or the ledger has its
-        request and the reaper goes on.
+        The line Flower shows: the message is among the dead letters or in the queue once more, or its entry
+        is pending and the reaper goes on.
 
     Raises:
         celery.exceptions.Reject: it goes back.
@@ -103,15 +103,15 @@ def is_nobodys_fault(error: Exception) -> bool:
 
 
 async def _unknown(runtime: "Runtime", arguments: TaskArguments) -> Report | None:
-    """A request without a ledger entry in Redis: it ended long ago, or its sender has nothing of ours."""
+    """A request without a pending entry in Redis: it ended long ago, or its sender has nothing of ours."""
     entry = await ledger.load(runtime.engine, arguments.request_id)
     if entry is not None:
         if entry.report is not None:
-            await publish(runtime.store, entry.report)
+            await publish(runtime.leases, entry.report)
         return entry.report
     if arguments.is_direct:
         arguments, sender = open_message(arguments, runtime.senders)
-        return await adopt(runtime.store, runtime.engine, arguments, arguments.batch or {}, sender)
+        return await adopt(runtime.leases, runtime.engine, arguments, arguments.batch or {}, sender)
     _log.warning("message of an unknown request dropped", request_id=arguments.request_id)
     return None
 
@@ -120,7 +120,7 @@ async def _send_again(runtime: "Runtime", arguments: TaskArguments) -> bool:
     """Put a copy behind what waits, so that this one can be acknowledged; False when the broker does not take it.
 
     A quorum queue drops what was put back more often than its delivery limit says, which is 20 times by default since
-    RabbitMQ 4.0. What is in the ledger is sent again by the reaper; of a direct message nothing would be left.
+    RabbitMQ 4.0. What is pending is sent again by the reaper; of a direct message nothing would be left.
     """
     try:
         await asyncio.to_thread(send_direct_message, runtime.celery, _without_secrets(arguments))
@@ -132,8 +132,8 @@ async def _send_again(runtime: "Runtime", arguments: TaskArguments) -> bool:
 async def _give_up(runtime: "Runtime", arguments: TaskArguments, error: Exception) -> bool:
     """Count that `take` failed on it; False while it may be tried again, else it is set aside."""
     request_id, name = arguments.request_id, type(error).__name__
-    times = await runtime.store.count_failed_take(request_id)
-    frames = [] if isinstance(error, StoreError) else frames_of(error)
+    times = await runtime.leases.count_failed_take(request_id)
+    frames = [] if isinstance(error, DatabaseError) else frames_of(error)
     _log.error("not taken", request_id=request_id, error=name, times=times, frames=frames)
     if times < runtime.settings.max_attempts:
         return False
@@ -142,7 +142,7 @@ async def _give_up(runtime: "Runtime", arguments: TaskArguments, error: Exceptio
         letter = dead_letter(
             message, queue=QUEUE_NAME, reason=f"could not be taken: {name}", at_ms=time.time_ns() // 1_000_000
         )
-        await runtime.store.set_aside(request_id, letter)
+        await runtime.leases.set_aside(request_id, letter)
     return True
 
 

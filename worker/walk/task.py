@@ -30,13 +30,13 @@ from plumbing.failpoints import async_failpoint
 from plumbing.retrying import retrying
 from plumbing.traceback_lines import frames_of
 from worker.consumer.pool import CoroutineTask
-from worker.custody.finish import decide, end, publish
+from worker.custody.finish import decide, finish, publish
 from worker.custody.leases import Lease
 from worker.expand.expand import expand
 from worker.expand.preview import preview
 from worker.postgres import ledger
 from worker.postgres.draft import WriteRequest
-from worker.postgres.errors import StoreError, is_retryable
+from worker.postgres.errors import DatabaseError, is_retryable
 from worker.senders import NotTrusted
 from worker.walk.take import is_nobodys_fault, not_taken, take
 
@@ -99,7 +99,7 @@ class Walk:
 
     def __init__(self, runtime: "Runtime") -> None:
         self._runtime = runtime
-        self._store = runtime.store
+        self._leases = runtime.leases
         self._engine = runtime.engine
 
     async def run(self, kwargs: dict[str, Any]) -> str:
@@ -125,20 +125,20 @@ class Walk:
             try:
                 if isinstance(lease, Report):
                     return _line(lease)
-                return await self._use(lease)
+                return await self._under_lease(lease)
             finally:
                 await async_failpoint("before_ack", arguments.request_id)
 
-    async def _use(self, lease: Lease) -> str:
+    async def _under_lease(self, lease: Lease) -> str:
         """Work under a lease and give it back, whatever happens."""
         if lease.state in ("held", "done", "unknown"):
             return lease.state
         walks, walk = self._runtime.walks, asyncio.current_task()
         assert walk is not None  # noqa: S101 - a coroutine of this loop is a task of it
-        self._runtime.leases[lease.token] = lease
+        self._runtime.held_leases[lease.token] = lease
         walks.add(walk)
         try:
-            return _line(await self._finish(lease))
+            return _line(await self._to_report(lease))
         except BatchFailed:
             raise
         except asyncio.CancelledError as cancelled:
@@ -149,34 +149,34 @@ class Walk:
             return await self._hand_back(lease, error, count_attempt=not is_nobodys_fault(error))
         finally:
             walks.discard(walk)
-            del self._runtime.leases[lease.token]
+            del self._runtime.held_leases[lease.token]
 
-    async def _finish(self, lease: Lease) -> Report:
+    async def _to_report(self, lease: Lease) -> Report:
         """Everything between lease and report."""
         await async_failpoint("after_lease", lease.request_id)
         if lease.state == "cancelled":
-            return await end(self._store, self._engine, Report.load(lease.payload))
+            return await finish(self._leases, self._engine, Report.load(lease.payload))
         async with self._lane(lease):
             # Read no sooner than its turn has come: many that wait would take much memory.
             payload = Payload.load(lease.payload)
             attempt = Attempt(lease, payload, payload.batch, self._runtime.settings)
-            report, dumped = await self._settle(attempt)
-        await publish(self._store, report, dumped)
+            report, dumped = await self._attempt(attempt)
+        await publish(self._leases, report, dumped)
         return report
 
     def _lane(self, lease: Lease) -> AbstractAsyncContextManager[None]:
         """Where a request waits for its turn: only large ones do, so that small ones always get through."""
         return self._runtime.full_lane if lease.count > _SMALL else contextlib.nullcontext()
 
-    async def _settle(self, attempt: Attempt) -> tuple[Report, bytes | None]:
+    async def _attempt(self, attempt: Attempt) -> tuple[Report, bytes | None]:
         """How a request ends, as PostgreSQL has it, and the report's bytes where the ledger has had them made."""
         if attempt.lease.state == "exhausted":
-            return await self._end(attempt, attempt.refusal(Refused(Code.DEAD_LETTER))), None
+            return await self._decide(attempt, attempt.refusal(Refused(Code.DEAD_LETTER))), None
         try:
             async with asyncio.timeout(self._runtime.settings.attempt_timeout_s):
                 return await self._work(attempt)
         except Refused as refused:
-            return await self._end(attempt, attempt.refusal(refused)), None
+            return await self._decide(attempt, attempt.refusal(refused)), None
 
     async def _work(self, attempt: Attempt) -> tuple[Report, bytes | None]:
         """Catalogue, rules, rows. What the database may take back is tried again, the rest is the caller's to know.
@@ -186,7 +186,7 @@ class Walk:
 
         Raises:
             Refused: the batch as a whole cannot be created.
-            StoreError: the database was away for longer than `_RETRY_FOR_S`.
+            DatabaseError: the database was away for longer than `_RETRY_FOR_S`.
         """
         return await retrying(lambda: self._write(attempt), on=is_retryable, for_s=_RETRY_FOR_S)
 
@@ -197,7 +197,7 @@ class Walk:
         plan = expand(catalogue, batch, attempt.lease.request_id)
         about = attempt.about(plan.warnings)
         if plan.refused and batch.mode == "atomic":
-            return await self._end(attempt, Report.refused(plan.refused, hosts, **about)), None
+            return await self._decide(attempt, Report.refused(plan.refused, hosts, **about)), None
         refused = [Item.failed(index, hosts[index], why) for index, why in plan.refused.items()]
         request = WriteRequest(
             request_id=attempt.lease.request_id,
@@ -218,7 +218,7 @@ class Walk:
         # None: it ended so long ago that its report is gone. There is nothing to publish but that it is over.
         return written.report or attempt.refusal(Refused(Code.RESULT_EXPIRED)), written.dumped
 
-    async def _end(self, attempt: Attempt, report: Report) -> Report:
+    async def _decide(self, attempt: Attempt, report: Report) -> Report:
         """End a request that writes no rows; a dry run leaves nothing in PostgreSQL, not even that it was refused."""
         if attempt.payload.kind == "validate":
             return report
@@ -233,7 +233,7 @@ class Walk:
             "handed back",
             request_id=lease.request_id,
             error=type(error).__name__,
-            frames=[] if isinstance(error, StoreError) else frames_of(error),
+            frames=[] if isinstance(error, DatabaseError) else frames_of(error),
         )
         batch = orjson.loads(lease.payload)["batch"]
         line = summary(batch["bk_biz_id"], batch["bk_module_id"], len(batch["instances"]))
@@ -250,9 +250,10 @@ async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
         raise BatchFailed("the message's arguments are not those of this task") from None
     entry = await ledger.load(runtime.engine, request_id)
     if entry is None or entry.report is None:
-        await runtime.store.note_missing(request_id, Note() if entry is None else Note(entry.bk_app_code, entry.status))
+        note = Note() if entry is None else Note(entry.bk_app_code, entry.status)
+        await runtime.leases.note_missing(request_id, note)
         return "unknown" if entry is None else "expired"
-    await publish(runtime.store, entry.report)
+    await publish(runtime.leases, entry.report)
     return "published"
 
 

@@ -11,7 +11,7 @@ from api_shim.http import openapi
 from api_shim.http.answers import finished, listed, whole_seconds
 from api_shim.http.body import read_optional_body
 from api_shim.http.exchange import Exchange, exchange_of
-from api_shim.http.state import Door, door_of, trace_headers
+from api_shim.http.state import AppState, state_of, trace_headers
 from api_shim.refusals import BrokerUnavailable
 from contract.answer.items import Outcome
 from contract.answer.report import Report, Status
@@ -27,18 +27,18 @@ _LOOKED_AT: Final = 2_000
 @router.get("/batches", responses=openapi.RESPONSES, openapi_extra=openapi.LIST)
 async def list_batches(request: Request) -> Response:
     """The caller's own requests, newest first; ``status``, ``bk_biz_id`` and ``bk_module_id`` narrow them down."""
-    door, exchange = door_of(request), exchange_of(request)
-    app = (await door.admit(request, "poll")).caller.bk_app_code
+    state, exchange = state_of(request), exchange_of(request)
+    app = (await state.admit(request, "poll")).caller.bk_app_code
     query = request.query_params
     status = _one_of(request, "status", [member.value for member in Status])
     wanted = {name: _number(request, name) for name in ("bk_biz_id", "bk_module_id") if query.get(name)}
     limit = _limit(request)
-    after = door.cursors.read(f"batches {app}", query.get("cursor"))
+    after = state.cursors.read(f"batches {app}", query.get("cursor"))
 
     found: list[dict[str, Any]] = []
     looked_at, more = 0, True
     while more and len(found) < limit and looked_at < _LOOKED_AT:
-        page = await door.submitter.recent(app, after, _PAGE)
+        page = await state.submitter.recent(app, after, _PAGE)
         more = len(page) == _PAGE
         for request_id, report in page:
             after, looked_at = request_id, looked_at + 1
@@ -47,31 +47,31 @@ async def list_batches(request: Request) -> Response:
                 if len(found) == limit:
                     more = True
                     break
-    return listed(exchange, "batches", found, door.cursors.make(f"batches {app}", after) if more and after else None)
+    return listed(exchange, "batches", found, state.cursors.make(f"batches {app}", after) if more and after else None)
 
 
 @router.get("/batches/{request_id}/items", responses=openapi.RESPONSES, openapi_extra=openapi.ITEMS)
 async def list_items(request: Request, request_id: str) -> Response:
     """What became of each instance, in the request's order; ``outcome`` narrows them down."""
-    door, exchange = door_of(request), exchange_of(request)
-    app = (await door.admit(request, "poll")).caller.bk_app_code
+    state, exchange = state_of(request), exchange_of(request)
+    app = (await state.admit(request, "poll")).caller.bk_app_code
     outcome = _one_of(request, "outcome", [member.value for member in Outcome])
     purpose = f"items {request_id}"
-    after = int(door.cursors.read(purpose, request.query_params.get("cursor")) or -1)
+    after = int(state.cursors.read(purpose, request.query_params.get("cursor")) or -1)
     limit = _limit(request)
-    report = await _known(door, request_id, app)
+    report = await _known(state, request_id, app)
     exchange.request_id = request_id
     items = [item for item in report.items if item.index > after and outcome in (None, item.outcome.value)]
-    cursor = door.cursors.make(purpose, str(items[limit - 1].index)) if len(items) > limit else None
+    cursor = state.cursors.make(purpose, str(items[limit - 1].index)) if len(items) > limit else None
     return listed(exchange, "items", [item.document(exchange.language) for item in items[:limit]], cursor)
 
 
 @router.post("/batches/{request_id}:cancel", responses=openapi.RESPONSES)
 async def cancel_batch(request: Request, request_id: str) -> Response:
     """End a request that no worker has started: TERMINATED, or 409 when it is too late."""
-    door, exchange = door_of(request), exchange_of(request)
-    identity = await door.admit(request, "submit", await read_optional_body(request))
-    report = await door.submitter.cancel(request_id, identity.caller.bk_app_code)
+    state, exchange = state_of(request), exchange_of(request)
+    identity = await state.admit(request, "submit", await read_optional_body(request))
+    report = await state.submitter.cancel(request_id, identity.caller.bk_app_code)
     if report is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
     exchange.request_id = request_id
@@ -81,25 +81,25 @@ async def cancel_batch(request: Request, request_id: str) -> Response:
 @router.post("/batches/{request_id}:retry", responses=openapi.RESPONSES)
 async def retry_batch(request: Request, request_id: str) -> Response:
     """Submit a request that did not succeed again: 202 with the new request's ``Location``."""
-    door, exchange = door_of(request), exchange_of(request)
-    identity = await door.admit(request, "submit", await read_optional_body(request))
-    old = await _known(door, request_id, identity.caller.bk_app_code)
+    state, exchange = state_of(request), exchange_of(request)
+    identity = await state.admit(request, "submit", await read_optional_body(request))
+    old = await _known(state, request_id, identity.caller.bk_app_code)
     identity.require_business(old.bk_biz_id)
-    submitted = await door.submitter.retry(request_id, identity.caller, trace_headers(exchange))
+    submitted = await state.submitter.retry(request_id, identity.caller, trace_headers(exchange))
     if submitted is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
-    report = await _known(door, submitted.request_id, identity.caller.bk_app_code)
+    report = await _known(state, submitted.request_id, identity.caller.bk_app_code)
     exchange.request_id = submitted.request_id
     headers = {"Location": f"/v1/batches/{submitted.request_id}"}
     if submitted.replayed:
         headers["Idempotent-Replayed"] = "true"
     with suppress(BrokerUnavailable):
-        headers["Retry-After"] = whole_seconds(await door.retry_after())
+        headers["Retry-After"] = whole_seconds(await state.retry_after())
     return finished(exchange, report, 202, headers)
 
 
-async def _known(door: Door, request_id: str, bk_app_code: str) -> Report:
-    report = await door.submitter.poll(request_id, bk_app_code)
+async def _known(state: AppState, request_id: str, bk_app_code: str) -> Report:
+    report = await state.submitter.poll(request_id, bk_app_code)
     if report is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
     return report

@@ -11,7 +11,7 @@ from api_shim.http import openapi
 from api_shim.http.answers import finished, whole_seconds, with_etag
 from api_shim.http.exchange import exchange_of
 from api_shim.http.preferences import preferred_wait
-from api_shim.http.state import door_of
+from api_shim.http.state import state_of
 from api_shim.http.submission import submit
 from api_shim.refusals import BrokerUnavailable
 from contract.codes import Code, Refused
@@ -35,29 +35,29 @@ async def validate_batch(request: Request) -> Response:
 @router.get("/batches/{request_id}", responses=openapi.POLL_RESPONSES, openapi_extra=openapi.POLL)
 async def poll_batch(request: Request, request_id: str) -> Response:
     """How a request stands. ``Prefer: wait=N`` answers as soon as it ends, or after N seconds."""
-    door, exchange = door_of(request), exchange_of(request)
-    identity = await door.admit(request, "poll")
-    wait = preferred_wait(request.headers.get("prefer"), door.settings.max_wait_s)
-    report = await door.waits.until_final(request_id, identity.caller.bk_app_code, wait or 0)
+    state, exchange = state_of(request), exchange_of(request)
+    identity = await state.admit(request, "poll")
+    wait = preferred_wait(request.headers.get("prefer"), state.settings.max_wait_s)
+    report = await state.waits.until_final(request_id, identity.caller.bk_app_code, wait or 0)
     if report is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
     exchange.request_id = request_id
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait}"}
     if not report.status.is_final:
-        headers["Retry-After"] = whole_seconds(await door.retry_after())
+        headers["Retry-After"] = whole_seconds(await state.retry_after())
     return with_etag(finished(exchange, report, headers=headers), request.headers.get("if-none-match"))
 
 
 async def _accept(request: Request, kind: Literal["create", "validate"], wait: int | None) -> Response:
-    door, exchange = door_of(request), exchange_of(request)
+    state, exchange = state_of(request), exchange_of(request)
     accepted = await submit(request, kind=kind)
     app = accepted.identity.caller.bk_app_code
     headers = {"Location": f"/v1/batches/{accepted.request_id}"}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    report = await door.waits.after_submit(accepted.request_id, app, wait or 0)
+    report = await state.waits.after_submit(accepted.request_id, app, wait or 0)
     if report is None and accepted.replayed:
-        report = await door.submitter.poll(accepted.request_id, app)
+        report = await state.submitter.poll(accepted.request_id, app)
     if report is None or not (report.status.is_final or accepted.replayed):
         report = accepted.report()
     if report.status.is_final:
@@ -65,9 +65,9 @@ async def _accept(request: Request, kind: Literal["create", "validate"], wait: i
             headers["Preference-Applied"] = f"wait={wait}"
         return finished(exchange, report, 200, headers)
     with suppress(BrokerUnavailable):
-        headers["Retry-After"] = whole_seconds(await door.retry_after())
+        headers["Retry-After"] = whole_seconds(await state.retry_after())
     return finished(exchange, report, 202, headers)
 
 
 def _maximum(request: Request) -> float:
-    return door_of(request).settings.max_wait_s
+    return state_of(request).settings.max_wait_s

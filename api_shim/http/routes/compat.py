@@ -9,7 +9,7 @@ from starlette.responses import Response
 from api_shim.http import openapi
 from api_shim.http.answers import finished, still_running
 from api_shim.http.exchange import ESB_PATHS, NATIVE_PATH, exchange_of
-from api_shim.http.state import door_of
+from api_shim.http.state import state_of
 from api_shim.http.submission import submit
 
 router: Final = APIRouter(tags=["compat"])
@@ -21,10 +21,10 @@ async def create_service_instance(request: Request) -> Response:
     Answers 200 with the six keys. While the worker is still busy after ``COMPAT_WAIT_S`` the code is 1190001 and the
     request goes on; the same body again attaches to it.
     """
-    door, exchange = door_of(request), exchange_of(request)
+    state, exchange = state_of(request), exchange_of(request)
     accepted = await submit(request)
-    report = await door.waits.after_submit(
-        accepted.request_id, accepted.identity.caller.bk_app_code, door.settings.compat_wait_s
+    report = await state.waits.after_submit(
+        accepted.request_id, accepted.identity.caller.bk_app_code, state.settings.compat_wait_s
     )
     if report is None or not report.status.is_final:
         return still_running(exchange)

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_shim.http.state import door_of
+from api_shim.http.state import state_of
 from api_shim.refusals import BrokerUnavailable
 
 router: Final = APIRouter(tags=["operations"])
@@ -37,12 +37,12 @@ async def readiness(request: Request) -> Response:
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
-    door = door_of(request)
-    door.metrics.open_waits.set(door.waits.count)
+    state = state_of(request)
+    state.metrics.open_waits.set(state.waits.count)
     try:
-        door.metrics.pending.set((await door.submitter.backlog()).pending)
-        door.metrics.dead_letters.set(await door.submitter.dead_letters())
+        state.metrics.pending.set((await state.submitter.backlog()).pending)
+        state.metrics.dead_letters.set(await state.submitter.dead_letters())
     except BrokerUnavailable:
-        door.metrics.pending.set(float("nan"))
-        door.metrics.dead_letters.set(float("nan"))
-    return Response(door.metrics.text(), headers={**_NO_STORE, "Content-Type": CONTENT_TYPE_LATEST})
+        state.metrics.pending.set(float("nan"))
+        state.metrics.dead_letters.set(float("nan"))
+    return Response(state.metrics.text(), headers={**_NO_STORE, "Content-Type": CONTENT_TYPE_LATEST})

@@ -12,7 +12,7 @@ from api_shim.http import openapi
 from api_shim.http.answers import succeeded, whole_seconds
 from api_shim.http.body import read_body
 from api_shim.http.exchange import exchange_of
-from api_shim.http.state import door_of, trace_headers
+from api_shim.http.state import state_of, trace_headers
 from api_shim.http.submission import idempotency_key, is_strict
 from api_shim.identity.doorkeeper import without_credentials
 from api_shim.jobs import Jobs
@@ -30,12 +30,12 @@ _INSTANCES: Final = "instances["
 @router.post("/jobs", responses=openapi.RESPONSES, openapi_extra=openapi.SUBMIT_JOB)
 async def submit_job(request: Request) -> Response:
     """Accept any number of instances: 202 with the job's ``Location``. Refused as a whole when any part is."""
-    door, exchange = door_of(request), exchange_of(request)
+    state, exchange = state_of(request), exchange_of(request)
     body = await read_body(request)
-    identity = await door.admit(request, "submit", body)
+    identity = await state.admit(request, "submit", body)
     parts = list(_parse(without_credentials(body.content), strict=is_strict(request)))
     identity.require_business(parts[0].batch.bk_biz_id)
-    job = await Jobs(door.submitter).submit(
+    job = await Jobs(state.submitter).submit(
         parts,
         identity.caller,
         idempotency_key=idempotency_key(request, parts[0].client_request_id),
@@ -44,16 +44,16 @@ async def submit_job(request: Request) -> Response:
     exchange.request_id = job.job_id
     headers = {"Location": f"/v1/jobs/{job.job_id}"}
     with suppress(BrokerUnavailable):
-        headers["Retry-After"] = whole_seconds(await door.retry_after())
+        headers["Retry-After"] = whole_seconds(await state.retry_after())
     return succeeded(exchange, _document(job, []), 202, headers)
 
 
 @router.get("/jobs/{job_id}", responses=openapi.RESPONSES)
 async def poll_job(request: Request, job_id: str) -> Response:
     """The summed counters of a job, and how each of its batches stands."""
-    door, exchange = door_of(request), exchange_of(request)
-    identity = await door.admit(request, "poll")
-    found = await Jobs(door.submitter).poll(job_id, identity.caller.bk_app_code)
+    state, exchange = state_of(request), exchange_of(request)
+    identity = await state.admit(request, "poll")
+    found = await Jobs(state.submitter).poll(job_id, identity.caller.bk_app_code)
     if found is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
     exchange.request_id = job_id

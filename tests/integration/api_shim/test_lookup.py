@@ -51,7 +51,7 @@ async def taken(redis: "redis_client.Redis") -> str:
 
 
 def answer(submitter: Submitter, redis: "redis_client.Redis", request_id: str, note: Note) -> None:
-    keys = submitter.store.keys
+    keys = submitter.requests.keys
     redis.set(keys.unknown(request_id), note.dump(), ex=30)
     redis.publish(keys.done_channel, request_id)
 
@@ -65,7 +65,7 @@ def test_poll_of_a_lost_report_asks_once_and_gets_it(redis_url: str, redis: "red
             await asyncio.sleep(0.01)
 
         assert await taken(redis) == request_id
-        await submitter.store.save(report(request_id))
+        await submitter.requests.publish(report(request_id))
 
         assert await asyncio.gather(*polls) == [report(request_id)] * 20
         assert redis.lrange(QUEUE_NAME, 0, -1) == [b"what waits already"]
@@ -78,7 +78,7 @@ def test_report_of_another_application_is_as_unknown_as_none(redis_url: str, red
         request_id = new_request_id()
         poll = asyncio.create_task(submitter.poll(request_id, "other"))
         await taken(redis)
-        await submitter.store.save(report(request_id))
+        await submitter.requests.publish(report(request_id))
         assert await poll is None
 
     run(redis_url, scenario)

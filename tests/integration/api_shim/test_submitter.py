@@ -77,7 +77,7 @@ def test_wait_is_woken_by_the_end(redis_url: str, redis: "redis_client.Redis[byt
         while submitter.waiters.count < len(ids):
             await asyncio.sleep(0)
         for id_ in ids:
-            await submitter.store.save(finished(id_))
+            await submitter.requests.publish(finished(id_))
 
         assert await asyncio.gather(*waits) == [finished(id_) for id_ in ids]
         assert submitter.waiters.count == 0
@@ -94,7 +94,7 @@ def test_wait_for_a_request_of_ones_own_asks_redis_nothing_before_it_has_ended(
         waiting = asyncio.create_task(submitter.wait(submitted.request_id, CALLER.bk_app_code, 20))
         while not submitter.waiters.count:
             await asyncio.sleep(0)
-        await submitter.store.save(finished(submitted.request_id))
+        await submitter.requests.publish(finished(submitted.request_id))
         report = await waiting
         assert report is not None
         assert report.data == [53]
@@ -107,7 +107,7 @@ def test_wait_for_a_request_of_ones_own_asks_redis_nothing_before_it_has_ended(
 def test_wait_for_what_has_ended_before_finds_it(redis_url: str, redis: "redis_client.Redis[bytes]") -> None:
     async def scenario(submitter: Submitter) -> None:
         submitted = await submitter.submit(BATCH, CALLER)
-        await submitter.store.save(finished(submitted.request_id))
+        await submitter.requests.publish(finished(submitted.request_id))
         while submitter.waiters.is_unended(submitted.request_id, CALLER.bk_app_code):
             await asyncio.sleep(0.01)
         report = await submitter.wait(submitted.request_id, CALLER.bk_app_code, 20)
@@ -125,7 +125,7 @@ def test_wait_ends_although_the_wake_up_was_lost(redis_url: str, redis: "redis_c
         while submitter.waiters.count == 0:
             await asyncio.sleep(0)
         # What the script would store, without its PUBLISH.
-        redis.set(submitter.store.keys.result(request_id), finished(request_id).dump())
+        redis.set(submitter.requests.keys.result(request_id), finished(request_id).dump())
 
         assert await wait == finished(request_id)
 
@@ -139,7 +139,7 @@ def test_wait_survives_the_loss_of_the_subscription(redis_url: str, redis: "redi
         while submitter.waiters.count == 0 or not redis.pubsub_channels("*done"):
             await asyncio.sleep(0.01)
         redis.client_kill_filter(_type="pubsub")
-        await submitter.store.save(finished(request_id))
+        await submitter.requests.publish(finished(request_id))
 
         assert await wait == finished(request_id)
 
@@ -181,7 +181,7 @@ def test_time_to_come_back_is_the_backlog_over_the_rate_at_which_requests_end(
             return refused.value.retry_after
 
         assert await told() == 1  # nothing is measured yet
-        redis.incrby(submitter.store.keys.finished_count, 10)
+        redis.incrby(submitter.requests.keys.finished_count, 10)
         async with asyncio.timeout(20):
             while (seconds := await told()) == 1:
                 await asyncio.sleep(0.05)
@@ -201,7 +201,7 @@ def test_cancel_ends_a_waiting_request_and_repeats(redis_url: str, redis: "redis
         assert first is not None
         assert (first.status, first.code) == (Status.TERMINATED, 1190008)
         started = (await submitter.submit(BATCH, CALLER)).request_id
-        redis.hset(submitter.store.keys.request(started), mapping={"attempts": 1, "owner": "token"})
+        redis.hset(submitter.requests.keys.request(started), mapping={"attempts": 1, "owner": "token"})
         with pytest.raises(TooLate):
             await submitter.cancel(started, CALLER.bk_app_code)
 

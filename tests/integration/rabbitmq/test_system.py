@@ -79,7 +79,7 @@ def test_stock_sender_is_understood(worker: LiveWorker) -> None:
 def test_worker_that_dies_leaves_nothing_undone(
     worker: LiveWorker, settings: dict[str, str], guard: Guard, tmp_path: Path
 ) -> None:
-    poisoned = settings | {"BKSI_FAILPOINTS": "before_save=kill:1", "BKSI_FAILPOINTS_DIR": str(tmp_path)}
+    poisoned = settings | {"BKSI_FAILPOINTS": "before_publish=kill:1", "BKSI_FAILPOINTS_DIR": str(tmp_path)}
     dying = LiveWorker(poisoned, tmp_path, guard)
     with dying:
 

@@ -7,7 +7,7 @@ import redis
 
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, build_message, make_celery, new_request_id
 from contract.redis.connection import connect
-from contract.redis.requests import Entry
+from contract.redis.requests import PendingEntry
 from contract.request.batch import InstanceSpec, ServiceInstanceBatch
 from contract.settings import Settings
 from worker.custody.leases import Leases
@@ -27,22 +27,22 @@ class Bench:
         self.accepted: list[str] = []
         self.settings = Settings(**{"owner_ttl_ms": LEASE_MS, **settings})
         self.celery = make_celery(self.settings)
-        self.store = Leases(connect(self.settings), self.settings)
+        self.leases = Leases(connect(self.settings), self.settings)
         self.engine = make_engine(self.settings)
-        self.queue = open_queue(self.store, self.celery, self.settings)
+        self.queue = open_queue(self.leases, self.celery, self.settings)
         self.reaper = self.another_reaper()
 
     def another_reaper(self) -> Reaper:
-        return Reaper(self.store, self.engine, self.queue, self.settings)
+        return Reaper(self.leases, self.engine, self.queue, self.settings)
 
     async def accept(self, count: int = 1, **settings: Any) -> list[str]:
         """Accept requests, oldest first; their messages are in the queue when that is on the ledger's Redis."""
-        store = Leases(self.store.client, self.settings.model_copy(update=settings))
+        leases = Leases(self.leases.client, self.settings.model_copy(update=settings))
         ids = [new_request_id() for _ in range(count)]
         for id_ in ids:
-            entry = Entry.of(id_, BATCH, Caller(bk_app_code="app"))
-            message = build_message(self.celery, id_, "s") if self.settings.broker_is_ledger else None
-            await store.reserve(entry, message)
+            entry = PendingEntry.of(id_, BATCH, Caller(bk_app_code="app"))
+            message = build_message(self.celery, id_, "s") if self.settings.one_redis else None
+            await leases.reserve(entry, message)
         self.accepted += ids
         return ids
 
@@ -71,6 +71,6 @@ class Bench:
         return {id_.decode() for id_ in self.redis.zrange("bksi:pending", 0, -1)}
 
     async def close(self) -> None:
-        await self.store.client.aclose()
+        await self.leases.client.aclose()
         await self.engine.dispose()
         self.celery.close()

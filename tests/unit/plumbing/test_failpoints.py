@@ -31,7 +31,7 @@ def test_raise_acts_as_often_as_told() -> None:
         with pytest.raises(FailpointReached):
             failpoint("after_lease")
     failpoint("after_lease")
-    failpoint("before_save")
+    failpoint("before_publish")
 
 
 def test_subject_limits_to_one_request() -> None:
@@ -54,13 +54,13 @@ def test_passages_are_counted_over_all_processes(tmp_path: Path) -> None:
 
 
 def test_hold_waits_for_the_release(tmp_path: Path) -> None:
-    arm("before_save=hold", tmp_path)
-    held = threading.Thread(target=failpoint, args=("before_save",))
+    arm("before_publish=hold", tmp_path)
+    held = threading.Thread(target=failpoint, args=("before_publish",))
     held.start()
-    while not (tmp_path / "before_save.1").exists():
+    while not (tmp_path / "before_publish.1").exists():
         assert held.is_alive()
     assert held.is_alive()
-    (tmp_path / "before_save.go").touch()
+    (tmp_path / "before_publish.go").touch()
     held.join(10)
     assert not held.is_alive()
 

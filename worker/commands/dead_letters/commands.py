@@ -12,13 +12,13 @@ from rich.text import Text
 
 from contract.message import make_celery
 from contract.redis.connection import connect
-from contract.redis.requests import ResultStore
+from contract.redis.requests import Requests
 from contract.settings import Settings, load_settings
 from worker.commands.console import err, out, plain_errors
 from worker.commands.dead_letters.letters import DeadLetter
 from worker.commands.dead_letters.store import CannotRequeue, DeadLetters
 from worker.postgres.engine import make_engine
-from worker.postgres.errors import StoreError
+from worker.postgres.errors import DatabaseError
 
 Result = TypeVar("Result")
 Deed = Callable[[DeadLetters, DeadLetter], Awaitable[bool]]
@@ -114,7 +114,7 @@ async def _each(lists: Sequence[DeadLetters], ids: Sequence[str], deed: Deed) ->
                 outcomes[id_] = None if await deed(letters, letter) else GONE
             except CannotRequeue as why:
                 outcomes[id_] = str(why)
-            except StoreError as error:
+            except DatabaseError as error:
                 outcomes[id_] = f"database: {error}"
     return outcomes
 
@@ -145,16 +145,16 @@ def _in_redis(run: Callable[[Sequence[DeadLetters]], Awaitable[Result]]) -> Resu
 
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[Sequence[DeadLetters]]:
-    """The list of the ledger's Redis, and that of a broker which is another Redis."""
+    """The list beside the pending entries, and that of a broker which is another Redis."""
     urls = [settings.redis_url]
-    if settings.broker.startswith("redis") and not settings.broker_is_ledger:
+    if settings.broker.startswith("redis") and not settings.one_redis:
         urls.append(settings.broker)
     async with AsyncExitStack() as stack:
         celery, lists = stack.enter_context(make_celery(settings)), []
         for url in urls:
             client = connect(settings.model_copy(update={"redis_url": url}), connections=2)
             stack.push_async_callback(client.aclose)
-            lists.append(DeadLetters(ResultStore(client, settings), celery, has_queue=url == settings.broker))
+            lists.append(DeadLetters(Requests(client, settings), celery, has_queue=url == settings.broker))
         yield lists
 
 

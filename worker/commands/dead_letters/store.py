@@ -1,7 +1,7 @@
 """Read the dead letters, start what was given up anew, put a message back, drop.
 
-Sending again is safe at every point of failure. A request's letter and report go in the step that puts its entry back
-into the ledger, and PostgreSQL's row of its end goes in a transaction around that step: a worker that is quicker waits
+Sending again is safe at every point of failure. A request's letter and report go in the step that writes its pending
+entry again, and PostgreSQL's row of its end goes in a transaction around that step: a worker that is quicker waits
 for it, and if it does not commit, that worker finds the request ended as before and writes the letter again.
 """
 
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from contract.codes import Code
 from contract.message import QUEUE_NAME, build_message, send_message
 from contract.redis import scripts
-from contract.redis.requests import Entry, ResultStore
+from contract.redis.requests import PendingEntry, Requests
 from worker.commands.dead_letters.letters import DeadLetter
 from worker.postgres import ledger
 from worker.postgres.engine import Engine
@@ -35,22 +35,23 @@ class DeadLetters:
     """The list on one Redis.
 
     Args:
-        store: that Redis; the ledger's has requests and messages that could not be taken, the broker's has messages.
+        requests: on that Redis; the one of pending entries has requests and messages that nobody could take, the
+            broker's has messages.
         celery: builds the message of a request that is started anew.
         has_queue: whether the queue is on that Redis too.
     """
 
-    def __init__(self, store: ResultStore, celery: Celery, *, has_queue: bool) -> None:
-        self._store = store
+    def __init__(self, requests: Requests, celery: Celery, *, has_queue: bool) -> None:
+        self._requests = requests
         self._has_queue = has_queue
         self._celery = celery
-        self._key = store.keys.dead_letters
-        self._revive = store.client.register_script(scripts.REVIVE)
-        self._push = store.client.register_script(scripts.PUSH_LETTER)
+        self._key = requests.keys.dead_letters
+        self._revive = requests.client.register_script(scripts.REVIVE)
+        self._push = requests.client.register_script(scripts.PUSH_LETTER)
 
     async def count(self) -> int:
         """How many there are."""
-        return await self._store.count_dead_letters()
+        return await self._requests.count_dead_letters()
 
     async def __aiter__(self) -> AsyncIterator[DeadLetter]:
         """All of them, newest first."""
@@ -72,14 +73,14 @@ class DeadLetters:
         """The message, or the beginning of it; or the JSON of what a request asked for, None when it is not kept."""
         if letter.kind == "message":
             return letter.raw
-        return cast("bytes | None", await self._store.client.get(self._store.keys.kept(letter.id)))
+        return cast("bytes | None", await self._requests.client.get(self._requests.keys.kept(letter.id)))
 
     async def drop(self, letter: DeadLetter) -> bool:
         """Forget a letter, and what its request asked for; False when it was gone already. An answer stays."""
-        async with self._store.client.pipeline(transaction=True) as pipe:
+        async with self._requests.client.pipeline(transaction=True) as pipe:
             pipe.lrem(self._key, 1, letter.stored)  # type: ignore[arg-type] # bytes are text to Redis
             if letter.kind == "request":
-                pipe.delete(self._store.keys.kept(letter.id))
+                pipe.delete(self._requests.keys.kept(letter.id))
             removed = (await pipe.execute())[0]
         return bool(removed)
 
@@ -121,36 +122,36 @@ class DeadLetters:
 
         Raises:
             CannotRequeue: what it asked for is not kept any more, or this version does not take it.
-            StoreError: PostgreSQL did not take it; nothing has changed, or the letter comes back by itself.
+            DatabaseError: PostgreSQL did not take it; nothing has changed, or the letter comes back by itself.
         """
         entry = await self._entry(letter)
         if entry is None:
             return False
-        own_queue = self._store.settings.broker_is_ledger
+        own_queue = self._requests.settings.one_redis
         message = build_message(self._celery, letter.id, entry.summary) if own_queue else b""
         revived = await ledger.reopen(
             engine, letter.id, Code.DEAD_LETTER, lambda: self._revive_entry(letter, entry, message)
         )
         if revived and not own_queue:
-            # Should the broker be away: it stands in the ledger, and a reaper publishes it later.
+            # Should the broker be away: its entry is pending, and a reaper sends it later.
             with suppress(KombuError, OSError):
                 await asyncio.to_thread(send_message, self._celery, letter.id, entry.summary)
         return revived
 
-    async def _entry(self, letter: DeadLetter) -> Entry | None:
-        """The ledger entry to write; None when somebody else has sent or dropped the letter meanwhile."""
+    async def _entry(self, letter: DeadLetter) -> PendingEntry | None:
+        """The pending entry to write; None when somebody else has sent or dropped the letter meanwhile."""
         try:
-            payload = await self._store.load_kept(letter.id)
+            payload = await self._requests.load_kept(letter.id)
         except ValidationError:
             raise CannotRequeue("what it asked for is nothing that this version takes") from None
         if payload is None:
-            if await self._store.client.lpos(self._key, letter.stored) is None:  # type: ignore[arg-type] # as below
+            if await self._requests.client.lpos(self._key, letter.stored) is None:  # type: ignore[arg-type] # as below
                 return None
             raise CannotRequeue("what it asked for is not kept any more")
-        return Entry.of(letter.id, payload.batch, payload.caller, payload.warnings, payload.kind)
+        return PendingEntry.of(letter.id, payload.batch, payload.caller, payload.warnings, payload.kind)
 
-    async def _revive_entry(self, letter: DeadLetter, entry: Entry, message: bytes) -> bool:
-        keys, settings = self._store.keys, self._store.settings
+    async def _revive_entry(self, letter: DeadLetter, entry: PendingEntry, message: bytes) -> bool:
+        keys, settings = self._requests.keys, self._requests.settings
         revived = await self._revive(
             keys=[
                 keys.request(letter.id),
@@ -173,4 +174,4 @@ class DeadLetters:
         return bool(revived)
 
     async def _page(self, skip: int) -> list[bytes]:
-        return cast("list[bytes]", await self._store.client.lrange(self._key, skip, skip + _PAGE - 1))
+        return cast("list[bytes]", await self._requests.client.lrange(self._key, skip, skip + _PAGE - 1))

@@ -8,7 +8,7 @@ from plumbing.urls import is_local, without_secrets
 from worker.commands.doctor.clocks import examine_clock
 from worker.commands.doctor.finding import Finding, error, ok, warning
 from worker.postgres.engine import create_engine
-from worker.postgres.errors import StoreError
+from worker.postgres.errors import DatabaseError
 from worker.postgres.health import ServerHealth, read_clock, read_health
 
 _TIMEOUT_S: Final = 5.0
@@ -30,7 +30,7 @@ async def examine_postgres(settings: Settings) -> AsyncIterator[Finding]:
         for finding in _findings(health, settings.postgres_dsn):
             yield finding
         yield await examine_clock("postgres clock", lambda: read_clock(engine))
-    except StoreError as failure:
+    except DatabaseError as failure:
         yield error("postgres", f"{shown}: {failure}", "Start it, or correct BKSI_POSTGRES_DSN (user, password, host).")
     finally:
         await engine.dispose()

@@ -1,4 +1,4 @@
-"""The Redis of the ledger and of the queue: what it keeps, whom it lets in, and who works on it."""
+"""The Redis of the pending entries and of the queue: what it keeps, whom it lets in, and who works on it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def examine_redis(settings: Settings) -> AsyncIterator[Finding]:
             async for finding in _examine(client, url, "redis" if is_ledger else "broker", settings):
                 yield finding
             if is_ledger:
-                async for finding in _examine_ledger(ResultStore(client, settings)):
+                async for finding in _examine_ledger(Requests(client, settings)):
                     yield finding
         except (RedisError, OSError) as failure:
             yield error(
@@ -215,21 +215,21 @@ async def _user(client: "aioredis.Redis", name: str) -> Finding:
     )
 
 
-async def _examine_ledger(store: ResultStore) -> AsyncIterator[Finding]:
+async def _examine_ledger(requests: Requests) -> AsyncIterator[Finding]:
     """Who works, what waits, what was set aside."""
-    keys, now = store.keys, await store.now_ms()
-    fresh = await store.client.zcount(keys.workers, now - store.settings.owner_ttl_ms, "+inf")
+    keys, now = requests.keys, await requests.now_ms()
+    fresh = await requests.client.zcount(keys.workers, now - requests.settings.owner_ttl_ms, "+inf")
     if fresh:
         yield ok("workers", f"{fresh} alive")
     else:
         yield error("workers", "none is alive", "Start `bksi worker`, on this Redis and with the same BKSI_KEY_PREFIX.")
-    waiting = await store.client.zcard(keys.pending)
-    room = store.settings.max_pending
+    waiting = await requests.client.zcard(keys.pending)
+    room = requests.settings.max_pending
     if waiting > _FULL * room:
         yield error("queue", f"{waiting} of {room} requests are unfinished", "Start more workers; see `bksi_pending`.")
     else:
         yield ok("queue", f"{waiting} requests are unfinished")
-    buried = await store.client.llen(keys.dead_letters)
+    buried = await requests.client.llen(keys.dead_letters)
     if buried:
         yield warning("dead letters", f"{buried} were set aside", "Look at them with `bksi dlq ls`.")
     else:

@@ -34,7 +34,7 @@ Where a message is
     ``bksi:unacked:<consumer>`` hash: ``"<number> <list it came from>"`` → the raw message; that field is the delivery
                                 tag. Besides ``seq``, the last number, and ``inbox``, the list BLMOVE reads
     ``bksi:consumers``          sorted set: consumer → until when it counts as alive (ms, Redis' clock)
-    ``bksi:dead``               list of JSON dead letters, newest first (`worker.consumer.transport.guard.dead_letter`)
+    ``bksi:dead``               list of JSON dead letters, newest first (`worker.consumer.transport.screen.dead_letter`)
     ==========================  ========================================================================================
 
     At every moment a message is in exactly one of them. A consumer is one channel; its name is

@@ -1,7 +1,7 @@
-"""kombu's AMQP transport with the guard before Celery. Taking and acknowledging are RabbitMQ's, and stay kombu's.
+"""kombu's AMQP transport with the screen before Celery. Taking and acknowledging are RabbitMQ's, and stay kombu's.
 
-What the guard refuses goes to the dead letters on the ledger's Redis, in the JSON that a queue on Redis would hold,
-and is acknowledged then. While that Redis is away it stays unacknowledged: RabbitMQ delivers it again, later.
+What the screen refuses goes to the dead letters beside the pending entries, in the JSON that a queue on Redis would
+hold, and is acknowledged then. While that Redis is away it stays unacknowledged: RabbitMQ delivers it again, later.
 """
 
 import base64
@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from contract.redis.keys import MAX_DEAD_LETTERS, Keys
-from worker.consumer.transport.guard import Guard, NewerVersion, Unfit, dead_letter
+from worker.consumer.transport.screen import NewerVersion, Screen, Unfit, dead_letter
 
 _log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class Channel(stock.Channel):
         kind, encoding = properties.get("content_type"), properties.get("content_encoding")
         headers = properties.get("application_headers") or {}
         try:
-            self.connection.guard.check_parts(kind, encoding, headers, body)
+            self.connection.screen.check_parts(kind, encoding, headers, body)
         except (Unfit, NewerVersion) as refused:
             reason = str(refused) or "headers.task is of a newer version"
             self._bury(wire_message(queue, kind, encoding, headers, body), queue, reason, message.delivery_tag)
@@ -66,8 +66,8 @@ class Connection(stock.Connection):
     Transport options, besides py-amqp's own:
         task_names: as those of `worker.consumer.transport.channel.Channel`.
         key_prefix: the same.
-        ledger_url: of the ledger's Redis.
-        ledger_timeout_s: how long it may take to answer.
+        redis_url: of the Redis of pending entries, which has the dead letters.
+        redis_timeout_s: how long it may take to answer.
     """
 
     Channel = Channel
@@ -77,20 +77,20 @@ class Connection(stock.Connection):
         *args: Any,
         task_names: Collection[str] | None = None,
         key_prefix: str = "bksi:",
-        ledger_url: str = "",
-        ledger_timeout_s: float = 2.0,
+        redis_url: str = "",
+        redis_timeout_s: float = 2.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.guard = Guard(task_names)
+        self.screen = Screen(task_names)
         self._key = Keys(key_prefix).dead_letters
-        self._ledger_url = ledger_url
-        self._ledger_timeout_s = ledger_timeout_s
+        self._redis_url = redis_url
+        self._redis_timeout_s = redis_timeout_s
 
     def bury(self, letter: bytes) -> None:
         """Put a letter among the dead letters."""
-        seconds = self._ledger_timeout_s
-        client = Redis.from_url(self._ledger_url, socket_timeout=seconds, socket_connect_timeout=seconds)
+        seconds = self._redis_timeout_s
+        client = Redis.from_url(self._redis_url, socket_timeout=seconds, socket_connect_timeout=seconds)
         with client, client.pipeline(transaction=True) as pipe:
             pipe.lpush(self._key, letter)
             pipe.ltrim(self._key, 0, MAX_DEAD_LETTERS - 1)

@@ -19,16 +19,16 @@ from typing_extensions import override
 from contract.redis.connection import WrongServer, is_elsewhere, refusal_of
 from contract.redis.keys import Keys
 from plumbing.failpoints import failpoint
-from worker.consumer.transport.consumer import Consumer, Taken
-from worker.consumer.transport.guard import Guard, NewerVersion, Unfit
+from worker.consumer.transport.deliveries import Deliveries, Taken
 from worker.consumer.transport.qos import Message, QoS
+from worker.consumer.transport.screen import NewerVersion, Screen, Unfit
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 # The broker is away. kombu counts KeyError among these, which a bad message can raise as well.
 _BROKER_ERRORS: Final = (RedisConnectionError, RedisTimeoutError, OperationalError, OSError)
-# What Celery may raise about a message that the guard did not see through.
+# What Celery may raise about a message that the screen did not see through.
 _MESSAGE_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _MOST_AT_ONCE: Final = 100
 _ASK_AGAIN_AFTER_S: Final = 1.0
@@ -80,7 +80,7 @@ class Channel(stock.Channel):
         self.takes = False
         """Whether a queue is consumed here whose messages are acknowledged. Else everything is kombu's."""
         self._acked: set[str] = set()
-        self._consumer: Consumer | None = None
+        self._consumer: Deliveries | None = None
         self._commands: Redis | None = None
         self._waiting_on: Any = None
         self._waiting_id: tuple[Any, int] | None = None
@@ -89,13 +89,13 @@ class Channel(stock.Channel):
         self._refusal = ""
         self._unbound: list[tuple[Any, ...]] = []
         super().__init__(*args, **kwargs)
-        self.guard = Guard(self.task_names)
+        self.screen = Screen(self.task_names)
 
     @property
-    def consumer(self) -> Consumer:
+    def consumer(self) -> Deliveries:
         """What this channel holds in Redis."""
         if self._consumer is None:
-            self._consumer = Consumer(self._client, Keys(self.global_keyprefix + self.key_prefix), self.owner_ttl_ms)
+            self._consumer = Deliveries(self._client, Keys(self.global_keyprefix + self.key_prefix), self.owner_ttl_ms)
         return self._consumer
 
     def turn(self) -> int:
@@ -218,7 +218,7 @@ class Channel(stock.Channel):
         queue = self._queue(taken)
         try:
             if queue in self._acked or queue not in self._active_queues:
-                fit = self.guard.check(taken.raw, taken.size)
+                fit = self.screen.check(taken.raw, taken.size)
                 payload = {**fit.payload, "decoded": fit.content}
             else:
                 payload = loads(taken.raw)

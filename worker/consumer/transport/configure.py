@@ -15,7 +15,7 @@ AMQP_TRANSPORT: Final = "worker.consumer.transport.amqp:Transport"
 AMQPS_TRANSPORT: Final = "worker.consumer.transport.amqp:SSLTransport"
 
 
-def guard_broker(app: Celery, settings: Settings, task_names: Collection[str]) -> None:
+def use_transport(app: Celery, settings: Settings, task_names: Collection[str]) -> None:
     """Have `app` consume with a guarded transport, unless ``settings.transport`` is ``stock``.
 
     The transport options that `app` has stay; ours come on top.
@@ -35,8 +35,8 @@ def guard_broker(app: Celery, settings: Settings, task_names: Collection[str]) -
             **app.conf.broker_transport_options,
             "task_names": sorted(task_names),
             "key_prefix": settings.key_prefix,
-            "ledger_url": settings.redis_url,
-            "ledger_timeout_s": settings.redis_timeout_s,
+            "redis_url": settings.redis_url,
+            "redis_timeout_s": settings.redis_timeout_s,
         }
         return
     if scheme not in {"redis", "rediss"}:

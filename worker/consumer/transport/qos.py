@@ -15,7 +15,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Message(virtual.Message):
-    """A message whose body the guard has decoded already."""
+    """A message whose body the screen has decoded already."""
 
     def __init__(self, payload: dict[str, Any], channel: Any = None, **kwargs: Any) -> None:
         content = payload.pop("decoded", None)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 
 from api_shim.http.app import create_app
-from api_shim.http.state import Door
+from api_shim.http.state import AppState
 from contract.settings import Settings
 
 ESB_PATH = "/api/c/compapi/v2/cc/create_service_instance/"
@@ -28,8 +28,8 @@ class Client:
         )
 
     @property
-    def door(self) -> Door:
-        door: Door = self.app.state.door
+    def door(self) -> AppState:
+        door: AppState = self.app.state.bksi
         return door
 
     def run(self, coroutine: Any) -> Any:

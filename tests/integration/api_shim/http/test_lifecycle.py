@@ -28,7 +28,7 @@ def _end(door: Client, request_id: str, *, refused: Refused | None = None) -> No
     }
     item = Item(index=0, bk_host_id=2, outcome=Outcome.CREATED, service_instance_id=53)
     report = Report.failed(refused, [2], **about) if refused else Report.settled([item], **about)
-    door.run(door.door.submitter.store.save(report))
+    door.run(door.door.submitter.requests.publish(report))
 
 
 def _accepted(door: Client, body: Any, **headers: str) -> httpx2.Response:
@@ -71,7 +71,7 @@ def test_long_poll_is_answered_when_the_request_ends(door: Client, seed: dict[st
         while door.door.submitter.waiters.count == 0:
             await asyncio.sleep(0)
         item = Item(index=0, bk_host_id=2, outcome=Outcome.EXISTING, service_instance_id=7)
-        await door.door.submitter.store.save(
+        await door.door.submitter.requests.publish(
             Report.settled([item], request_id=request_id, bk_biz_id=1, bk_module_id=60, created_at=datetime.now(tz=UTC))
         )
         return await waiting
@@ -133,7 +133,7 @@ def test_mode_of_a_compat_request_is_ignored_with_a_warning(door: Client, seed: 
     body = seed | {"mode": "partial"}
     request_id = door.post(path, body).json()["request_id"]
 
-    payload = json.loads(door.run(door.door.submitter.store.client.hget(f"bksi:req:{request_id}", "payload")))
+    payload = json.loads(door.run(door.door.submitter.requests.client.hget(f"bksi:req:{request_id}", "payload")))
     assert payload["batch"]["mode"] == "atomic"
     assert payload["warnings"][-1] == {"path": "mode", "reason": "v1_only"}
     # The same body again, with the field or without it, is the same request.

@@ -17,7 +17,7 @@ from contract.codes import Code
 from contract.message import QUEUE_NAME, Caller, Payload
 from contract.redis.connection import connect
 from contract.redis.notices import read_done
-from contract.redis.requests import Entry, IdempotencyConflict, QueueFull
+from contract.redis.requests import IdempotencyConflict, PendingEntry, QueueFull
 from contract.request.batch import InstanceSpec, ServiceInstanceBatch
 from contract.settings import Settings
 from worker.custody.leases import Lease, Leases
@@ -25,8 +25,8 @@ from worker.custody.leases import Lease, Leases
 BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, instances=(InstanceSpec(bk_host_id=2),))
 
 
-def an_entry(app: str = "esb_test", digest: str = "d" * 64) -> Entry:
-    return replace(Entry.of(uuid.uuid4().hex, BATCH, Caller(bk_app_code=app)), digest=digest)
+def an_entry(app: str = "esb_test", digest: str = "d" * 64) -> PendingEntry:
+    return replace(PendingEntry.of(uuid.uuid4().hex, BATCH, Caller(bk_app_code=app)), digest=digest)
 
 
 def a_report(request_id: str, status: Status = Status.SUCCESS) -> Report:
@@ -57,8 +57,8 @@ Scenario = Callable[[Leases], Coroutine[Any, Any, None]]
 def in_store(redis_url: str) -> Callable[..., None]:
     def run(scenario: Scenario, **settings: Any) -> None:
         async def main() -> None:
-            async with open_store(redis_url, **settings) as store:
-                await scenario(store)
+            async with open_store(redis_url, **settings) as requests:
+                await scenario(requests)
 
         asyncio.run(main())
 
@@ -66,13 +66,13 @@ def in_store(redis_url: str) -> Callable[..., None]:
 
 
 def test_reserve_writes_entry_pending_set_and_message_together(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
+    async def scenario(requests: Leases) -> None:
         entry = an_entry()
-        assert await store.reserve(entry, b"message") == entry.request_id
+        assert await requests.reserve(entry, b"message") == entry.request_id
 
-        assert await store.client.lrange(QUEUE_NAME, 0, -1) == [b"message"]
-        assert await store.client.zscore(store.keys.pending, entry.request_id) is not None
-        report = await store.load(entry.request_id)
+        assert await requests.client.lrange(QUEUE_NAME, 0, -1) == [b"message"]
+        assert await requests.client.zscore(requests.keys.pending, entry.request_id) is not None
+        report = await requests.load(entry.request_id)
         assert report is not None
         assert (report.status, report.statistics.pending_count, report.bk_app_code) == (Status.PENDING, 1, "esb_test")
 
@@ -80,46 +80,46 @@ def test_reserve_writes_entry_pending_set_and_message_together(in_store: Callabl
 
 
 def test_reserve_repeated_after_a_lost_answer_pushes_once(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
+    async def scenario(requests: Leases) -> None:
         entry = an_entry()
         for _ in range(3):
-            assert await store.reserve(entry, b"message", "key") == entry.request_id
+            assert await requests.reserve(entry, b"message", "key") == entry.request_id
 
-        assert await store.client.llen(QUEUE_NAME) == 1
+        assert await requests.client.llen(QUEUE_NAME) == 1
 
     in_store(scenario)
 
 
 def test_reserve_under_a_used_key_gives_the_first_request(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
+    async def scenario(requests: Leases) -> None:
         entries = [an_entry() for _ in range(20)]
-        holders = await asyncio.gather(*(store.reserve(entry, b"message", "key") for entry in entries))
+        holders = await asyncio.gather(*(requests.reserve(entry, b"message", "key") for entry in entries))
 
         assert len(set(holders)) == 1
-        assert await store.client.llen(QUEUE_NAME) == 1
-        assert await store.reserve(an_entry(app="other"), b"message", "key") != holders[0]
+        assert await requests.client.llen(QUEUE_NAME) == 1
+        assert await requests.reserve(an_entry(app="other"), b"message", "key") != holders[0]
 
     in_store(scenario)
 
 
 def test_reserve_under_a_used_key_with_another_body_is_a_conflict(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
-        await store.reserve(an_entry(), b"message", "key")
+    async def scenario(requests: Leases) -> None:
+        await requests.reserve(an_entry(), b"message", "key")
         with pytest.raises(IdempotencyConflict):
-            await store.reserve(an_entry(digest="e" * 64), b"message", "key")
+            await requests.reserve(an_entry(digest="e" * 64), b"message", "key")
 
     in_store(scenario)
 
 
 def test_reserve_beyond_the_limit_leaves_nothing(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
-        await store.reserve(an_entry(), b"message")
+    async def scenario(requests: Leases) -> None:
+        await requests.reserve(an_entry(), b"message")
         refused = an_entry()
         with pytest.raises(QueueFull):
-            await store.reserve(refused, b"message")
+            await requests.reserve(refused, b"message")
 
-        assert await store.load(refused.request_id) is None
-        assert await store.client.llen(QUEUE_NAME) == 1
+        assert await requests.load(refused.request_id) is None
+        assert await requests.client.llen(QUEUE_NAME) == 1
 
     in_store(scenario, max_pending=1)
 
@@ -127,44 +127,44 @@ def test_reserve_beyond_the_limit_leaves_nothing(in_store: Callable[..., None]) 
 def test_entry_without_a_payload_is_none(in_store: Callable[..., None]) -> None:
     """What a Redis makes of an entry when it drops the script that wrote it, and keeps what a lease wrote to it."""
 
-    async def scenario(store: Leases) -> None:
+    async def scenario(requests: Leases) -> None:
         entry = an_entry()
         half = {"attempts": 1, "owner": "one", "lease": 2**50}
-        name = store.keys.request(entry.request_id)
-        await store.client.hset(name, mapping=half)
-        await store.client.zadd(store.keys.pending, {entry.request_id: 1})
+        name = requests.keys.request(entry.request_id)
+        await requests.client.hset(name, mapping=half)
+        await requests.client.zadd(requests.keys.pending, {entry.request_id: 1})
 
-        assert await store.load(entry.request_id) is None
-        assert (await store.lease(entry.request_id, "two")).state == "unknown"
-        (pending,) = await store.pending_before(2, 0, 1)
-        assert not await store.resend(pending, b"message")
-        assert await store.client.zcard(store.keys.pending) == 0
+        assert await requests.load(entry.request_id) is None
+        assert (await requests.lease(entry.request_id, "two")).state == "unknown"
+        (pending,) = await requests.pending_before(2, 0, 1)
+        assert not await requests.resend(pending, b"message")
+        assert await requests.client.zcard(requests.keys.pending) == 0
 
-        assert await store.reserve(entry, b"message", "key") == entry.request_id
-        assert await store.client.lrange(QUEUE_NAME, 0, -1) == [b"message"]
-        found = await store.load(entry.request_id)
+        assert await requests.reserve(entry, b"message", "key") == entry.request_id
+        assert await requests.client.lrange(QUEUE_NAME, 0, -1) == [b"message"]
+        found = await requests.load(entry.request_id)
         assert found is not None
         assert found.status is Status.PENDING
 
-        await store.client.delete(name)
-        await store.client.hset(name, mapping=half)
+        await requests.client.delete(name)
+        await requests.client.hset(name, mapping=half)
         other = an_entry()
-        assert await store.reserve(other, b"message", "key", while_unfinished=True) == other.request_id
+        assert await requests.reserve(other, b"message", "key", while_unfinished=True) == other.request_id
 
     in_store(scenario)
 
 
-async def leased(store: Leases, token: str = "one") -> tuple[Entry, Lease]:
+async def leased(requests: Leases, token: str = "one") -> tuple[PendingEntry, Lease]:
     entry = an_entry()
-    await store.reserve(entry, b"message")
-    return entry, await store.lease(entry.request_id, token)
+    await requests.reserve(entry, b"message")
+    return entry, await requests.lease(entry.request_id, token)
 
 
 def test_lease_goes_to_one_owner_at_a_time(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
-        entry, first = await leased(store)
-        again = await store.lease(entry.request_id, "one")
-        second = await store.lease(entry.request_id, "two")
+    async def scenario(requests: Leases) -> None:
+        entry, first = await leased(requests)
+        again = await requests.lease(entry.request_id, "one")
+        second = await requests.lease(entry.request_id, "two")
 
         assert (first.state, first.attempts) == ("leased", 1)
         assert (again.state, again.attempts) == ("leased", 1)
@@ -180,13 +180,13 @@ def test_leases_that_come_together_are_one_call_and_none_takes_more_than_an_answ
 ) -> None:
     monkeypatch.setattr("worker.custody.leases._LEASED_BYTES", 1)
 
-    async def scenario(store: Leases) -> None:
+    async def scenario(requests: Leases) -> None:
         entries = [an_entry() for _ in range(5)]
         for entry in entries:
-            await store.reserve(entry, b"message")
+            await requests.reserve(entry, b"message")
         ids = [entry.request_id for entry in entries]
 
-        leases = await asyncio.gather(*(store.lease(id_, f"token of {id_}") for id_ in ids))
+        leases = await asyncio.gather(*(requests.lease(id_, f"token of {id_}") for id_ in ids))
 
         assert [(lease.state, lease.attempts, lease.request_id) for lease in leases] == [
             ("leased", 1, id_) for id_ in ids
@@ -197,16 +197,16 @@ def test_leases_that_come_together_are_one_call_and_none_takes_more_than_an_answ
 
 
 def test_reserving_together_outlasts_a_redis_that_has_forgotten_the_scripts(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
-        await store.reserve(an_entry(), b"message")
-        await store.client.script_flush()
+    async def scenario(requests: Leases) -> None:
+        await requests.reserve(an_entry(), b"message")
+        await requests.client.script_flush()
         entries = [an_entry() for _ in range(5)]
         full = entries[:1] * 2  # one of them twice
 
-        held = await asyncio.gather(*(store.reserve(entry, b"message") for entry in (*entries, *full)))
+        held = await asyncio.gather(*(requests.reserve(entry, b"message") for entry in (*entries, *full)))
 
         assert held == [entry.request_id for entry in (*entries, *full)]
-        assert await store.client.llen(QUEUE_NAME) == 6
+        assert await requests.client.llen(QUEUE_NAME) == 6
 
     in_store(scenario)
 
@@ -216,13 +216,13 @@ def test_saving_together_ends_each_and_says_so_in_one_message(in_store: Callable
     def of(request_id: str) -> Report:
         return a_report(request_id).model_copy(update={"data": list(range(ids_in_data))})
 
-    async def scenario(store: Leases) -> None:
-        ids = [(await leased(store))[0].request_id for _ in range(3)]
-        async with store.client.pubsub(ignore_subscribe_messages=True) as heard:
-            await heard.subscribe(store.keys.done_channel)
+    async def scenario(requests: Leases) -> None:
+        ids = [(await leased(requests))[0].request_id for _ in range(3)]
+        async with requests.client.pubsub(ignore_subscribe_messages=True) as heard:
+            await heard.subscribe(requests.keys.done_channel)
             await heard.get_message(timeout=1)
 
-            saved = await asyncio.gather(*(store.save(of(id_)) for id_ in (*ids, ids[0])))
+            saved = await asyncio.gather(*(requests.publish(of(id_)) for id_ in (*ids, ids[0])))
 
             assert saved == [True, True, True, False]
             message = None
@@ -234,79 +234,79 @@ def test_saving_together_ends_each_and_says_so_in_one_message(in_store: Callable
         assert [report and Report.load(report) for report in said.values()] == [
             of(id_) if ids_in_data == 1 else None for id_ in ids
         ]
-        assert await store.client.zcard(store.keys.pending) == 0
-        assert await asyncio.gather(*map(store.load, ids)) == [of(id_) for id_ in ids]
+        assert await requests.client.zcard(requests.keys.pending) == 0
+        assert await asyncio.gather(*map(requests.load, ids)) == [of(id_) for id_ in ids]
 
     in_store(scenario)
 
 
 def test_lease_that_ran_out_goes_to_the_next_and_is_not_extended(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
-        entry, first = await leased(store)
-        await store.client.hset(store.keys.request(entry.request_id), "lease", "1")
-        second = await store.lease(entry.request_id, "two", alone=True)
+    async def scenario(requests: Leases) -> None:
+        entry, first = await leased(requests)
+        await requests.client.hset(requests.keys.request(entry.request_id), "lease", "1")
+        second = await requests.lease(entry.request_id, "two", alone=True)
 
         assert (second.state, second.attempts) == ("leased", 2)
-        assert await store.extend("worker", [first]) == 0
-        assert await store.extend("worker", [second]) == 1
-        assert not await store.hand_back(first, b"message", count_attempt=True)
+        assert await requests.extend("worker", [first]) == 0
+        assert await requests.extend("worker", [second]) == 1
+        assert not await requests.hand_back(first, b"message", count_attempt=True)
 
     in_store(scenario)
 
 
 def test_what_was_started_before_and_never_ended_is_leased_alone(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
-        entry, first = await leased(store)
+    async def scenario(requests: Leases) -> None:
+        entry, first = await leased(requests)
         request_id = entry.request_id
-        await store.client.hset(store.keys.request(request_id), "lease", "1")
-        before = await store.client.hgetall(store.keys.request(request_id))
+        await requests.client.hset(requests.keys.request(request_id), "lease", "1")
+        before = await requests.client.hgetall(requests.keys.request(request_id))
 
-        suspect = await store.lease(request_id, "two")
+        suspect = await requests.lease(request_id, "two")
         assert (suspect.state, suspect.attempts, suspect.payload) == ("suspect", 0, b"")
-        assert await store.client.hgetall(store.keys.request(request_id)) == before
+        assert await requests.client.hgetall(requests.keys.request(request_id)) == before
 
         for _ in range(2):
-            again = await store.lease(request_id, "two", alone=True)
+            again = await requests.lease(request_id, "two", alone=True)
             assert (again.state, again.attempts, again.payload) == ("leased", 2, first.payload)
-        assert (await store.lease(request_id, "two")).attempts == 2
-        assert (await store.lease(request_id, "three", alone=True)).state == "held"
+        assert (await requests.lease(request_id, "two")).attempts == 2
+        assert (await requests.lease(request_id, "three", alone=True)).state == "held"
 
     in_store(scenario)
 
 
 def test_lease_beyond_the_attempts_is_exhausted(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
-        entry, _ = await leased(store)
-        await store.client.hset(store.keys.request(entry.request_id), "lease", "1")
+    async def scenario(requests: Leases) -> None:
+        entry, _ = await leased(requests)
+        await requests.client.hset(requests.keys.request(entry.request_id), "lease", "1")
 
-        assert (await store.lease(entry.request_id, "two")).state == "exhausted"
+        assert (await requests.lease(entry.request_id, "two")).state == "exhausted"
 
     in_store(scenario, max_attempts=1)
 
 
 def test_save_ends_the_entry_and_keeps_the_report(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
-        entry, _ = await leased(store)
+    async def scenario(requests: Leases) -> None:
+        entry, _ = await leased(requests)
         request_id = entry.request_id
         report = a_report(request_id)
 
-        assert await store.save(report)
-        assert not await store.save(report)
-        assert await store.load(request_id) == report
-        assert await store.client.exists(store.keys.request(request_id)) == 0
-        assert await store.client.zcard(store.keys.pending) == 0
-        assert (await store.lease(request_id, "two")).state == "done"
-        assert await store.client.get(store.keys.finished_count) == b"1"
+        assert await requests.publish(report)
+        assert not await requests.publish(report)
+        assert await requests.load(request_id) == report
+        assert await requests.client.exists(requests.keys.request(request_id)) == 0
+        assert await requests.client.zcard(requests.keys.pending) == 0
+        assert (await requests.lease(request_id, "two")).state == "done"
+        assert await requests.client.get(requests.keys.finished_count) == b"1"
 
     in_store(scenario)
 
 
 def test_stored_report_shows_the_six_keys_to_a_bare_redis_client(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
+    async def scenario(requests: Leases) -> None:
         report = a_report("f" * 32)
-        await store.save(report)
+        await requests.publish(report)
 
-        stored = json.loads(await store.client.get(store.keys.result("f" * 32)))
+        stored = json.loads(await requests.client.get(requests.keys.result("f" * 32)))
         assert list(stored)[:6] == ["result", "code", "message", "permission", "request_id", "data"]
         assert (stored["result"], stored["code"], stored["data"]) == (True, 0, [53])
 
@@ -314,93 +314,93 @@ def test_stored_report_shows_the_six_keys_to_a_bare_redis_client(in_store: Calla
 
 
 def test_hand_back_queues_the_request_again_without_counting(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
-        entry, lease = await leased(store)
+    async def scenario(requests: Leases) -> None:
+        entry, lease = await leased(requests)
 
-        assert await store.hand_back(lease, b"again", count_attempt=False)
-        assert await store.client.lrange(QUEUE_NAME, 0, 0) == [b"again"]
-        assert (await store.lease(entry.request_id, "two")).attempts == 1
+        assert await requests.hand_back(lease, b"again", count_attempt=False)
+        assert await requests.client.lrange(QUEUE_NAME, 0, 0) == [b"again"]
+        assert (await requests.lease(entry.request_id, "two")).attempts == 1
 
     in_store(scenario)
 
 
 def test_resend_by_many_reapers_pushes_once(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
+    async def scenario(requests: Leases) -> None:
         entry = an_entry()
-        await store.reserve(entry, b"message")
-        await store.client.delete(QUEUE_NAME)
-        [pending] = await store.pending_before(await store.now_ms() + 1, skip=0, limit=100)
-        await store.client.zadd(store.keys.pending, {pending.request_id: pending.pushed_ms - 1000})
-        [pending] = await store.pending_before(await store.now_ms() + 1, skip=0, limit=100)
+        await requests.reserve(entry, b"message")
+        await requests.client.delete(QUEUE_NAME)
+        [pending] = await requests.pending_before(await requests.now_ms() + 1, skip=0, limit=100)
+        await requests.client.zadd(requests.keys.pending, {pending.request_id: pending.pushed_ms - 1000})
+        [pending] = await requests.pending_before(await requests.now_ms() + 1, skip=0, limit=100)
 
-        pushed = await asyncio.gather(*(store.resend(pending, b"again") for _ in range(5)))
+        pushed = await asyncio.gather(*(requests.resend(pending, b"again") for _ in range(5)))
 
         assert sorted(pushed) == [False, False, False, False, True]
-        assert await store.client.llen(QUEUE_NAME) == 1
+        assert await requests.client.llen(QUEUE_NAME) == 1
 
     in_store(scenario)
 
 
 def test_reports_that_are_saved_together_all_end_their_requests_however_many(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
+    async def scenario(requests: Leases) -> None:
         entries = [an_entry() for _ in range(2_000)]
-        await asyncio.gather(*(store.reserve(entry, b"message") for entry in entries))
+        await asyncio.gather(*(requests.reserve(entry, b"message") for entry in entries))
         reports = [a_report(entry.request_id) for entry in entries]
 
-        ended = await asyncio.gather(*(store.save(report) for report in reports))
+        ended = await asyncio.gather(*(requests.publish(report) for report in reports))
 
         assert all(ended)
-        assert await store.load_many([entry.request_id for entry in entries]) == reports
-        assert await store.client.zcard(store.keys.pending) == 0
-        assert await store.client.get(store.keys.finished_count) == b"2000"
-        assert not await store.client.keys(store.keys.request("*"))
+        assert await requests.load_many([entry.request_id for entry in entries]) == reports
+        assert await requests.client.zcard(requests.keys.pending) == 0
+        assert await requests.client.get(requests.keys.finished_count) == b"2000"
+        assert not await requests.client.keys(requests.keys.request("*"))
 
     in_store(scenario)
 
 
 def test_what_an_application_has_submitted_is_listed_for_as_long_as_reports_live(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
-        index, lives_ms, old = store.keys.of_app("esb_test"), store.settings.result_ttl_s * 1000, "0" * 32
+    async def scenario(requests: Leases) -> None:
+        index, lives_ms, old = requests.keys.of_app("esb_test"), requests.settings.result_ttl_s * 1000, "0" * 32
         first, second, third = (an_entry() for _ in range(3))
 
-        await store.reserve(first, b"message")
-        assert lives_ms <= await store.client.pttl(index) <= lives_ms + 60_000
-        await store.client.zadd(index, {old: 1})
-        await store.reserve(second, b"message")
-        assert set(await store.recent_ids("esb_test", None, 10)) == {first.request_id, second.request_id, old}
+        await requests.reserve(first, b"message")
+        assert lives_ms <= await requests.client.pttl(index) <= lives_ms + 60_000
+        await requests.client.zadd(index, {old: 1})
+        await requests.reserve(second, b"message")
+        assert set(await requests.recent_ids("esb_test", None, 10)) == {first.request_id, second.request_id, old}
 
         # More than a minute later.
-        await store.client.pexpire(index, lives_ms - 1)
-        await store.reserve(third, b"message")
-        assert set(await store.recent_ids("esb_test", None, 10)) == {e.request_id for e in (first, second, third)}
-        assert lives_ms <= await store.client.pttl(index) <= lives_ms + 60_000
+        await requests.client.pexpire(index, lives_ms - 1)
+        await requests.reserve(third, b"message")
+        assert set(await requests.recent_ids("esb_test", None, 10)) == {e.request_id for e in (first, second, third)}
+        assert lives_ms <= await requests.client.pttl(index) <= lives_ms + 60_000
 
     in_store(scenario)
 
 
 def test_cancel_before_any_start_ends_it_and_after_is_too_late(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
+    async def scenario(requests: Leases) -> None:
         waiting = an_entry()
-        await store.reserve(waiting, b"message")
+        await requests.reserve(waiting, b"message")
         report = a_report(waiting.request_id, Status.TERMINATED)
-        started, _ = await leased(store)
+        started, _ = await leased(requests)
 
-        assert await store.cancel(report) == 1
-        assert await store.load(waiting.request_id) == report
-        assert (await store.lease(waiting.request_id, "one")).state == "cancelled"
-        assert await store.cancel(a_report(started.request_id, Status.TERMINATED)) == 0
-        assert await store.cancel(a_report("e" * 32, Status.TERMINATED)) == -1
+        assert await requests.cancel(report) == 1
+        assert await requests.load(waiting.request_id) == report
+        assert (await requests.lease(waiting.request_id, "one")).state == "cancelled"
+        assert await requests.cancel(a_report(started.request_id, Status.TERMINATED)) == 0
+        assert await requests.cancel(a_report("e" * 32, Status.TERMINATED)) == -1
 
     in_store(scenario)
 
 
 def test_another_application_cannot_cancel(in_store: Callable[..., None]) -> None:
-    async def scenario(store: Leases) -> None:
+    async def scenario(requests: Leases) -> None:
         entry = an_entry(app="other")
-        await store.reserve(entry, b"message")
+        await requests.reserve(entry, b"message")
 
-        assert await store.cancel(a_report(entry.request_id, Status.TERMINATED)) == -1
-        report = await store.load(entry.request_id)
+        assert await requests.cancel(a_report(entry.request_id, Status.TERMINATED)) == -1
+        report = await requests.load(entry.request_id)
         assert report is not None
         assert report.status is Status.PENDING
         assert report.code == Code.STILL_RUNNING

@@ -12,7 +12,7 @@ from contract.message import QUEUE_NAME, Caller
 from contract.redis import scripts
 from contract.redis.connection import connect
 from contract.redis.replay import DEFAULT_USER, Replay, examine_replay, written_by_scripts
-from contract.redis.requests import Entry
+from contract.redis.requests import PendingEntry
 from contract.redis.safety import UnsafeRedis, require_safe_redis
 from contract.request.batch import InstanceSpec, ServiceInstanceBatch
 from contract.settings import Settings
@@ -36,16 +36,16 @@ def anyio_backend() -> str:
 async def written(server: ComposeRedis) -> list[str]:
     """Four requests: one waits, one is leased, one has ended, one was handed back."""
     client = connect(Settings(redis_url=server.url))
-    store, ids = Leases(client, Settings()), [uuid.uuid4().hex for _ in range(4)]
+    requests, ids = Leases(client, Settings()), [uuid.uuid4().hex for _ in range(4)]
     for request_id in ids:
-        await store.reserve(Entry.of(request_id, BATCH, CALLER), b"message", request_id)
+        await requests.reserve(PendingEntry.of(request_id, BATCH, CALLER), b"message", request_id)
     for request_id in ids[1:]:
-        lease = await store.lease(request_id, "token")
-    await store.save(
+        lease = await requests.lease(request_id, "token")
+    await requests.publish(
         Report(request_id=ids[2], bk_app_code="app", bk_biz_id=1, bk_module_id=60, status=Status.SUCCESS,
-               data=[1], created_at=await store.now())
+               data=[1], created_at=await requests.now())
     )  # fmt: skip
-    assert await store.hand_back(lease, b"again", count_attempt=True)
+    assert await requests.hand_back(lease, b"again", count_attempt=True)
     await client.aclose()
     return ids
 
@@ -53,12 +53,12 @@ async def written(server: ComposeRedis) -> list[str]:
 async def kept(server: ComposeRedis, ids: list[str]) -> list[str | None]:
     """What is known of them, and that the set and the queue say the same."""
     client = connect(Settings(redis_url=server.url))
-    store = Leases(client, Settings())
-    reports = await store.load_many(ids)
+    requests = Leases(client, Settings())
+    reports = await requests.load_many(ids)
     unfinished = {
         report.request_id for report in reports if report and report.status in (Status.PENDING, Status.RUNNING)
     }
-    assert {id_.decode() for id_ in await client.zrange(store.keys.pending, 0, -1)} == unfinished
+    assert {id_.decode() for id_ in await client.zrange(requests.keys.pending, 0, -1)} == unfinished
     assert await client.llen(QUEUE_NAME) == (5 if unfinished else 0)
     await client.aclose()
     return [report and report.status for report in reports]

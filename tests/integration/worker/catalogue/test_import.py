@@ -23,7 +23,7 @@ from tests.unit.worker.catalogue.cmdb_items import (
 from worker.catalogue.answers import Answer, Kind
 from worker.catalogue.load import import_answers
 from worker.postgres.catalogue_reads import Catalogue
-from worker.postgres.errors import StoreError, typed_errors
+from worker.postgres.errors import DatabaseError, typed_errors
 
 pytestmark = pytest.mark.anyio
 
@@ -131,7 +131,7 @@ async def test_failure_in_the_last_table_leaves_no_trace_of_the_others(engine: A
         """,
     )
     before = await version(database)
-    with pytest.raises(StoreError), typed_errors():
+    with pytest.raises(DatabaseError), typed_errors():
         await import_answers(engine, BUSINESS)
     assert not any((await rows(database)).values())
     assert await version(database) == before

@@ -24,11 +24,11 @@ from worker.cli import app
 from worker.commands import console
 from worker.commands.dead_letters.letters import DeadLetter
 from worker.commands.dead_letters.store import CannotRequeue, DeadLetters
-from worker.consumer.transport.guard import dead_letter
+from worker.consumer.transport.screen import dead_letter
 from worker.custody.finish import end
 from worker.postgres import ledger
 from worker.postgres.engine import create_engine
-from worker.postgres.errors import StoreError
+from worker.postgres.errors import DatabaseError
 
 pytestmark = pytest.mark.anyio
 DEAD = "bksi:dead"
@@ -43,19 +43,19 @@ async def bench(anyio_backend: str, redis_url: str, redis: "redis_client.Redis",
 
 @pytest.fixture
 def letters(bench: Bench) -> DeadLetters:
-    return DeadLetters(bench.store, bench.celery, has_queue=True)
+    return DeadLetters(bench.leases, bench.celery, has_queue=True)
 
 
 async def give_up(bench: Bench) -> Report:
     """A request that was taken and ended as a dead letter."""
     (id_,) = await bench.accept()
     bench.take(1)
-    return await end(bench.store, bench.engine, await given_up(bench, id_))
+    return await end(bench.leases, bench.engine, await given_up(bench, id_))
 
 
 async def given_up(bench: Bench, id_: str) -> Report:
     """The report of a request that was started too often."""
-    lease = await bench.store.lease(id_, "token")
+    lease = await bench.leases.lease(id_, "token")
     assert lease.created_at is not None
     return Report.failed(
         Refused(Code.DEAD_LETTER),
@@ -65,7 +65,7 @@ async def given_up(bench: Bench, id_: str) -> Report:
         bk_biz_id=1,
         bk_module_id=60,
         created_at=lease.created_at,
-        finished_at=await bench.store.now(),
+        finished_at=await bench.leases.now(),
         attempts=4,
     )
 
@@ -79,7 +79,7 @@ async def test_request_that_was_given_up_leaves_one_letter_however_often_its_rep
     bench: Bench, letters: DeadLetters
 ) -> None:
     report = await give_up(bench)
-    await bench.store.save(report)
+    await bench.leases.publish(report)
 
     letter = await only(letters)
     assert (letter.id, letter.kind, letter.reason) == (report.request_id, "request", report.message())
@@ -114,11 +114,11 @@ async def test_revived_request_is_as_if_it_had_just_been_accepted(bench: Bench, 
     assert bench.waiting() == [id_]
     assert bench.pending() == {id_}
     assert await ledger.load(bench.engine, id_) is None
-    pending = await bench.store.load(id_)
+    pending = await bench.leases.load(id_)
     assert pending is not None
     assert (pending.status, pending.attempts, pending.bk_app_code) == (Status.PENDING, 0, "app")
     assert pending.created_at == report.created_at
-    lease = await bench.store.lease(id_, "another token")
+    lease = await bench.leases.lease(id_, "another token")
     assert (lease.state, lease.attempts) == ("leased", 1)
     assert Payload.load(lease.payload).batch == BATCH
 
@@ -127,8 +127,8 @@ async def test_revived_request_may_be_given_up_again(bench: Bench, letters: Dead
     report = await give_up(bench)
     await letters.revive(await only(letters), bench.engine)
 
-    again = report.model_copy(update={"finished_at": await bench.store.now()})
-    assert await end(bench.store, bench.engine, again) == again
+    again = report.model_copy(update={"finished_at": await bench.leases.now()})
+    assert await end(bench.leases, bench.engine, again) == again
 
     assert (await only(letters)).id == report.request_id
     assert bench.pending() == set()
@@ -151,12 +151,12 @@ async def test_nothing_changes_while_the_database_is_away(bench: Bench, letters:
     report = await give_up(bench)
     letter = await only(letters)
     nowhere = create_engine("postgresql://nobody@127.0.0.1:1/nothing")
-    with pytest.raises(StoreError):
+    with pytest.raises(DatabaseError):
         await letters.revive(letter, nowhere)
     await nowhere.dispose()
 
     assert await only(letters) == letter
-    assert await bench.store.load(report.request_id) == report
+    assert await bench.leases.load(report.request_id) == report
     entry = await ledger.load(bench.engine, report.request_id)
     assert entry is not None
     assert entry.report == report
@@ -173,7 +173,7 @@ async def test_letter_that_was_dropped_meanwhile_stays_dropped(bench: Bench, let
     bench.redis.set(f"bksi:kept:{report.request_id}", payload or b"")
     assert not await letters.revive(letter, bench.engine)
 
-    assert await bench.store.load(report.request_id) == report
+    assert await bench.leases.load(report.request_id) == report
     assert await ledger.load(bench.engine, report.request_id) is not None
     assert bench.waiting() == []
 
@@ -259,12 +259,12 @@ async def test_request_whose_queue_is_elsewhere_is_published_there(
     remote: Bench, broker: Valkey, queue: "redis_client.Redis"
 ) -> None:
     """Or later, by a reaper, when the broker is away."""
-    letters = DeadLetters(remote.store, remote.celery, has_queue=False)
-    first = await end(remote.store, remote.engine, await given_up(remote, *await remote.accept()))
+    letters = DeadLetters(remote.leases, remote.celery, has_queue=False)
+    first = await end(remote.leases, remote.engine, await given_up(remote, *await remote.accept()))
     assert await letters.revive(await only(letters), remote.engine)
     assert [json.loads(raw)["headers"]["id"] for raw in queue.lrange(QUEUE_NAME, 0, -1)] == [first.request_id]
 
-    second = await end(remote.store, remote.engine, await given_up(remote, *await remote.accept()))
+    second = await end(remote.leases, remote.engine, await given_up(remote, *await remote.accept()))
     letter = await only(letters)
     broker.stop()
     assert await letters.revive(letter, remote.engine)
@@ -274,10 +274,10 @@ async def test_request_whose_queue_is_elsewhere_is_published_there(
 async def test_message_that_could_not_be_taken_goes_back_to_a_queue_that_is_elsewhere(
     remote: Bench, broker: Valkey, queue: "redis_client.Redis"
 ) -> None:
-    letters = DeadLetters(remote.store, remote.celery, has_queue=False)
+    letters = DeadLetters(remote.leases, remote.celery, has_queue=False)
     arguments = TaskArguments(request_id="a" * 32, batch={"bk_biz_id": 1})
     message = build_direct_message(remote.celery, arguments)
-    await remote.store.set_aside("a" * 32, dead_letter(message, queue=QUEUE_NAME, reason="why", at_ms=5))
+    await remote.leases.set_aside("a" * 32, dead_letter(message, queue=QUEUE_NAME, reason="why", at_ms=5))
 
     assert await letters.push(await only(letters))
 
@@ -350,7 +350,7 @@ async def test_commands_requeue_and_drop(bench: Bench, letters: DeadLetters, dlq
     code, done, _ = await dlq("drop", other.request_id, "--json")
     assert (code, json.loads(done)) == (0, [{"id": other.request_id, "done": True, "reason": None}])
     assert await letters.count() == 0
-    assert await bench.store.load(other.request_id) == other
+    assert await bench.leases.load(other.request_id) == other
 
 
 def test_commands_without_redis_say_so_in_one_line(bksi: RunBksi) -> None:

@@ -63,7 +63,7 @@ async def test_taken_requests_that_are_held_do_not_hide_those_that_are_not(bench
     bench.take(151)
     bench.age()
     # All at once and last of all: none may run out before the sweep.
-    leases = await asyncio.gather(*(bench.store.lease(id_, f"token of {id_}") for id_ in held))
+    leases = await asyncio.gather(*(bench.leases.lease(id_, f"token of {id_}") for id_ in held))
     assert {lease.state for lease in leases} == {"leased"}
 
     assert await bench.reaper.sweep() == 1
@@ -73,7 +73,7 @@ async def test_taken_requests_that_are_held_do_not_hide_those_that_are_not(bench
 async def test_request_with_a_live_owner_is_left_alone_and_sent_again_once_its_lease_is_over(bench: Bench) -> None:
     (id_,) = await bench.accept()
     bench.take(1)
-    await bench.store.lease(id_, "token")
+    await bench.leases.lease(id_, "token")
     bench.age()
     assert await bench.reaper.sweep() == 0
 
@@ -110,7 +110,7 @@ async def test_request_past_its_deadline_ends_with_an_answer(bench: Bench) -> No
     assert await bench.reaper.sweep() == 2
 
     for id_ in (waiting, taken):
-        report = await bench.store.load(id_)
+        report = await bench.leases.load(id_)
         assert report is not None
         assert (report.status, report.code) == (Status.FAILED, Code.DEADLINE_EXCEEDED)
         entry = await ledger.load(bench.engine, id_)
@@ -121,7 +121,7 @@ async def test_request_past_its_deadline_ends_with_an_answer(bench: Bench) -> No
 
 async def test_deadline_of_a_request_that_is_being_worked_on_is_its_owners(bench: Bench) -> None:
     (id_,) = await bench.accept(request_deadline_s=0.001)
-    await bench.store.lease(id_, "token")
+    await bench.leases.lease(id_, "token")
     bench.age()
 
     assert await bench.reaper.sweep() == 0
@@ -132,17 +132,17 @@ async def test_deadline_loses_against_a_commit(bench: Bench) -> None:
     """A worker committed and died before it could tell: its report stands."""
     (id_,) = await bench.accept(request_deadline_s=0.001)
     report = _failed(id_, Code.MODULE_NOT_FOUND)
-    await ledger.finish(bench.engine, report)
+    await ledger.decide(bench.engine, report)
     bench.age()
 
     assert await bench.reaper.sweep() == 1
-    assert await bench.store.load(id_) == report
+    assert await bench.leases.load(id_) == report
 
 
 async def test_cancelled_request_whose_message_is_lost_leaves_the_ledger(bench: Bench) -> None:
     (id_,) = await bench.accept(request_deadline_s=0.001)
     cancelled = _failed(id_, Code.CANCELLED, Status.TERMINATED)
-    assert await bench.store.cancel(cancelled) == 1
+    assert await bench.leases.cancel(cancelled) == 1
     bench.take(1)
     bench.age()
 
@@ -184,7 +184,7 @@ async def test_reaper_that_runs_purges_old_reports_batch_by_batch_and_then_rests
 ) -> None:
     bench = Bench(redis, redis_url=redis_url, postgres_dsn=database, reaper_interval_s=0.01)
     young = _failed(new_request_id(), Code.MODULE_NOT_FOUND)
-    await ledger.finish(bench.engine, young)
+    await ledger.decide(bench.engine, young)
     async with driver_connection(bench.engine) as driver:
         await driver.execute(
             "INSERT INTO request_ledger (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report,"

@@ -5,12 +5,12 @@ from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi as a
 
 from worker.postgres.errors import (
     ConstraintViolated,
+    DatabaseError,
     DatabaseUnavailable,
     StatementFailed,
-    StoreError,
     TransactionConflict,
+    database_error,
     kind_of,
-    store_error,
     typed_errors,
 )
 
@@ -38,7 +38,7 @@ from worker.postgres.errors import (
         ("", StatementFailed),
     ],
 )
-def test_sqlstate_decides_what_a_repetition_is_worth(sqlstate: str, kind: type[StoreError]) -> None:
+def test_sqlstate_decides_what_a_repetition_is_worth(sqlstate: str, kind: type[DatabaseError]) -> None:
     assert kind_of(sqlstate) is kind
     assert kind.is_retryable == (kind in (TransactionConflict, DatabaseUnavailable))
 
@@ -61,8 +61,8 @@ def test_sqlstate_decides_what_a_repetition_is_worth(sqlstate: str, kind: type[S
         (ValueError("ours"), None),
     ],
 )
-def test_error_without_a_sqlstate_is_told_apart(error: Exception, kind: type[StoreError] | None) -> None:
-    assert type(store_error(error)) is (kind or type(None))
+def test_error_without_a_sqlstate_is_told_apart(error: Exception, kind: type[DatabaseError] | None) -> None:
+    assert type(database_error(error)) is (kind or type(None))
 
 
 @pytest.mark.bad_input(109, "a value in a driver's exception", "dropped, from the context too")

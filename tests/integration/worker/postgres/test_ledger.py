@@ -9,7 +9,7 @@ from contract.codes import Code, Refused
 from tests.integration.worker.postgres.plans import BIZ, MODULE, NOW, counts, fetch, plan, request
 from worker.postgres import ledger
 from worker.postgres.engine import driver_connection, transaction
-from worker.postgres.errors import StoreError
+from worker.postgres.errors import DatabaseError
 from worker.postgres.writer import Writer
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ async def test_request_that_never_ended_is_unknown(engine: AsyncEngine) -> None:
 
 
 async def test_refusal_is_kept_and_loaded(engine: AsyncEngine) -> None:
-    entry = await ledger.finish(engine, refusal("a" * 32))
+    entry = await ledger.decide(engine, refusal("a" * 32))
 
     assert entry == await ledger.load(engine, "a" * 32)
     assert entry.report == refusal("a" * 32)
@@ -47,9 +47,9 @@ async def test_refusal_is_kept_and_loaded(engine: AsyncEngine) -> None:
 
 
 async def test_second_ending_gets_the_first_ones_report(engine: AsyncEngine) -> None:
-    await ledger.finish(engine, refusal("a" * 32))
+    await ledger.decide(engine, refusal("a" * 32))
 
-    entry = await ledger.finish(engine, refusal("a" * 32, Code.CANCELLED))
+    entry = await ledger.decide(engine, refusal("a" * 32, Code.CANCELLED))
 
     assert entry.code == Code.MODULE_NOT_FOUND
     assert entry.report == refusal("a" * 32)
@@ -59,18 +59,18 @@ async def test_ending_after_success_gets_the_rows(writer: Writer, engine: AsyncE
     asked = request(plan([2]))
     written = await writer.write(asked)
 
-    entry = await ledger.finish(engine, refusal(asked.request_id, Code.DEADLINE_EXCEEDED))
+    entry = await ledger.decide(engine, refusal(asked.request_id, Code.DEADLINE_EXCEEDED))
 
     assert entry.report == written.report
     assert entry.status is Status.SUCCESS
 
 
 async def test_end_that_is_taken_back_lets_whoever_waits_end_the_request(engine: AsyncEngine) -> None:
-    await ledger.finish(engine, refusal("a" * 32, Code.DEAD_LETTER))
+    await ledger.decide(engine, refusal("a" * 32, Code.DEAD_LETTER))
     quick: list[asyncio.Task[ledger.LedgerEntry]] = []
 
     async def enter() -> bool:
-        quick.append(asyncio.create_task(ledger.finish(engine, refusal("a" * 32))))
+        quick.append(asyncio.create_task(ledger.decide(engine, refusal("a" * 32))))
         while not await fetch(engine, "SELECT FROM pg_locks WHERE NOT granted"):
             await asyncio.sleep(0.01)
         return True
@@ -81,7 +81,7 @@ async def test_end_that_is_taken_back_lets_whoever_waits_end_the_request(engine:
 
 
 async def test_end_stands_when_it_is_not_taken_back_after_all(engine: AsyncEngine) -> None:
-    ended = await ledger.finish(engine, refusal("a" * 32, Code.DEAD_LETTER))
+    ended = await ledger.decide(engine, refusal("a" * 32, Code.DEAD_LETTER))
 
     async def refuse() -> bool:
         return False
@@ -90,14 +90,14 @@ async def test_end_stands_when_it_is_not_taken_back_after_all(engine: AsyncEngin
         raise ConnectionResetError
 
     assert not await ledger.reopen(engine, "a" * 32, Code.DEAD_LETTER, refuse)
-    with pytest.raises(StoreError):
+    with pytest.raises(DatabaseError):
         await ledger.reopen(engine, "a" * 32, Code.DEAD_LETTER, fail)
 
     assert await ledger.load(engine, "a" * 32) == ended
 
 
 async def test_only_an_end_with_that_code_is_taken_back(engine: AsyncEngine) -> None:
-    ended = await ledger.finish(engine, refusal("a" * 32))
+    ended = await ledger.decide(engine, refusal("a" * 32))
 
     async def enter() -> bool:
         return True

@@ -104,7 +104,7 @@ async def test_overlapping_requests_in_any_order_never_deadlock(engine: AsyncEng
 
 async def test_late_attempt_finds_the_request_ended_and_writes_nothing(writer: Writer, engine: AsyncEngine) -> None:
     asked = request(plan([2]))
-    await ledger.finish(engine, deadline_report(asked.request_id))
+    await ledger.decide(engine, deadline_report(asked.request_id))
 
     written = await writer.write(asked)
 
@@ -156,7 +156,7 @@ async def test_ending_waits_for_a_commit_and_yields_to_it(writer: Writer, engine
                 )
                 writing = tasks.create_task(writer.write(asked))
                 await until_waiting(engine)
-                ending = tasks.create_task(ledger.finish(engine, deadline_report(asked.request_id)))
+                ending = tasks.create_task(ledger.decide(engine, deadline_report(asked.request_id)))
                 await until_waiting(engine, sessions=2)
                 raise Abandoned
 

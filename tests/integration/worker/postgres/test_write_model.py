@@ -20,7 +20,7 @@ from tests.strategies import HOSTS, Asked, examples, overlapping, thousand
 from worker.expand.expand import expand
 from worker.expand.plan import Plan
 from worker.postgres.draft import WriteRequest
-from worker.postgres.errors import StoreError
+from worker.postgres.errors import DatabaseError
 from worker.postgres.writer import Writer, Written
 
 COLUMNS = sorted(PROCESS_PROPERTIES)
@@ -90,11 +90,11 @@ async def stored_rows(engine: AsyncEngine, module: int) -> set[tuple[Any, ...]]:
     return found
 
 
-def answers(written: Sequence[Written | StoreError]) -> list[list[str]]:
+def answers(written: Sequence[Written | DatabaseError]) -> list[list[str]]:
     """The outcomes of each request; the error of one that failed."""
     found = []
     for one in written:
-        if isinstance(one, StoreError):
+        if isinstance(one, DatabaseError):
             raise one
         found.append(outcomes(one.report))
     return found
@@ -135,7 +135,7 @@ def test_all_together_end_as_in_some_order(
 
     async def write() -> tuple[list[list[str]], set[tuple[Any, ...]]]:
         if as_group:
-            written: Sequence[Written | StoreError] = await writers[0].write_group(wanted)
+            written: Sequence[Written | DatabaseError] = await writers[0].write_group(wanted)
         else:
             written = await asyncio.gather(*map(Writer.write, writers, wanted))
         return answers(written), await stored_rows(example_engine, all_sent[0].plan.bk_module_id)

@@ -7,13 +7,13 @@ from celery import Celery
 
 from contract.message import make_celery
 from contract.settings import Settings
-from worker.consumer.transport.configure import TRANSPORT, guard_broker
+from worker.consumer.transport.configure import TRANSPORT, use_transport
 
 
 def _guarded(**settings: str) -> Celery:
     chosen = Settings(**settings)  # type: ignore[arg-type]
     app = make_celery(chosen)
-    guard_broker(app, chosen, ["b.v1", "a.v1"])
+    use_transport(app, chosen, ["b.v1", "a.v1"])
     return app
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.unit.worker.consumer.transport.messages import NEWER, UNFIT, raw, wire
 from worker.consumer.transport.channel import Message
-from worker.consumer.transport.guard import KEPT_OF_DEAD, Guard, NewerVersion, Unfit, dead_letter
+from worker.consumer.transport.screen import KEPT_OF_DEAD, NewerVersion, Screen, Unfit, dead_letter
 
-guard = Guard(["mark.v1", "other.v3"])
+screen = Screen(["mark.v1", "other.v3"])
 
 
 def _celery() -> Celery:
@@ -34,7 +34,7 @@ celery = _celery()
 
 def test_good_message_passes_unchanged() -> None:
     message = wire(args=[1, "zwei"])
-    fit = guard.check(raw(message))
+    fit = screen.check(raw(message))
     assert fit.payload == message
     assert fit.content == [[1, "zwei"], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
 
@@ -49,39 +49,39 @@ def test_good_message_passes_unchanged() -> None:
 @pytest.mark.bad_input(96, "a compressed body", "dead letter, never inflated")
 def test_unfit_shape_is_refused_without_a_value_in_the_reason(shape: bytes) -> None:
     with pytest.raises(Unfit) as refused:
-        guard.check(shape)
+        screen.check(shape)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 80
 
 
 def test_newer_version_of_a_known_task_is_told_apart_from_an_unknown_task() -> None:
     with pytest.raises(NewerVersion):
-        guard.check(NEWER)
+        screen.check(NEWER)
     with pytest.raises(Unfit):
-        guard.check(raw(wire(task="other.v2")))
+        screen.check(raw(wire(task="other.v2")))
     with pytest.raises(Unfit):
-        guard.check(raw(wire(task="stranger.v9")))
+        screen.check(raw(wire(task="stranger.v9")))
 
 
 def test_every_name_passes_without_a_list_of_tasks() -> None:
-    assert Guard().check(raw(wire(task="anything"))).payload["headers"]["task"] == "anything"
+    assert Screen().check(raw(wire(task="anything"))).payload["headers"]["task"] == "anything"
 
 
 def test_custom_headers_of_a_sender_pass() -> None:
     message = wire()
     message["headers"]["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    assert guard.check(raw(message)).payload["headers"]["traceparent"]
+    assert screen.check(raw(message)).payload["headers"]["traceparent"]
 
 
 def test_kombu_types_are_read_as_kombu_reads_them() -> None:
     message = wire(args=[{"__type__": "uuid", "__value__": {"hex": "0" * 32}}])
-    assert guard.check(raw(message)).content[0][0].hex == "0" * 32
+    assert screen.check(raw(message)).content[0][0].hex == "0" * 32
 
 
 @pytest.mark.bad_input(100, "a message over 2 MB", "dead letter with its beginning")
 def test_size_is_that_of_the_whole_message() -> None:
     with pytest.raises(Unfit, match="larger than"):
-        guard.check(raw(wire()), size=3_000_000)
+        screen.check(raw(wire()), size=3_000_000)
 
 
 def test_dead_letter_keeps_the_message() -> None:
@@ -147,7 +147,7 @@ def test_whatever_passes_makes_a_request_for_celery(data: bytes) -> None:
 
 def _refused_or_safe(data: bytes) -> None:
     try:
-        fit = guard.check(data)
+        fit = screen.check(data)
     except (Unfit, NewerVersion):
         return
     fit.payload["properties"]["delivery_tag"] = "1 work"

@@ -4,14 +4,14 @@ import pytest
 import redis as redis_client
 
 from contract.redis.keys import Keys
-from worker.consumer.transport.consumer import Consumer
+from worker.consumer.transport.deliveries import Deliveries
 
 LIST = "queue"
 MESSAGES = [f"message {number:02}".encode() for number in range(100)]
 
 
-def consumers(redis: redis_client.Redis, count: int, ttl_ms: int = 60_000) -> list[Consumer]:
-    found = [Consumer(lambda: redis, Keys("bksi:"), ttl_ms) for _ in range(count)]
+def consumers(redis: redis_client.Redis, count: int, ttl_ms: int = 60_000) -> list[Deliveries]:
+    found = [Deliveries(lambda: redis, Keys("bksi:"), ttl_ms) for _ in range(count)]
     for consumer in found:
         consumer.turn(0)
     return found
@@ -55,7 +55,7 @@ def test_all_that_one_turn_takes_is_held_and_comes_in_order(redis: redis_client.
 
 
 def test_one_turn_takes_no_more_than_fits_an_answer(redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.consumer.transport.consumer._BUDGET", 11 * len(MESSAGES[0]) - 5)
+    monkeypatch.setattr("worker.consumer.transport.deliveries._BUDGET", 11 * len(MESSAGES[0]) - 5)
     (only,) = consumers(redis, 1)
     redis.lpush(LIST, *MESSAGES)
 

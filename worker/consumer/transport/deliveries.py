@@ -17,7 +17,7 @@ from redis.utils import str_if_bytes
 
 from contract.redis.keys import MAX_DEAD_LETTERS, Keys
 from worker.consumer.transport import scripts
-from worker.consumer.transport.guard import KEPT_OF_DEAD, LARGEST_MESSAGE, dead_letter
+from worker.consumer.transport.screen import KEPT_OF_DEAD, LARGEST_MESSAGE, dead_letter
 
 _BUDGET: Final = 8 * 1024 * 1024
 """Bytes after which one turn takes no further message."""
@@ -52,7 +52,7 @@ class Taken(NamedTuple):
     size: int
 
 
-class Consumer:
+class Deliveries:
     """What one consumer holds. Not thread-safe, but for `ack`.
 
     Args:

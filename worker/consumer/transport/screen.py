@@ -21,7 +21,7 @@ from kombu.utils.json import loads
 LARGEST_MESSAGE: Final = 2 * 1024 * 1024
 """Bytes of a raw message on the wire."""
 KEPT_OF_DEAD: Final = 256 * 1024
-"""Bytes of a raw message that its dead letter keeps; a full batch sent without a ledger entry fits."""
+"""Bytes of a raw message that its dead letter keeps; a full batch sent without a pending entry fits."""
 
 _PARSE_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _LONGEST_NAME: Final = 255
@@ -50,7 +50,7 @@ class Fit:
     content: list[Any]
 
 
-class Guard:
+class Screen:
     """Decides about raw messages.
 
     Args:
