@@ -25,7 +25,7 @@ from worker.commands import console
 from worker.commands.dead_letters.letters import DeadLetter
 from worker.commands.dead_letters.store import CannotRequeue, DeadLetters
 from worker.consumer.transport.screen import dead_letter
-from worker.custody.finish import end
+from worker.custody.finish import finish
 from worker.postgres import ledger
 from worker.postgres.engine import create_engine
 from worker.postgres.errors import DatabaseError
@@ -50,7 +50,7 @@ async def give_up(bench: Bench) -> Report:
     """A request that was taken and ended as a dead letter."""
     (id_,) = await bench.accept()
     bench.take(1)
-    return await end(bench.leases, bench.engine, await given_up(bench, id_))
+    return await finish(bench.leases, bench.engine, await given_up(bench, id_))
 
 
 async def given_up(bench: Bench, id_: str) -> Report:
@@ -128,7 +128,7 @@ async def test_revived_request_may_be_given_up_again(bench: Bench, letters: Dead
     await letters.revive(await only(letters), bench.engine)
 
     again = report.model_copy(update={"finished_at": await bench.leases.now()})
-    assert await end(bench.leases, bench.engine, again) == again
+    assert await finish(bench.leases, bench.engine, again) == again
 
     assert (await only(letters)).id == report.request_id
     assert bench.pending() == set()
@@ -260,11 +260,11 @@ async def test_request_whose_queue_is_elsewhere_is_published_there(
 ) -> None:
     """Or later, by a reaper, when the broker is away."""
     letters = DeadLetters(remote.leases, remote.celery, has_queue=False)
-    first = await end(remote.leases, remote.engine, await given_up(remote, *await remote.accept()))
+    first = await finish(remote.leases, remote.engine, await given_up(remote, *await remote.accept()))
     assert await letters.revive(await only(letters), remote.engine)
     assert [json.loads(raw)["headers"]["id"] for raw in queue.lrange(QUEUE_NAME, 0, -1)] == [first.request_id]
 
-    second = await end(remote.leases, remote.engine, await given_up(remote, *await remote.accept()))
+    second = await finish(remote.leases, remote.engine, await given_up(remote, *await remote.accept()))
     letter = await only(letters)
     broker.stop()
     assert await letters.revive(letter, remote.engine)
