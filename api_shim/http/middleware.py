@@ -58,7 +58,7 @@ class Frame:
 def _record(request: Request, exchange: Exchange, status: int, seconds: float) -> None:
     route = request.scope.get("route")
     name: str = getattr(route, "path", "other")
-    door_of(request).metrics.answered(name, status, exchange.code, seconds)
+    state_of(request).metrics.answered(name, status, exchange.code, seconds)
     log = _log.debug if name in _PROBES else _log.info
     log(
         "answered",
