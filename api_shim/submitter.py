@@ -26,7 +26,7 @@ from contract.codes import Code, Refused
 from contract.message import Caller, build_message, make_celery, new_request_id, send_message
 from contract.redis.connection import connect
 from contract.redis.probe import write_probe
-from contract.redis.requests import Entry, QueueFull, ResultStore
+from contract.redis.requests import PendingEntry, QueueFull, Requests
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
@@ -57,9 +57,9 @@ class Submitter:
     request_id also raise what `poll` does.
     """
 
-    def __init__(self, store: ResultStore, settings: Settings, celery: Celery | None = None) -> None:
-        self.store = store
-        self.waiters = Waiters(store)
+    def __init__(self, requests: Requests, settings: Settings, celery: Celery | None = None) -> None:
+        self.requests = requests
+        self.waiters = Waiters(requests)
         self.reached = ""
         """Which Redis took the last `ready`'s write; see `contract.redis.probe`."""
         self._settings = settings
@@ -260,7 +260,7 @@ class Submitter:
 
     async def _try_redis(self) -> bool:
         self.reached = ""
-        self.reached = await write_probe(self.store.client, self.store.keys)
+        self.reached = await write_probe(self.requests.client, self.requests.keys)
         return True
 
     async def _worker_lives(self) -> bool:

@@ -27,7 +27,7 @@ async def readiness(request: Request) -> Response:
 
     That is: Redis takes a write (`redis` says which server did), the broker answers, a worker was seen lately.
     """
-    submitter = door_of(request).submitter
+    submitter = state_of(request).submitter
     checks = await submitter.ready()
     ready = all(checks.values())
     content = {"status": "ready" if ready else "not ready", "checks": checks, "redis": submitter.reached}

@@ -15,7 +15,7 @@ from contract.redis.connection import WrongServer, connect
 from contract.redis.keys import Keys
 from contract.redis.probe import describe, write_probe
 from contract.redis.replay import DEFAULT_USER, MEND, Replay, examine_replay
-from contract.redis.requests import ResultStore
+from contract.redis.requests import Requests
 from contract.redis.safety import CLUSTER_MEND, NEEDED_POLICY
 from contract.settings import Settings
 from plumbing.urls import is_encrypted, is_local, without_secrets
