@@ -1,16 +1,21 @@
 """The shim's commands."""
 
 import sys
-from typing import Final
+from typing import Annotated, Final
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 app: Final = App(name="shim", help="The HTTP door.")
 
 
 @app.command
-def serve() -> None:
-    """Serve HTTP on BKSI_HTTP_HOST and BKSI_HTTP_PORT until it is told to stop."""
+def serve(*, share_port: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Serve HTTP on BKSI_HTTP_HOST and BKSI_HTTP_PORT until it is told to stop.
+
+    Args:
+        share_port: Join the servers of the same configuration that were started on this port with --share-port too:
+            one for each core, or the next one of a rolling restart.
+    """
     from api_shim.http.server import CannotServe, run  # noqa: PLC0415 - `bksi` and its help stay quick
     from contract.settings import load_settings  # noqa: PLC0415 - same
     from plumbing import failpoints  # noqa: PLC0415 - same
@@ -20,7 +25,7 @@ def serve() -> None:
     configure_logging(settings.log_level, settings.log_format)
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
     try:
-        run(settings)
+        run(settings, share_port=share_port)
     except CannotServe as error:
         sys.exit(f"bksi serve: {error}")
 

@@ -148,11 +148,20 @@ class Submitter:
         _log.warning("request of another application asked for", request_id=request_id, bk_app_code=bk_app_code)
         return None
 
-    async def wait(self, request_id: str, bk_app_code: str, timeout: float) -> Report | None:  # noqa: ASYNC109
-        """Like `poll`, but waits up to `timeout` seconds for the end; woken by it, never looping on Redis."""
+    async def wait(
+        self,
+        request_id: str,
+        bk_app_code: str,
+        timeout: float,  # noqa: ASYNC109 - not of this coroutine: of the wait
+        given_up: "asyncio.Future[None] | None" = None,
+    ) -> Report | None:
+        """Like `poll`, but waits for the end; woken by it, never looping on Redis.
+
+        Up to `timeout` seconds, or until `given_up` is done: then nobody waits for the answer any more.
+        """
         if timeout <= 0:
             return await self.poll(request_id, bk_app_code)
-        async with self.waiters.expecting(request_id) as ended:
+        async with self.waiters.expecting(request_id, given_up) as ended:
             if not self.waiters.is_unended(request_id, bk_app_code):
                 report = await self.poll(request_id, bk_app_code)
                 if report is None or report.status.is_final:

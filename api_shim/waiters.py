@@ -75,15 +75,19 @@ class Waiters:
         return self._unended.get(request_id) == bk_app_code
 
     @asynccontextmanager
-    async def expecting(self, request_id: str) -> AsyncIterator[Callable[[float], Awaitable[Report | None]]]:
+    async def expecting(
+        self, request_id: str, given_up: "asyncio.Future[None] | None" = None
+    ) -> AsyncIterator[Callable[[float], Awaitable[Report | None]]]:
         """Inside the block, ``await ended(seconds)`` gives the stored report as soon as it is there.
 
-        None when the time is over, or when released.
+        None when the time is over, when `given_up` is done, or when released.
         A report that is saved before the block begins is for the caller to look for, inside the block.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Report | None] = loop.create_future()
         self._futures[request_id].add(future)
+        if given_up is not None:
+            given_up.add_done_callback(lambda _: _settle(future, None))
 
         async def ended(seconds: float) -> Report | None:
             if self._released:

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
 
     http_host: str = "127.0.0.1"
     http_port: int = 8080
+    keep_alive_s: float = Field(default=75.0, ge=1, le=3600)
+    """How long a connection may be idle, and the headers of a request may take. Longer than a proxy in front keeps its
+    own (60 s as most come): else it sends into a connection that is just being closed."""
     compat_wait_s: float = Field(default=20.0, ge=0, le=60)
     """How long a compat path waits for the worker before it answers 1190001; 0 = never waits."""
     max_wait_s: float = Field(default=20.0, ge=0, le=60)

@@ -17,7 +17,7 @@ import psutil
 
 from contract.settings import Settings
 from devstack import sample
-from devstack.ports import free_port
+from devstack.ports import free_port, is_free
 from devstack.process import Guard, Process, ProcessFailed
 from devstack.server import Server
 from devstack.servers import Postgres, Valkey
@@ -109,6 +109,8 @@ class Stack:
             ProcessFailed: a part did not come up; its name and the tail of its log are in the text.
             Stopped: `stopping` was set meanwhile.
         """
+        if self._port and not is_free(self._port):
+            raise ProcessFailed(f"127.0.0.1:{self._port} is in use: choose another --port, or 0 for any that is free")
         postgres = self._postgres or self._serve(
             Postgres(self.directory / "postgres", self.guard, log=self._log("postgres"))
         )

@@ -17,6 +17,7 @@ from api_shim.http.metrics import Metrics
 from api_shim.http.middleware import Frame
 from api_shim.http.open_waits import OpenWaits
 from api_shim.http.openapi import SCHEMAS
+from api_shim.http.port import fingerprint
 from api_shim.http.routes import actions, batches, compat, jobs
 from api_shim.http.routes import health as operations
 from api_shim.http.state import AppState
@@ -57,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         # A redirect makes old clients repeat a POST as a GET.
         redirect_slashes=False,
     )
+    app.state.fingerprint = fingerprint(settings)
     document = app.openapi
 
     def with_schemas() -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Requests that are kept waiting for an end: how many may be, and how all of them are let go at once."""
 
+import asyncio
 from collections import Counter
+
+from starlette.types import Receive
 
 from api_shim.refusals import BrokerUnavailable
 from api_shim.submitter import Submitter
@@ -30,20 +33,26 @@ class OpenWaits:
         self._draining = True
         self._submitter.waiters.release()
 
-    async def until_final(self, request_id: str, bk_app_code: str, seconds: float) -> Report | None:
-        """The final report if the request ends within `seconds`, else the latest known one; None when unknown."""
+    async def until_final(self, request_id: str, bk_app_code: str, seconds: float, receive: Receive) -> Report | None:
+        """The final report if the request ends within `seconds`, else the latest known one; None when unknown.
+
+        `receive` is ASGI's, of the caller's request, whose body has been read: once it tells that the caller has left,
+        the wait is over, and its place is free for another.
+        """
         full = self.count >= self._maximum or self._of_app[bk_app_code] >= self._per_app
         if seconds <= 0 or full or self._draining:
             return await self._submitter.poll(request_id, bk_app_code)
         self._of_app[bk_app_code] += 1
+        left = asyncio.ensure_future(_until_left(receive))
         try:
-            return await self._submitter.wait(request_id, bk_app_code, seconds)
+            return await self._submitter.wait(request_id, bk_app_code, seconds, left)
         finally:
+            left.cancel()
             self._of_app[bk_app_code] -= 1
             if not self._of_app[bk_app_code]:
                 del self._of_app[bk_app_code]
 
-    async def after_submit(self, request_id: str, bk_app_code: str, seconds: float) -> Report | None:
+    async def after_submit(self, request_id: str, bk_app_code: str, seconds: float, receive: Receive) -> Report | None:
         """Like `until_final` for a request that was just accepted.
 
         Redis failing now takes nothing back: None, which its caller reads as "still running".
@@ -51,6 +60,11 @@ class OpenWaits:
         if seconds <= 0:
             return None
         try:
-            return await self.until_final(request_id, bk_app_code, seconds)
+            return await self.until_final(request_id, bk_app_code, seconds, receive)
         except BrokerUnavailable:
             return None
+
+
+async def _until_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

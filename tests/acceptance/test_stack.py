@@ -90,6 +90,13 @@ def test_directory_in_use_is_refused_by_name(stack: RunningStack, bksi: Callable
     assert stack.supervisor.poll() is None
 
 
+def test_port_of_another_stack_is_refused(stack: RunningStack, bksi: Callable[..., Any], tmp_path: Path) -> None:
+    port = stack.http.rpartition(":")[2]
+    refused = bksi("up", "--data-dir", tmp_path / "other", "--port", port)
+    assert refused.returncode == 1
+    assert refused.stderr == f"bksi: 127.0.0.1:{port} is in use: choose another --port, or 0 for any that is free\n"
+
+
 @pytest.mark.usefixtures("usual_ports_taken", "stack")
 def test_data_outlasts_ctrl_c_and_a_second_stack_with_the_usual_ports_taken(
     start: Callable[..., RunningStack],

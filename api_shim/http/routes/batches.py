@@ -38,7 +38,7 @@ async def poll_batch(request: Request, request_id: str) -> Response:
     state, exchange = state_of(request), exchange_of(request)
     identity = await state.admit(request, "poll")
     wait = preferred_wait(request.headers.get("prefer"), state.settings.max_wait_s)
-    report = await state.waits.until_final(request_id, identity.caller.bk_app_code, wait or 0)
+    report = await state.waits.until_final(request_id, identity.caller.bk_app_code, wait or 0, request.receive)
     if report is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
     exchange.request_id = request_id
@@ -55,7 +55,7 @@ async def _accept(request: Request, kind: Literal["create", "validate"], wait: i
     headers = {"Location": f"/v1/batches/{accepted.request_id}"}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    report = await state.waits.after_submit(accepted.request_id, app, wait or 0)
+    report = await state.waits.after_submit(accepted.request_id, app, wait or 0, request.receive)
     if report is None and accepted.replayed:
         report = await state.submitter.poll(accepted.request_id, app)
     if report is None or not (report.status.is_final or accepted.replayed):

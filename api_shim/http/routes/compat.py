@@ -24,7 +24,7 @@ async def create_service_instance(request: Request) -> Response:
     state, exchange = state_of(request), exchange_of(request)
     accepted = await submit(request)
     report = await state.waits.after_submit(
-        accepted.request_id, accepted.identity.caller.bk_app_code, state.settings.compat_wait_s
+        accepted.request_id, accepted.identity.caller.bk_app_code, state.settings.compat_wait_s, request.receive
     )
     if report is None or not report.status.is_final:
         return still_running(exchange)

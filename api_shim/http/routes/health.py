@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api_shim.http.port import CONFIGURATION_HEADER
 from api_shim.http.state import state_of
 from api_shim.refusals import BrokerUnavailable
 
@@ -16,9 +17,10 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 @router.get("/healthz")
-async def health(_: Request) -> Response:
+async def health(request: Request) -> Response:
     """200 as long as the process answers. Restart it when it does not."""
-    return Response(b'{"status":"ok"}', headers=_NO_STORE, media_type="application/json")
+    headers = {**_NO_STORE, CONFIGURATION_HEADER: request.app.state.fingerprint}
+    return Response(b'{"status":"ok"}', headers=headers, media_type="application/json")
 
 
 @router.get("/readyz", responses={503: {"description": "Something named in `checks` is missing"}})

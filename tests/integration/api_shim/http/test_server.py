@@ -16,18 +16,23 @@ from typing import Any
 import httpx2
 import pytest
 
+from api_shim.http.port import listen
 from api_shim.identity.applications import hash_secret
 from bksi_client import AsyncClient, Client, RequestRefused, StillRunning, Unanswered
+from contract.settings import Settings
 from devstack.ports import free_port
 from devstack.running import BKSI
 
 SERVE = [sys.executable, "-c", "from api_shim.cli import app; app()"]
 
 
-def _start(redis_url: str, **environment: str) -> tuple["subprocess.Popen[str]", str]:
-    port = free_port()
+def _start(
+    redis_url: str, *, port: int = 0, share: bool = False, **environment: str
+) -> tuple["subprocess.Popen[str]", str]:
+    port = port or free_port()
+    command = [*SERVE, "serve", *(["--share-port"] if share else [])]
     settings = {"BKSI_REDIS_URL": redis_url, "BKSI_HTTP_PORT": str(port), "BKSI_COMPAT_WAIT_S": "0", **environment}
-    process = subprocess.Popen([*SERVE, "serve"], env=os.environ | settings, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.PIPE, text=True)
     url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -88,13 +93,59 @@ def test_body_that_does_not_come_is_given_up_on_every_kind_of_path(url: str) -> 
     assert [answer.split(b" ")[1] for answer in answers] == [b"408"] * 3
 
 
-@pytest.mark.bad_input(25, "headers that never end", "cut off after 5 s")
-def test_headers_that_never_end_are_cut_off(url: str) -> None:
-    assert _exchange(url, b"GET /healthz HTTP/1.1\r\nHost: x\r\n") == b""
+@pytest.mark.bad_input(25, "headers that never end, a connection that stays idle", "cut off after BKSI_KEEP_ALIVE_S")
+def test_idle_connection_and_headers_that_never_end_are_cut_off(redis_url: str) -> None:
+    process, url = _start(redis_url, BKSI_KEEP_ALIVE_S="1")
+    host, port = url.removeprefix("http://").split(":")
+    try:
+        assert _exchange(url, b"GET /healthz HTTP/1.1\r\nHost: x\r\n") == b""
+        with socket.create_connection((host, int(port)), timeout=30) as idle:
+            idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in idle.recv(65536)
+            assert idle.recv(65536) == b""
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
+def test_connection_stays_open_for_longer_than_a_proxy_keeps_its_own() -> None:
+    assert Settings().keep_alive_s > 60
+
+
+@pytest.mark.bad_input(117, "waiting, and leaving without the answer", "the place among those who wait is free at once")
+def test_caller_who_leaves_gives_his_place_to_another(redis_url: str, seed: dict[str, Any]) -> None:
+    process, url = _start(redis_url, BKSI_MAX_OPEN_WAITS="1", BKSI_MAX_WAIT_S="60", BKSI_COMPAT_WAIT_S="60")
+    host, port = url.removeprefix("http://").split(":")
+    body = json.dumps(seed).encode()
+    try:
+        with httpx2.Client(base_url=url, timeout=60) as http:
+            request_id = http.post("/v1/batches", json=seed).json()["request_id"]
+            poll = f"GET /v1/batches/{request_id} HTTP/1.1\r\nHost: x\r\nPrefer: wait=60\r\n\r\n".encode()
+            compat = (
+                b"POST /api/v3/create/proc/service_instance HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            )
+            for sent in (poll, compat + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)):
+                with socket.create_connection((host, int(port)), timeout=30) as waiting:
+                    waiting.sendall(sent)
+                    _wait_for_open_waits(http, 1)
+                _wait_for_open_waits(http, 0)
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def _wait_for_open_waits(http: httpx2.Client, number: int) -> None:
+    deadline = time.monotonic() + 30
+    while f"bksi_http_open_waits {number}.0" not in http.get("/metrics").text:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.bad_input(117, "waiting while the server is told to stop", "answered at once")
-def test_sigterm_answers_whoever_waits_and_exits_cleanly(redis_url: str, seed: dict[str, Any]) -> None:
+def test_signal_answers_whoever_waits_and_exits_cleanly(
+    redis_url: str, seed: dict[str, Any], number: signal.Signals
+) -> None:
     process, url = _start(redis_url, BKSI_COMPAT_WAIT_S="60")
     with httpx2.Client(base_url=url, timeout=60) as http:
         request_id = http.post("/v1/batches", json=seed).json()["request_id"]
@@ -105,7 +156,7 @@ def test_sigterm_answers_whoever_waits_and_exits_cleanly(redis_url: str, seed: d
     waiting = subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE, text=True)
     while "bksi_http_open_waits 1.0" not in httpx2.get(f"{url}/metrics").text:
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
 
     assert waiting.communicate(timeout=15)[0] == "PENDING\n"
     process.communicate(timeout=15)
@@ -129,6 +180,49 @@ def test_dead_redis_is_503_at_once_and_the_server_lives(url: str, seed: dict[str
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+def test_port_is_shared_only_when_asked_and_by_servers_of_one_configuration(redis_url: str, tmp_path: Path) -> None:
+    apps = tmp_path / "apps.toml"
+    apps.write_text(f'[apps.a]\nsecrets = ["{hash_secret("s" * 32)}"]\nbk_biz_ids = []\n')
+    process, url = _start(redis_url, share=True, BKSI_COMPAT_WAIT_S="20")
+    same = Settings(redis_url=redis_url, http_port=int(url.rpartition(":")[2]))
+    try:
+        refused = _serve(redis_url, str(same.http_port))
+        assert refused.returncode == 1
+        assert len(refused.stderr.strip().splitlines()) == 1
+        assert "is in use. Choose another BKSI_HTTP_PORT" in refused.stderr
+        for change in ({"apps_file": apps}, {"redis_url": f"{redis_url[:-1]}1"}, {"key_prefix": "other:"}):
+            with pytest.raises(OSError, match="in use by a server of another configuration"):
+                listen(same.model_copy(update=change), share=True)
+        with listen(same, share=True) as second:
+            assert second.getsockname()[1] == same.http_port
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def test_port_of_somebody_else_is_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as foreign, ThreadPoolExecutor() as pool:
+        settings = Settings(http_port=foreign.getsockname()[1])
+        with pytest.raises(OSError, match="is in use"):
+            listen(settings, share=False)
+        asked = pool.submit(listen, settings, share=True)
+        with foreign.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        with pytest.raises(OSError, match="of another configuration"):
+            asked.result()
+    with listen(settings, share=False), pytest.raises(OSError, match="is in use"):
+        listen(settings, share=True)
+
+
+def _serve(redis_url: str, port: str, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Start a server that does not come up."""
+    settings = os.environ | {"BKSI_REDIS_URL": redis_url, "BKSI_HTTP_PORT": port, **environment}
+    return subprocess.run(
+        [*SERVE, "serve", *options], env=settings, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_public_address_without_applications_does_not_start(redis_url: str) -> None:
