@@ -273,8 +273,9 @@ class Submitter:
         return True
 
     async def _worker_lives(self) -> bool:
-        oldest = await self.requests.now_ms() - self._settings.owner_ttl_ms
-        return bool(await self.requests.client.zcount(self.requests.keys.workers, oldest, "+inf"))
+        now, ttl_ms = await self.requests.now_ms(), self._settings.owner_ttl_ms
+        # What is ahead of now was written before the clock was put back, and says nothing.
+        return bool(await self.requests.client.zcount(self.requests.keys.workers, now - ttl_ms, now + 1000))
 
     async def _publish(self, request_id: str, line: str, headers: dict[str, str] | None) -> None:
         try:

@@ -179,6 +179,36 @@ return answers
 """
 )
 
+# KEYS pending workers | ARGV most
+# Times ahead of now are of before the clock was put back. Whoever wrote them is judged as if he had written them now: a
+# live one writes again, a dead one is found out. What waits keeps its place before what comes.
+# -> how many pending entries were ahead
+CALM: Final = (
+    _EVEN_WHEN_FULL
+    + _NOW
+    + """
+local soon = string.format('(%.0f', now + 1000)
+local ahead = redis.call('ZRANGE', KEYS[1], soon, '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[1])
+for _, id in ipairs(ahead) do redis.call('ZADD', KEYS[1], now, id) end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], soon, '+inf')
+return #ahead
+"""
+)
+
+# KEYS req | ARGV lease_ms too_long_ms
+# A lease that ends later than any could is of before the clock was put back: its owner, if alive, extends it.
+# -> 1 it ends in lease_ms at the latest · 0 it was no such lease
+SHORTEN: Final = (
+    _EVEN_WHEN_FULL
+    + _NOW
+    + """
+local lease = tonumber(redis.call('HGET', KEYS[1], 'lease') or 0)
+if lease <= now + ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'lease', now + ARGV[1])
+return 1
+"""
+)
+
 # KEYS req pending queue | ARGV id message token expected_score count_attempt
 # Push a pending request's message again. With a token: its owner hands it back. Without: the reaper found no live
 # owner, and `expected_score` makes sure that no other reaper was first.

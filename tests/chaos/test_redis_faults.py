@@ -100,6 +100,20 @@ def test_redis_that_is_out_of_memory_for_a_while(system: System, valkey: Valkey,
     _go_on(system, worker)
 
 
+def test_worker_that_connects_while_redis_is_full_empties_it(system: System, valkey: Valkey) -> None:
+    """Binding its queue is refused then; only senders need that, and it is made up for."""
+    system.submit(bound(1), unbound(2), bound(3))
+    with system.redis() as client:
+        client.config_set("maxmemory", "1mb")
+        worker = system.worker()
+        system.finish()
+        assert not client.exists("_kombu.binding.service_instance")
+        client.config_set("maxmemory", "0")
+        wait_until(lambda: client.exists("_kombu.binding.service_instance"), what="the queue's binding")
+
+    _go_on(system, worker)
+
+
 @pytest.mark.parametrize(
     ("transport", "fault"),
     # kombu's own transport is back from dead connections after 16 s, which the suite does not wait for.

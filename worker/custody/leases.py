@@ -66,6 +66,9 @@ _LEASED_AT_ONCE: Final = 64
 _LEASED_BYTES: Final = 4_000_000
 """Of payloads, after which one answer of Redis takes no further one."""
 _FAILED_TAKES_TTL_S: Final = 86_400
+_CALMED_AT_ONCE: Final = 1_000
+_OTHERS_MS: Final = 60_000
+"""Another process may be set to longer leases."""
 _PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary")
 
 
@@ -78,6 +81,8 @@ class Leases(Requests):
         self._leasing = Gather(self._lease_together, most=_LEASED_AT_ONCE)
         self._extend = client.register_script(scripts.EXTEND)
         self._resend = client.register_script(scripts.RESEND)
+        self._calm = client.register_script(scripts.CALM)
+        self._shorten = client.register_script(scripts.SHORTEN)
 
     async def lease(self, request_id: str, token: str, *, alone: bool = False) -> Lease:
         """Count an attempt and take the request, unless a live owner has it; the same token may ask again.
@@ -140,6 +145,20 @@ class Leases(Requests):
             args=[request_id, message, token, score, int(count_attempt)],
         )
         return bool(pushed)
+
+    async def calm(self) -> int:
+        """Bring times that are ahead of Redis' clock back to now, for it was put back; how many requests' that were."""
+        return cast("int", await self._calm(keys=[self.keys.pending, self.keys.workers], args=[_CALMED_AT_ONCE]))
+
+    async def shorten(self, request_id: str) -> bool:
+        """The same for the end of a request's lease: a live owner extends it. False when it ends as a lease does."""
+        ttl_ms = self.settings.owner_ttl_ms
+        return bool(await self._shorten(keys=[self.keys.request(request_id)], args=[ttl_ms, self.longest_lease_ms]))
+
+    @property
+    def longest_lease_ms(self) -> int:
+        """A lease that ends later than this from now was not given by this clock."""
+        return 2 * self.settings.owner_ttl_ms + _OTHERS_MS
 
     async def note_missing(self, request_id: str, note: Note) -> None:
         """Tell pollers for a while what PostgreSQL answered instead of a report."""

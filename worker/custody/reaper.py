@@ -55,6 +55,8 @@ class Reaper:
 
     async def sweep(self) -> int:
         """One pass; returns how many requests were sent again or ended."""
+        if calmed := await self._leases.calm():
+            _log.warning("times were ahead of Redis' clock", requests=calmed)
         now = await self._leases.now_ms()
         grace = now - self._settings.owner_ttl_ms
         taken_before = min(grace, await self._queue.taken_before(now))
@@ -84,6 +86,8 @@ class Reaper:
     async def _look_at(self, pending: Pending, now: int, taken_before: int) -> bool:
         """Send one again, or end it; whether that was done."""
         if pending.owner and pending.lease_ms > now:
+            if pending.lease_ms > now + self._leases.longest_lease_ms:
+                await self._leases.shorten(pending.request_id)
             return False
         if not pending.deadline_ms:
             # Its entry is gone, which no script of ours does. The one that pushes again clears this up, too.

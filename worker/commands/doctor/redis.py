@@ -218,7 +218,7 @@ async def _user(client: "aioredis.Redis", name: str) -> Finding:
 async def _examine_ledger(requests: Requests) -> AsyncIterator[Finding]:
     """Who works, what waits, what was set aside."""
     keys, now = requests.keys, await requests.now_ms()
-    fresh = await requests.client.zcount(keys.workers, now - requests.settings.owner_ttl_ms, "+inf")
+    fresh = await requests.client.zcount(keys.workers, now - requests.settings.owner_ttl_ms, now + 1000)
     if fresh:
         yield ok("workers", f"{fresh} alive")
     else:

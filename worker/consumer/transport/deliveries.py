@@ -144,7 +144,8 @@ class Deliveries:
     def heartbeat(self) -> int:
         """Say that this consumer lives, and bring back what dead ones held; returns how many messages that were."""
         rescues = time.monotonic() >= self._rescues_from
-        arguments = [self.ttl_ms, int(rescues), self._keys.unacked(""), self._keys.inbox(""), _FORGET_AFTER_MS]
+        prefixes = [self._keys.unacked(""), self._keys.inbox("")]
+        arguments = [self.ttl_ms, int(rescues), *prefixes, _FORGET_AFTER_MS, 2 * _DRAIN_MS]
         return int(self._run(scripts.HEARTBEAT, [self.consumers], [self.name, *arguments]))
 
     def drain(self) -> int:

@@ -115,12 +115,17 @@ return taken
 """
 )
 
-# KEYS consumers | ARGV consumer ttl_ms rescue ('1' or '0') unacked-prefix inbox-prefix forget_ms
+# KEYS consumers | ARGV consumer ttl_ms rescue ('1' or '0') unacked-prefix inbox-prefix forget_ms most_ahead_ms
 # -> how many messages of dead consumers went back
 HEARTBEAT: Final = (
     _BEGIN
     + """
 local consumers, now, moved = KEYS[1], clock(), 0
+-- Farther ahead than anybody puts it: of before the clock was put back. Whoever lives says so again within this time.
+local beyond = string.format('(%.0f', now + ARGV[2] + ARGV[7])
+for _, name in ipairs(redis.call('ZRANGE', consumers, beyond, '+inf', 'BYSCORE')) do
+  redis.call('ZADD', consumers, now + ARGV[2], name)
+end
 redis.call('ZADD', consumers, 'GT', now + ARGV[2], ARGV[1])
 if ARGV[3] ~= '1' then return 0 end
 local dead = redis.call('ZRANGE', consumers, '-inf', '(' .. string.format('%.0f', now), 'BYSCORE', 'WITHSCORES')

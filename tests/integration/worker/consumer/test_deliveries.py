@@ -43,6 +43,21 @@ def test_share_of_a_dead_consumer_is_the_others(redis: redis_client.Redis) -> No
     assert len(living.turn(100, [LIST])) == 8
 
 
+def test_consumer_that_died_before_the_clock_was_put_back_is_found_out(redis: redis_client.Redis) -> None:
+    living, dead = consumers(redis, 2, ttl_ms=1)
+    redis.lpush(LIST, *MESSAGES)
+    dead.turn(2, [LIST])
+    for consumer in (living, dead):
+        redis.zincrby("bksi:consumers", 3_600_000, consumer.name)
+
+    moved = [living.heartbeat()]
+    while not any(moved):
+        moved.append(living.heartbeat())
+
+    assert sum(moved) == 2
+    assert redis.llen(LIST) == len(MESSAGES)
+
+
 def test_all_that_one_turn_takes_is_held_and_comes_in_order(redis: redis_client.Redis) -> None:
     (only,) = consumers(redis, 1)
     redis.lpush(LIST, *MESSAGES)

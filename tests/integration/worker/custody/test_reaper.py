@@ -13,7 +13,7 @@ from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME, build_publish_message, new_request_id
 from devstack.process import Guard
 from devstack.servers import Valkey
-from tests.integration.worker.bench import Bench
+from tests.integration.worker.bench import LEASE_MS, Bench
 from worker.postgres import ledger
 from worker.postgres.engine import driver_connection
 
@@ -81,6 +81,33 @@ async def test_request_with_a_live_owner_is_left_alone_and_sent_again_once_its_l
 
     assert await bench.reaper.sweep() == 1
     assert bench.waiting() == [id_]
+
+
+async def test_clock_that_was_put_back_hides_no_dead_owner_and_takes_nothing_from_a_live_one(bench: Bench) -> None:
+    """Everything in Redis was written by a clock that was an hour ahead."""
+    dead, alive, waiting = await bench.accept(3)
+    bench.take(2)
+    leases = [await bench.leases.lease(id_, f"token of {id_}") for id_ in (dead, alive)]
+    hour = 3_600_000
+    bench.redis.zadd("bksi:workers", {"dead": await bench.leases.now_ms() + hour})
+    for id_ in (dead, alive, waiting):
+        bench.redis.zincrby("bksi:pending", hour, id_)
+        bench.redis.hincrby(f"bksi:req:{id_}", "lease", hour)
+
+    assert await bench.reaper.sweep() == 0
+    assert bench.redis.zrange("bksi:workers", 0, -1) == []
+    now = await bench.leases.now_ms()
+    assert all(score <= now for _, score in bench.redis.zrange("bksi:pending", 0, -1, withscores=True))
+    bench.age()
+    assert await bench.reaper.sweep() == 0
+    assert await bench.leases.extend("alive", leases[1:]) == 1
+    now = await bench.leases.now_ms()
+    ends = [int(bench.redis.hget(f"bksi:req:{id_}", "lease") or 0) for id_ in (dead, alive)]
+    assert all(now - LEASE_MS < end <= now + LEASE_MS for end in ends)
+    # What comes after that is as usual: no backlog is doubled, and who does not extend loses.
+    bench.redis.hset(f"bksi:req:{dead}", "lease", 1)
+    assert await bench.reaper.sweep() == 1
+    assert bench.waiting() == [waiting, dead]
 
 
 async def test_several_reapers_at_once_send_each_request_once(bench: Bench) -> None:
