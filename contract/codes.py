@@ -147,7 +147,7 @@ def text(code: Code, args: Iterable[object] = (), language: Language = "en", *, 
     return f"{message} ({path})" if language == "en" else f"{message}（{path}）"
 
 
-class Refused(Exception):  # noqa: N818 - an error name says the fact: the request was refused
+class Refused(Exception):
     """A request, or one instance of it, cannot be carried out, and why.
 
     Args:

@@ -47,7 +47,7 @@ _MAY_BE_KEPT: Final = frozenset(("NOPERM", "NOAUTH", "WRONGPASS"))
 """Of these, the ones that whoever asked wants to see as they are. They can also be said by the right server."""
 
 
-class WrongServer(RedisConnectionError):  # noqa: N818 - an error name says the fact
+class WrongServer(RedisConnectionError):
     """A server that was asked is not the one to ask. The connection is replaced, as after one that broke."""
 
 
@@ -67,9 +67,10 @@ def is_elsewhere(error: RedisError) -> bool:
 def adapt(pool: "aioredis.ConnectionPool") -> None:
     """Give the connections of `pool` what redis-py lacks.
 
-    Between a server's reset and redis-py's next look at the socket, a command goes to a transport that is closed.
-    asyncio's own loop takes it, and reading the answer fails; uvloop refuses, in a way that nobody takes for an outage:
-    it raises `RuntimeError`, in place of which they raise redis-py's `ConnectionError`.
+    Between a server's reset and redis-py's next look at the socket, a command goes to a transport that is closed. uvloop
+    refuses it by `RuntimeError`, which nobody takes for an outage. asyncio's own loop takes it, and on Python 3.12 and
+    3.13 keeps the descriptor in its selector after it was closed: a new connection that gets the same number is then
+    never told that it is there. So nothing is written to a closed transport; it is redis-py's `ConnectionError`.
 
     Redis-py keeps a connection whose server says that it is the wrong one (`is_elsewhere`), and so asks it for ever.
     Here every connection of the pool is replaced then, and the command is repeated once, as after a broken one.
@@ -104,7 +105,6 @@ class _Adapted(AbstractConnection):
         command: bytes | str | Iterable[bytes],
         check_health: bool = True,  # noqa: FBT001, FBT002 - redis-py's
     ) -> None:
-        try:
-            await super().send_packed_command(command, check_health)
-        except RuntimeError as error:
-            raise RedisConnectionError("the connection is closed") from error
+        if self._writer is not None and self._writer.transport.is_closing():
+            raise RedisConnectionError("the connection is closed")
+        await super().send_packed_command(command, check_health)

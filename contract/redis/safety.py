@@ -23,7 +23,7 @@ CLUSTER_MEND: Final = (
 _log = structlog.get_logger(__name__)
 
 
-class UnsafeRedis(Exception):  # noqa: N818 - an error name says the fact
+class UnsafeRedis(Exception):
     """A process does not start on this Redis; the text says why and what to do. It holds no secret."""
 
 

@@ -22,7 +22,7 @@ class Check(IntEnum):
     STRICT = 99
 
 
-class EnoughErrors(Exception):  # noqa: N818 - not an error: the end of the walk
+class EnoughErrors(Exception):
     """As many errors are known as are ever listed, and none that is still to be found would come before them."""
 
 

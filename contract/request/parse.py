@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-class BatchRefused(Exception):  # noqa: N818 - an error name says the fact
+class BatchRefused(Exception):
     """A body is no acceptable batch. `errors` holds 1 to 20 `Refused`; the first decides the envelope."""
 
     def __init__(self, errors: tuple[Refused, ...]) -> None:

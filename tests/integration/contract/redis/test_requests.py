@@ -412,7 +412,7 @@ def test_another_application_cannot_cancel(in_store: Callable[..., None]) -> Non
 def test_connection_that_was_closed_unseen_is_replaced(
     redis_url: str, factory: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
-    """uvloop has an error of its own for that; it has to be one that is tried again, and taken for an outage."""
+    """It has to be an error that is tried again, and taken for an outage; and the next connection must not hang."""
 
     async def main() -> None:
         client = connect(Settings(redis_url=redis_url))
