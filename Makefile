@@ -11,7 +11,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_REQUIRE_VIRTUALENV := 1
 export PIP_USER := 0
 
-.PHONY: help demo test test-matrix check chaos bench lock
+.PHONY: help demo unit test test-pythons test-matrix check fmt coverage chaos bench lock
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -19,10 +19,26 @@ help: ## Say what there is.
 demo: $(VENV)/ready ## Run the whole system once, submit the documented request, show the answers and the rows. KEEP=1 leaves it running.
 	@$(BIN)/bksi demo $(if $(filter-out 0,$(KEEP)),--keep)
 
+unit: $(VENV)/ready ## The tests that need no server, quickly: no lint, few examples each.
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --quiet --hypothesis-profile quick tests/unit $(ARGS)
+
 # Most tests wait for a server: two processes take turns, each with servers of its own. A file's tests stay together.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
 test: check ## Lint, types, import rules and every test. Brings its own servers.
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+# Each interpreter that is found has an environment of its own; what is not found is named.
+PYTHONS := 3.11 3.12 3.13 3.14
+test-pythons: ## Every test on each Python that we claim, where PATH or pyenv has it (PYTHONS="3.13").
+	@for version in $(PYTHONS); do \
+	  python=$$(command -v python$$version || ls $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python3 2>/dev/null | tail -1); \
+	  if [ -z "$$python" ]; then echo "Python $$version is not here: skipped"; continue; fi; \
+	  echo "Python $$version: $$python"; \
+	  $(MAKE) --no-print-directory PYTHON="$$python" VENV=".venv-$$version" ARGS='$(ARGS)' test-only || exit 1; \
+	done
+
+test-only: $(VENV)/ready
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-matrix: $(VENV)/ready ## The integration tests against Debian's PostgreSQL, Redis and RabbitMQ, which apt installs (as root).
@@ -33,6 +49,14 @@ check: $(VENV)/ready ## Lint, types and import rules.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fmt: $(VENV)/ready ## Mend what can be mended by itself: imports, format, simple findings.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+coverage: $(VENV)/ready ## Which lines the tests that need no server, and those in this process, run; a report, not a fence.
+	$(BIN)/python -m coverage run -m pytest --quiet tests/unit tests/integration $(ARGS)
+	$(BIN)/python -m coverage report
 
 chaos: $(VENV)/ready ## Break a system of its own at random, and judge (ARGS="--minutes 5", ARGS=--help).
 	@$(BIN)/python -m chaos $(ARGS)

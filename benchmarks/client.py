@@ -32,7 +32,7 @@ TIMEOUT_S: Final = 300.0
 """How long a request may take before the benchmark gives up."""
 
 
-class Failed(Exception):  # noqa: N818 - an error name says the fact
+class Failed(Exception):
     """A request did not end well; the numbers of such a run mean nothing."""
 
 

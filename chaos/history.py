@@ -10,8 +10,6 @@ from typing import Any
 
 from chaos.model import Batch, Row, expected_rows
 
-UNFINISHED = ("PENDING", "RUNNING")
-
 
 @dataclass
 class Told:

@@ -97,7 +97,7 @@ class Load:
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
 
-class _Refused(Exception):  # noqa: N818 - the fact
+class _Refused(Exception):
     """A submit had an answer that repeating it will not change."""
 
 

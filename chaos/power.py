@@ -11,7 +11,7 @@ from devstack.servers import Valkey
 _SOURCE: Final = Path(__file__).with_name("power_loss.c")
 
 
-class NoCompiler(Exception):  # noqa: N818 - an error name says the fact
+class NoCompiler(Exception):
     """There is no C compiler on this machine to build the preloaded library with."""
 
 

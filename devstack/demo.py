@@ -27,7 +27,7 @@ ROWS = {
 }
 
 
-class DemoFailed(Exception):  # noqa: N818 - an error name says the fact
+class DemoFailed(Exception):
     """The system answered, but not as the documentation of the request says."""
 
 

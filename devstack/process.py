@@ -14,7 +14,7 @@ from typing import Self
 from devstack import guard
 
 
-class ProcessFailed(Exception):  # noqa: N818 - an error name says the fact
+class ProcessFailed(Exception):
     """A process ended when it should have run, or never became ready. The text ends with the tail of its log."""
 
 

@@ -30,7 +30,7 @@ class Stopped(BaseException):
     """Somebody asked the stack to stop while it was starting."""
 
 
-class DirectoryInUse(Exception):  # noqa: N818 - an error name says the fact
+class DirectoryInUse(Exception):
     """Another stack runs on this data directory."""
 
 

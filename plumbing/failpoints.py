@@ -61,7 +61,7 @@ POINTS: Final[Mapping[str, str]] = {
 """Every failpoint, and how things stand when a process passes it."""
 
 
-class FailpointReached(Exception):  # noqa: N818 - the fact
+class FailpointReached(Exception):
     """Raised by the action ``raise``."""
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class TomlFileInvalid(Exception):  # noqa: N818 - an error name says the fact
+class TomlFileInvalid(Exception):
     """The file cannot be used; the message says where and why, and holds nothing of what stands there."""
 
 

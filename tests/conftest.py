@@ -23,8 +23,9 @@ from devstack.process import Guard
 from devstack.running import BKSI
 from devstack.servers import Postgres, Valkey
 
-# No deadline: a slow machine is no bug. `--hypothesis-profile=ci` looks ten times as long.
+# No deadline: a slow machine is no bug. `--hypothesis-profile=ci` looks ten times as long, `quick` a tenth.
 settings.register_profile("local", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=10)
 settings.register_profile("ci", deadline=None, max_examples=1000)
 settings.load_profile("local")
 

@@ -21,7 +21,7 @@ RABBITMQ: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 
 
-class CannotInstall(Exception):  # noqa: N818 - an error name says the fact
+class CannotInstall(Exception):
     """The servers are not here and cannot be had; the text says why."""
 
 

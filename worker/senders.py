@@ -24,7 +24,7 @@ _ALGORITHM: Final = "HS256"
 _LEEWAY_S: Final = 5
 
 
-class NotTrusted(Exception):  # noqa: N818 - an error name says the fact
+class NotTrusted(Exception):
     """A message is not provably a known sender's. The text is one of a few and holds nothing of the message."""
 
 

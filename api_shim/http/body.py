@@ -27,7 +27,7 @@ class Body(NamedTuple):
 NO_BODY: Final = Body(b"", {})
 
 
-class ClientLeft(Exception):  # noqa: N818 - an error name says the fact
+class ClientLeft(Exception):
     """The connection was closed before the body was complete: there is nobody to answer."""
 
 

@@ -33,7 +33,7 @@ _BUSY_BESIDES_WAITS: Final = 512
 _log = structlog.get_logger("bksi.http")
 
 
-class CannotServe(Exception):  # noqa: N818 - an error name says the fact
+class CannotServe(Exception):
     """The server does not start; the message says why and what to do."""
 
 

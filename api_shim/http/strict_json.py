@@ -18,7 +18,7 @@ MAX_KEYS: Final = 1_000
 """Keys of one object."""
 
 
-class NotJson(Exception):  # noqa: N818 - an error name says the fact
+class NotJson(Exception):
     """The bytes are no acceptable JSON. `reason` is one of a few fixed texts; `offset` is in bytes, when known."""
 
     def __init__(self, reason: str, offset: int | None = None) -> None:

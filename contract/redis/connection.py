@@ -67,10 +67,10 @@ def is_elsewhere(error: RedisError) -> bool:
 def adapt(pool: "aioredis.ConnectionPool") -> None:
     """Give the connections of `pool` what redis-py lacks.
 
-    Between a server's reset and redis-py's next look at the socket, a command goes to a transport that is closed. uvloop
-    refuses it by `RuntimeError`, which nobody takes for an outage. asyncio's own loop takes it, and on Python 3.12 and
-    3.13 keeps the descriptor in its selector after it was closed: a new connection that gets the same number is then
-    never told that it is there. So nothing is written to a closed transport; it is redis-py's `ConnectionError`.
+    Between a server's reset and redis-py's next look at the socket, a command goes to a transport that is closed.
+    uvloop refuses it by `RuntimeError`, which nobody takes for an outage. asyncio's own loop takes it, and on Python
+    3.12 and 3.13 keeps the descriptor in its selector after it was closed: a new connection that gets the same number
+    is then never told that it is there. So nothing is written to a closed transport; it is a `ConnectionError`.
 
     Redis-py keeps a connection whose server says that it is the wrong one (`is_elsewhere`), and so asks it for ever.
     Here every connection of the pool is replaced then, and the command is repeated once, as after a broken one.

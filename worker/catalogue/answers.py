@@ -55,7 +55,7 @@ class Answer:
     partial: str = ""
 
 
-class AnswerRefused(Exception):  # noqa: N818 - an error name says the fact
+class AnswerRefused(Exception):
     """A document is no answer of CMDB, or one that says no. The text names the document and the reason."""
 
     def __init__(self, source: str, reason: str) -> None:

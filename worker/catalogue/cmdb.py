@@ -21,19 +21,19 @@ _ESB: Final = "/api/c/compapi"
 _SECRETS: Final = ("bk_app_secret", "app_secret", "bk_token", "bk_ticket", "access_token")
 
 
-class CmdbRefused(Exception):  # noqa: N818 - an error name says the fact
+class CmdbRefused(Exception):
     """CMDB answered no, or something that is no answer; asking again would not help."""
 
 
-class CmdbUnavailable(Exception):  # noqa: N818
+class CmdbUnavailable(Exception):
     """CMDB did not answer in spite of several attempts; asking again later may help."""
 
 
-class AuthorizationInvalid(Exception):  # noqa: N818
+class AuthorizationInvalid(Exception):
     """The credentials are not the JSON object that the ``X-Bkapi-Authorization`` header holds."""
 
 
-class _TryAgain(Exception):  # noqa: N818
+class _TryAgain(Exception):
     """Busy or broken for the moment. `after_s` is what the server asked for, None = as we see fit."""
 
     def __init__(self, reason: str, after_s: float | None = None) -> None:

@@ -18,7 +18,7 @@ _OWNER: Final = "pull.json"
 _PAGE: Final = "page-"
 
 
-class PagesOfAnother(Exception):  # noqa: N818 - an error name says the fact
+class PagesOfAnother(Exception):
     """The directory holds pages of another CMDB or business, or something that is no page at all."""
 
 

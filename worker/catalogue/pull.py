@@ -32,7 +32,7 @@ class _Listing:
     limit: int | None = None
 
 
-class _Moved(Exception):  # noqa: N818 - an error name says the fact
+class _Moved(Exception):
     """Rows came or went between two pages."""
 
 

@@ -29,7 +29,7 @@ class DatabaseError(Exception):
         self.constraint = constraint
 
 
-class DatabaseUnavailable(DatabaseError):  # noqa: N818 - an error name says the fact
+class DatabaseUnavailable(DatabaseError):
     """The database cannot be reached, has no room, or did not answer in time.
 
     Worth repeating after a pause. A commit whose answer was lost ends here too: the repetition finds the ledger's row.
@@ -38,7 +38,7 @@ class DatabaseUnavailable(DatabaseError):  # noqa: N818 - an error name says the
     is_retryable = True
 
 
-class TransactionConflict(DatabaseError):  # noqa: N818
+class TransactionConflict(DatabaseError):
     """Another transaction was in the way.
 
     Worth repeating at once: a deadlock, a serialization failure, a lock that was not to be had.
@@ -47,11 +47,11 @@ class TransactionConflict(DatabaseError):  # noqa: N818
     is_retryable = True
 
 
-class ConstraintViolated(DatabaseError):  # noqa: N818
+class ConstraintViolated(DatabaseError):
     """A row breaks a constraint of the schema."""
 
 
-class StatementFailed(DatabaseError):  # noqa: N818
+class StatementFailed(DatabaseError):
     """The database refused a statement."""
 
 

@@ -36,7 +36,7 @@ SELECT count(*) FROM purged
 """
 
 
-class _NotEntered(Exception):  # noqa: N818 - the fact
+class _NotEntered(Exception):
     """Rolls a transaction back."""
 
 

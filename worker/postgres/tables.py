@@ -162,12 +162,6 @@ process_bind_info = Table(
     CheckConstraint("octet_length(ip) <= 45", name="ip"),
 )
 
-PROCESS_INSTANCE_RELATION: Final = (
-    "SELECT bk_biz_id, bk_process_id, service_instance_id, process_template_id, bk_host_id, bk_supplier_account"
-    " FROM process"
-)
-"""Body of the view `process_instance_relation`: CMDB's collection of that name, which here is columns of `process`."""
-
 audit_log = Table(
     "audit_log",
     metadata,

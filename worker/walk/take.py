@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 _PAUSE_S: Final = 1.0
 
 
-class AnotherSuspect(Exception):  # noqa: N818 - an error name says the fact
+class AnotherSuspect(Exception):
     """Another request that was started before and never ended runs in this process."""
 
 

@@ -49,7 +49,7 @@ _SMALL: Final = 10
 """Instances of a request that takes the fast lane."""
 
 
-class BatchFailed(Exception):  # noqa: N818 - the fact, as Flower shows it
+class BatchFailed(Exception):
     """A request ended with ``result`` false. The text is the envelope's code and message; no values."""
 
 

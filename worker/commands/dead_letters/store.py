@@ -27,7 +27,7 @@ from worker.postgres.engine import Engine
 _PAGE: Final = 50
 
 
-class CannotRequeue(Exception):  # noqa: N818 - the fact, as an operator reads it
+class CannotRequeue(Exception):
     """The letter stays; the text says why it cannot be sent again."""
 
 

@@ -29,11 +29,11 @@ _EMBEDDED: Final = frozenset({"callbacks", "errbacks", "chain", "chord"})
 _VERSION: Final = re.compile(r"(?P<stem>.+)\.v(?P<version>\d{1,6})")
 
 
-class Unfit(Exception):  # noqa: N818 - an error name says the fact
+class Unfit(Exception):
     """The message may not reach Celery. The text says why, and never holds a value of the message."""
 
 
-class NewerVersion(Exception):  # noqa: N818 - an error name says the fact
+class NewerVersion(Exception):
     """The message is for a newer version of a task that is known here: some other worker's, soon."""
 
 

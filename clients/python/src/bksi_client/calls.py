@@ -26,7 +26,7 @@ _LONGEST_PAUSE_S: Final = 30.0
 """A server that asks for more is not waited for: its caller has better things to do."""
 
 
-class Busy(Exception):  # noqa: N818 - the fact
+class Busy(Exception):
     """The answer asks to come again."""
 
     def __init__(self, response: httpx2.Response) -> None:

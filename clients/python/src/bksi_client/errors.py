@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from bksi_client.blocking import Operation
 
 
-class RequestRefused(Exception):  # noqa: N818 - the fact
+class RequestRefused(Exception):
     """The server did not take the request. `envelope` is its answer, `retry_after` seconds where it named any."""
 
     def __init__(
@@ -24,7 +24,7 @@ class RequestRefused(Exception):  # noqa: N818 - the fact
         self.retry_after = retry_after
 
 
-class Unanswered(ConnectionError):  # noqa: N818 - the fact
+class Unanswered(ConnectionError):
     """No answer came. Whether the server has taken the request is told by sending it again under the same key."""
 
     def __init__(self, reason: str, idempotency_key: str | None = None) -> None:
@@ -32,7 +32,7 @@ class Unanswered(ConnectionError):  # noqa: N818 - the fact
         self.idempotency_key = idempotency_key
 
 
-class BatchFailed(Exception):  # noqa: N818 - the fact
+class BatchFailed(Exception):
     """The request ended with ``result`` false. `report` is the whole v1 answer."""
 
     def __init__(self, report: dict[str, Any], idempotency_key: str | None = None) -> None:
@@ -41,7 +41,7 @@ class BatchFailed(Exception):  # noqa: N818 - the fact
         self.idempotency_key = idempotency_key
 
 
-class StillRunning(TimeoutError):  # noqa: N818 - the fact
+class StillRunning(TimeoutError):
     """The request has not ended yet; `operation` goes on waiting."""
 
     def __init__(self, operation: "Operation | AsyncOperation") -> None:

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 WAITING = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
-class Abandoned(Exception):  # noqa: N818 - the fact
+class Abandoned(Exception):
     """Rolls a transaction back."""
 
 
