@@ -69,7 +69,7 @@ class Session:
 
     def empty(self) -> None:
         """Remove everything that requests left in PostgreSQL; the catalogue stays."""
-        self.sql(f"TRUNCATE {', '.join(_WRITTEN)}")
+        self.sql(f"TRUNCATE {', '.join(_WRITTEN)}, cmdb_instance, cmdb_process")
         # Every run begins with an empty write-ahead log, and none meets another's checkpoint.
         self.sql("CHECKPOINT")
 

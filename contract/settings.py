@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     catalogue_check_ms: int = Field(default=500, ge=0)
     """How often a worker compares its cached catalogue with the version in PostgreSQL."""
 
+    first_id: int = Field(default=1, ge=1, le=2**53)
+    """No service instance or process gets an id below it. Beside a CMDB: far above all that CMDB will ever count to."""
     cmdb_authorization: SecretStr | None = None
     """JSON object of the ``X-Bkapi-Authorization`` header for reading a live CMDB (``bksi catalogue pull``)."""
     state_dir: Path = Path("~/.local/state/bksi")

@@ -107,8 +107,8 @@ class Runtime:
         settings = self.settings
         await require_safe_redis(settings)
         self.engine = make_engine(settings)
-        self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms)
-        self.writer = Writer(self.engine)
+        self.writer = Writer(self.engine, first_id=settings.first_id)
+        self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms, on_change=self.writer.drop_ids)
         self.redis = connect(settings)
         self.suspects = asyncio.Lock()
         self.full_lane = asyncio.Semaphore(settings.full_batches_at_once)

@@ -7,7 +7,7 @@ tells the business where the items do not and of what the answer is a whole list
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
@@ -75,11 +75,18 @@ def read_answer(document: bytes, source: str, kind: Kind | None = None) -> Answe
     Raises:
         AnswerRefused: not JSON, not an answer, or an answer with ``result`` false.
     """
-    return answer_of(_parse(document, source), source, kind)
+    return answer_of(parse_json(document, source), source, kind)
 
 
 def answer_of(body: Any, source: str, kind: Kind | None = None) -> Answer:
     """Like `read_answer`, for a document that is parsed already."""
+    answer = listed(body, source)
+    said = _said_kind(body.get("kind") if isinstance(body, dict) else None, source)
+    return replace(answer, kind=kind or said or _recognise(answer.items, source))
+
+
+def listed(body: Any, source: str) -> Answer:
+    """The same for a list of anything; `Answer.kind` is left open."""
     envelope = body if isinstance(body, dict) else {}
     _refuse_failure(envelope, source)
     holder, path = (envelope["data"], "data") if "data" in envelope else (body, "")
@@ -93,13 +100,12 @@ def answer_of(body: Any, source: str, kind: Kind | None = None) -> Answer:
     items = [] if holder is None else holder
     if not isinstance(items, list):
         raise AnswerRefused(source, f"{path or 'the document'} is not a list")
-    said = _said_kind(envelope.get("kind"), source)
     request = envelope.get("request")
     if request is not None and not isinstance(request, dict):
         raise AnswerRefused(source, "request is not an object")
     return Answer(
         source=source,
-        kind=kind or said or _recognise(items, source),
+        kind=None,
         items=items,
         path=path,
         count=count if type(count) is int else None,
@@ -107,7 +113,8 @@ def answer_of(body: Any, source: str, kind: Kind | None = None) -> Answer:
     )
 
 
-def _parse(document: bytes, source: str) -> Any:
+def parse_json(document: bytes, source: str) -> Any:
+    """The document's value; raises `AnswerRefused` for what is no JSON in UTF-8."""
     try:
         return json.loads(document.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as problem:

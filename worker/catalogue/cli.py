@@ -23,6 +23,7 @@ def import_(
     kind: Kind | None = None,
     biz: PositiveId | None = None,
     prune: bool = False,
+    instances: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
@@ -42,11 +43,16 @@ def import_(
         biz: The business of items that do not name theirs.
         prune: Remove what the files lack; they are whole listings of the businesses, service templates and modules
             they name. Without it nothing is ever removed.
+        instances: The files are answers of list_service_instance_detail, or of list_service_instance and
+            list_process_instance. Their service instances are taken over with CMDB's ids; with --prune, what CMDB had
+            and the files lack is marked as gone.
         dry_run: Report what would change, and change nothing.
         json: Print the report as JSON.
     """
-    from worker.catalogue.commands import import_files  # noqa: PLC0415 - see worker.cli
+    from worker.catalogue.commands import import_files, import_instance_files  # noqa: PLC0415 - see worker.cli
 
+    if instances:
+        return import_instance_files(files, prune=prune, dry_run=dry_run, json=json)
     return import_files(files, kind=kind, bk_biz_id=biz, prune=prune, dry_run=dry_run, json=json)
 
 
@@ -59,6 +65,7 @@ def pull(
     supplier_account: str = "0",
     state_dir: Path | None = None,
     prune: Annotated[bool, Parameter(negative="--no-prune")] = True,
+    instances: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
@@ -80,6 +87,8 @@ def pull(
         supplier_account: bk_supplier_account, sent as a header.
         state_dir: Where pages are kept, instead of a directory of its own under BKSI_STATE_DIR.
         prune: Remove what the business no longer has; --no-prune only adds and changes.
+        instances: Take over the business's service instances and processes as well, with CMDB's ids. Afterwards a
+            request for what CMDB has is answered with what CMDB has.
         dry_run: Report what would change, and change nothing; the pages are kept.
         json: Print the report as JSON.
     """
@@ -92,6 +101,7 @@ def pull(
         supplier_account=supplier_account,
         state_dir=state_dir,
         prune=prune,
+        instances=instances,
         dry_run=dry_run,
         json=json,
     )

@@ -63,11 +63,13 @@ class Cmdb:
         self.url = _checked_url(url)
         credentials = _parse_authorization(authorization)
         self._secrets = [value for name in _SECRETS if isinstance(value := credentials.get(name), str) and value]
-        self._client = httpx2.Client(headers=_headers(credentials, supplier_account), timeout=timeout_s)
+        self._headers = _headers(credentials, supplier_account)
+        self._timeout_s = timeout_s
+        self._client: httpx2.Client
 
     def __enter__(self) -> Self:
         """Keep connections open between calls."""
-        self._client.__enter__()
+        self._client = httpx2.Client(headers=self._headers, timeout=self._timeout_s)
         return self
 
     def __exit__(self, *exception: object) -> None:

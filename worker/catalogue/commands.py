@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from contract.settings import load_settings
 from worker.catalogue.answers import Answer, AnswerRefused, Kind, read_answer
 from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused, CmdbUnavailable
+from worker.catalogue.instance_commands import import_instances, pull_all_instances, read_files
+from worker.catalogue.instance_report import InstanceReport, print_instance_report
 from worker.catalogue.items import Refusal
 from worker.catalogue.load import import_answers
 from worker.catalogue.pages import Pages, PagesOfAnother
@@ -52,6 +54,23 @@ def import_files(
     return 1 if report.refused else 0
 
 
+def import_instance_files(files: Sequence[Path], *, prune: bool, dry_run: bool, json: bool) -> int:
+    """Take over service instances from files; see `worker.catalogue.cli.import_`."""
+    if dry_run:
+        err.print("--dry-run is for the catalogue; --instances always writes", style="red")
+        return 2
+    answers, unreadable = read_files(files)
+
+    async def run(engine: Engine) -> InstanceReport:
+        return await import_instances(
+            engine, answers, first_id=load_settings().first_id, prune=prune, unreadable=unreadable
+        )
+
+    report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+    print_instance_report(report, out, json=json)
+    return 1 if report.left_out else 0
+
+
 def pull_business(
     url: str,
     bk_biz_id: int,
@@ -60,6 +79,7 @@ def pull_business(
     supplier_account: str,
     state_dir: Path | None,
     prune: bool,
+    instances: bool,
     dry_run: bool,
     json: bool,
 ) -> int:
@@ -83,8 +103,26 @@ def pull_business(
     report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
     if not dry_run:
         pages.clear()
-    print_report(report, out, json=json)
-    return 1 if report.refused else 0
+    if not instances or dry_run:
+        print_report(report, out, json=json)
+        return 1 if report.refused else 0
+    with plain_errors(CmdbRefused, CmdbUnavailable, AnswerRefused):
+        found = _pull_instances(cmdb, bk_biz_id, prune=prune)
+    if json:
+        out.print_json(data={"catalogue": report.as_dict(), "instances": found.as_dict()}, indent=2)
+    else:
+        print_report(report, out)
+        print_instance_report(found, out, json=False)
+    return 1 if report.refused or found.left_out else 0
+
+
+def _pull_instances(cmdb: Cmdb, bk_biz_id: int, *, prune: bool) -> InstanceReport:
+    with cmdb, _progress() as progress:
+
+        async def run(engine: Engine) -> InstanceReport:
+            return await pull_all_instances(engine, cmdb, bk_biz_id, prune=prune, progress=progress)
+
+        return in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
 
 
 def show_businesses(*, json: bool) -> int:

@@ -5,7 +5,7 @@ finds another version than the cache's begins a new cache with all that its batc
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -104,16 +104,22 @@ class Catalogue:
         engine: where the catalogue is.
         check_ms: how long after PostgreSQL last told its version cached answers are given without asking again; 0 = it
             is asked each time.
+        on_change: is called when another version is seen.
     """
 
-    def __init__(self, engine: AsyncEngine, *, check_ms: int) -> None:
+    def __init__(self, engine: AsyncEngine, *, check_ms: int, on_change: Callable[[], object] = lambda: None) -> None:
         self._engine = engine
+        self._on_change = on_change
         self._check_s = check_ms / 1000
         self._cache = _Cache(version=-1)
         self._checked_at = float("-inf")
         self._reading = Gather(
             self._read_together, most=_READ_TOGETHER, weigh=lambda wanted: 1 + len(wanted.bk_host_ids)
         )
+
+    def look_again(self) -> None:
+        """Compare with PostgreSQL's version before the next answer."""
+        self._checked_at = float("-inf")
 
     async def slice(self, bk_biz_id: int, bk_module_id: int, bk_host_ids: Iterable[int]) -> CatalogueSlice:
         """The module, its process templates, and those of the hosts that are in it.
@@ -164,6 +170,7 @@ class Catalogue:
             self._checked_at = asked_at
             if cache.version != self._cache.version:
                 self._cache = cache
+                self._on_change()
 
 
 async def _fetch(driver: Any, wanted: Sequence[_Wanted], known: Sequence[_Known]) -> Sequence[Any]:

@@ -22,6 +22,7 @@ from worker.postgres.draft import Draft
 # Another transaction wrote the same request or the same instance first. Any other violation is nobody's race: rows
 # under an existing instance are only added while it is locked.
 _RACES: Final = frozenset({"pk_request_ledger", "pk_audit_log", "uq_service_instance_natural_key"})
+_IDS: Final = frozenset({"pk_service_instance", "pk_process"})
 
 _REQUEST: Final = {
     "request_id": "text",
@@ -104,6 +105,10 @@ SELECT is_decided OR is_taken AS is_late FROM guard
 _STATEMENT: Final = _statement()
 
 
+class IdsTaken(Exception):  # noqa: N818 - an error name says the fact
+    """What was read from CMDB brought its own ids along, and they are among those that were reserved here."""
+
+
 class Ended(NamedTuple):
     """A draft with the report it ends with."""
 
@@ -142,6 +147,9 @@ async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
     """Write drafts whose keys differ, each with its report; False when somebody else was first and nothing was written.
 
     The ledger's rows and the instances are inserted in sorted order, so that two workers never wait for each other.
+
+    Raises:
+        IdsTaken: nothing was written; other ids are needed.
     """
     requests = orjson.dumps([one.row() for one in ended]).decode()
     try:
@@ -149,5 +157,7 @@ async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
     except asyncpg.UniqueViolationError as violation:
         if violation.constraint_name in _RACES:
             return False
+        if violation.constraint_name in _IDS:
+            raise IdsTaken from None
         raise
     return not row["is_late"]

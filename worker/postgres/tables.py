@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -263,8 +264,58 @@ catalogue_version = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     _now("changed_at"),
+    Column("first_id", BigInteger, nullable=False, server_default="1"),
     CheckConstraint("id = 1", name="one_row"),
     comment="Raised by triggers in the transaction of every change to the catalogue tables.",
+)
+
+cmdb_instance = Table(
+    "cmdb_instance",
+    metadata,
+    Column("service_instance_id", BigInteger, ForeignKey("service_instance.id"), primary_key=True, autoincrement=False),
+    Column("cmdb_id", BigInteger, nullable=False),
+    _now("linked_at"),
+    Column("gone_at", DateTime(timezone=True)),
+    UniqueConstraint("cmdb_id"),
+    comment="The service instances that CMDB has, or had (gone_at), with CMDB's id of each.",
+)
+
+cmdb_process = Table(
+    "cmdb_process",
+    metadata,
+    Column("bk_process_id", BigInteger, ForeignKey("process.bk_process_id"), primary_key=True, autoincrement=False),
+    Column("cmdb_id", BigInteger, nullable=False),
+    # What it had when it was last read: a bind row that is here and not among them was added here.
+    Column("row_ids", ARRAY(BigInteger), nullable=False),
+    UniqueConstraint("cmdb_id"),
+    comment="The processes that CMDB has, with CMDB's id of each.",
+)
+
+cmdb_gone = Table(
+    "cmdb_gone",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("service_instance_id", BigInteger, nullable=False),
+    Column("bk_process_id", BigInteger, nullable=False),
+    Column("content", JSONB, nullable=False),
+    _now("gone_at"),
+    Index(None, "service_instance_id"),
+    comment="Processes, and bind rows alone, that CMDB had and has no more, as they were stored.",
+)
+
+cmdb_pull = Table(
+    "cmdb_pull",
+    metadata,
+    Column("bk_biz_id", BigInteger, nullable=False),
+    _text("what"),
+    _now("started_at"),
+    Column("rows_read", BigInteger, nullable=False, server_default="0"),
+    Column("last_id", BigInteger, nullable=False, server_default="0"),
+    Column("is_under_way", Boolean, nullable=False),
+    Column("finished_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("bk_biz_id", "what"),
+    CheckConstraint("what IN ('catalogue', 'instances')", name="what"),
+    comment="How far each business was read from CMDB, and when that was last done to the end.",
 )
 
 CATALOGUE_TABLES: Final = (service_template, process_template, module, host, module_host_relation)

@@ -25,7 +25,7 @@ from worker.postgres.engine import driver_connection, transaction
 from worker.postgres.errors import DatabaseError, DatabaseUnavailable, TransactionConflict
 from worker.postgres.existing import Key, lock_instances, read_existing
 from worker.postgres.ids import IdBlock
-from worker.postgres.insert import Ended, insert
+from worker.postgres.insert import Ended, IdsTaken, insert
 from worker.postgres.ledger import load_all
 from worker.postgres.tables import process_ids, service_instance_ids
 
@@ -64,10 +64,10 @@ class _Attempt:
 class Writer:
     """Writes requests. One per process, for it holds the process's ids; used from one event loop."""
 
-    def __init__(self, engine: AsyncEngine, *, transactions: int = 2) -> None:
+    def __init__(self, engine: AsyncEngine, *, transactions: int = 2, first_id: int = 1) -> None:
         self._engine = engine
-        self._instance_ids = IdBlock(service_instance_ids)
-        self._process_ids = IdBlock(process_ids)
+        self._instance_ids = IdBlock(service_instance_ids, first_id)
+        self._process_ids = IdBlock(process_ids, first_id)
         self._writing = Gather(self.write_group, most=_GROUP, at_once=transactions, weigh=_instances)
 
     async def write(self, request: WriteRequest) -> Written:
@@ -84,6 +84,11 @@ class Writer:
     async def drain(self) -> None:
         """Wait until nothing is being written."""
         await self._writing.drain()
+
+    def drop_ids(self) -> None:
+        """Reserve new ids for what is written from now on."""
+        self._instance_ids.drop()
+        self._process_ids.drop()
 
     async def preview(self, request: WriteRequest) -> list[Item]:
         """What `write` would make of each of the plan's instances; reads only. What does not exist has no id.
@@ -121,7 +126,11 @@ class Writer:
         known: Mapping[Key, ExistingInstance] = {}
         unwritten = list(requests)
         for _ in range(_MAX_LOOKS):
-            written = await self._try(driver, unwritten, known)
+            try:
+                written = await self._try(driver, unwritten, known)
+            except IdsTaken:
+                self.drop_ids()
+                continue
             if written is not None:
                 return done | written
             ended = await load_all(driver, [request.request_id for request in unwritten])

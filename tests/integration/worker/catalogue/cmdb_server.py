@@ -18,12 +18,14 @@ PATHS = {
     "/api/v3/findmany/module/with_relation/biz/1": "find_module_with_relation",
     "/api/v3/hosts/app/1/list_hosts": "list_biz_hosts",
     "/api/v3/findmany/module_relation/bk_biz_id/1": "find_module_host_relation",
+    "/api/v3/findmany/proc/service_instance/details": "list_service_instance_detail",
 }
 LIMITS = {
     "list_service_template": 500,
     "find_module_with_relation": 500,
     "list_biz_hosts": 500,
     "find_module_host_relation": 1000,
+    "list_service_instance_detail": 1000,
 }
 
 
@@ -71,6 +73,7 @@ class CmdbServer:
         self.modules: list[Item] = []
         self.hosts: list[Item] = []
         self.hosts_of: dict[int, list[int]] = {}
+        self.instances: list[Item] = []
         self.calls: list[Call] = []
         self.before: Callable[[Call], Reply | None] = lambda call: None
         self.url = ""
@@ -124,6 +127,12 @@ class CmdbServer:
                 modules_of.setdefault(host_id, []).append({"bk_module_id": module_id})
         found = [{"host": {"bk_host_id": host_id}, "modules": modules_of[host_id]} for host_id in sorted(modules_of)]
         return _listing(found, page, "relation")
+
+    def _list_service_instance_detail(self, body: Item, page: Item) -> Reply:
+        found = [one for one in self.instances if one["bk_biz_id"] == body["bk_biz_id"]]
+        for name in ("bk_module_id", "bk_host_id"):
+            found = [one for one in found if body.get(name, one[name]) == one[name]]
+        return _listing(found, page)
 
     @contextmanager
     def serving(self) -> Iterator["CmdbServer"]:

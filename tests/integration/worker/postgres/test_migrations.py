@@ -44,6 +44,8 @@ async def test_upgrade_of_a_database_in_use_keeps_what_is_stored(database: str, 
     before = (await Writer(engine).write(request(plan([2, 3])))).report
     rows = await stored(engine)
     await fetch(engine, "ALTER TABLE process_bind_info DROP COLUMN position")
+    await fetch(engine, "ALTER TABLE catalogue_version DROP COLUMN first_id")
+    await fetch(engine, "DROP TABLE cmdb_pull, cmdb_gone, cmdb_process, cmdb_instance")
     await fetch(engine, "UPDATE alembic_version SET version_num = '0002'")
     await engine.dispose()
 

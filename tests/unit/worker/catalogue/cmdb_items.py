@@ -83,3 +83,26 @@ def after(stored: Rows, found: Changes) -> Rows:
 
 def document(body: Any) -> bytes:
     return json.dumps(body).encode()
+
+
+def bind_row(row_id: int = 1, port: str = "80", **more: Any) -> dict[str, Any]:
+    return {"template_row_id": row_id, "ip": "127.0.0.1", "port": port, "protocol": "1", "enable": True, **more}
+
+
+def process_instance(
+    id_: int, service_instance_id: int, name: str = "nginx", template_id: int = 7, **more: Any
+) -> dict[str, Any]:
+    """One of ``process_instances``."""
+    values = {"bk_process_id": id_, "bk_process_name": name, "bk_func_name": name, "bk_start_param_regex": ""}
+    relation = {"service_instance_id": service_instance_id, "process_template_id": template_id, "bk_process_id": id_}
+    return {"process": {**values, "bind_info": [bind_row()], **more}, "relation": relation}
+
+
+def service_instance(
+    id_: int = 72, bk_host_id: int = 2, name: str = "10.0.0.2_nginx_80", **more: Any
+) -> dict[str, Any]:
+    """An item of ``list_service_instance_detail``, with one process."""
+    known = {"bk_biz_id": 1, "bk_module_id": 60, "service_template_id": 5, "creator": "admin", "modifier": "admin"}
+    times = dict.fromkeys(("create_time", "last_time"), "2020-05-06T07:08:09.123+08:00")
+    processes = [process_instance(id_ * 10, id_)]
+    return {"id": id_, "bk_host_id": bk_host_id, "name": name, **known, **times, "process_instances": processes, **more}

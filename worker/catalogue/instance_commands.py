@@ -1,0 +1,93 @@
+"""What `bksi catalogue import|pull --instances` do."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.progress import Progress
+
+from contract.settings import load_settings
+from worker.catalogue.answers import Answer, AnswerRefused, listed, parse_json
+from worker.catalogue.cmdb import Cmdb
+from worker.catalogue.instance_items import Listed, read_instances
+from worker.catalogue.instance_pull import LAST_ID, pull_instances
+from worker.catalogue.instance_report import InstanceReport
+from worker.postgres.cmdb_pulls import mark_gone
+from worker.postgres.cmdb_rows import InstanceRows
+from worker.postgres.engine import Engine, driver_connection
+
+_PAGE: Final = 500
+_NO_FILTER: Final = frozenset({"bk_biz_id", "page", "fields", "service_instance_id", "bk_supplier_account"})
+
+
+def read_files(files: Sequence[Path]) -> tuple[list[Answer], list[str]]:
+    """The answers in files, and a line for each that cannot be read."""
+    answers, unreadable = [], []
+    for file in files:
+        try:
+            answers.append(listed(parse_json(file.read_bytes(), str(file)), str(file)))
+        except AnswerRefused as refused:
+            unreadable.append(str(refused))
+        except OSError as error:
+            unreadable.append(f"{file}: {error.strerror or type(error).__name__}")
+    return answers, unreadable
+
+
+async def import_instances(
+    engine: Engine, answers: Sequence[Answer], *, first_id: int, prune: bool, unreadable: Sequence[str] = ()
+) -> InstanceReport:
+    """Take over what answers list, a page of instances in each transaction.
+
+    Args:
+        engine: of a migrated database.
+        answers: of the APIs in `worker.catalogue.instance_items`.
+        first_id: ids of ours begin at it.
+        prune: the answers are whole listings of the businesses they name: mark what they lack as gone.
+        unreadable: a line for each file that could not be read.
+    """
+    report, found, rows = InstanceReport(), read_instances(answers), InstanceRows(first_id=first_id)
+    report.left_out += unreadable
+    async with driver_connection(engine) as driver:
+        started_at = await driver.fetchval("SELECT clock_timestamp()")
+        report.add(found, [])
+        for start in range(0, len(found.instances), _PAGE):
+            page = found.instances[start : start + _PAGE]
+            report.add(Listed(), await rows.adopt(driver, page))
+        if prune:
+            await _mark_gone(driver, answers, found, report, started_at)
+    return report
+
+
+async def _mark_gone(
+    driver: Any, answers: Sequence[Answer], found: Listed, report: InstanceReport, started_at: datetime
+) -> None:
+    if reason := _why_partial(answers, found, report):
+        report.left_out.append(f"{reason}: nothing is marked as gone")
+        return
+    for bk_biz_id in sorted({one.bk_biz_id for one in found.instances}):
+        report.gone += await mark_gone(driver, bk_biz_id, found.ids, after=0, until=LAST_ID, linked_before=started_at)
+
+
+def _why_partial(answers: Sequence[Answer], found: Listed, report: InstanceReport) -> str:
+    if found.has_unreadable_id or report.left_out:
+        return "something could not be read"
+    filters = sorted({name for one in answers for name, value in one.request.items() if value} - _NO_FILTER)
+    if filters:
+        return f"asked with {', '.join(filters)}, which is no whole listing"
+    counts = [answer.count for answer in answers if answer.count is not None]
+    if counts and len(set(found.ids)) < max(counts):
+        return f"{len(set(found.ids))} of {max(counts)} service instances"
+    return ""
+
+
+async def pull_all_instances(
+    engine: Engine, cmdb: Cmdb, bk_biz_id: int, *, prune: bool, progress: Progress
+) -> InstanceReport:
+    """`worker.catalogue.instance_pull.pull_instances` with a bar."""
+    task = progress.add_task("service instances", total=None)
+
+    def tell(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+
+    return await pull_instances(engine, cmdb, bk_biz_id, first_id=load_settings().first_id, prune=prune, tell=tell)

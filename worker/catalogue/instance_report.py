@@ -1,0 +1,109 @@
+"""What was taken over of CMDB's service instances, for people and for machines."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from worker.catalogue.instance_items import Listed
+from worker.expand.adoption import Adoption
+
+SHOWN = 20
+"""How many lines of one sort people get to see; ``--json`` has all of them."""
+
+
+@dataclass(slots=True)
+class InstanceReport:
+    """Counts, and a line for everything that somebody may want to look into."""
+
+    instances: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("added", "changed", "unchanged"), 0))
+    processes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("added", "changed", "gone"), 0))
+    bind_rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("written", "gone"), 0))
+    gone: list[tuple[int, int]] = field(default_factory=list)
+    """Id here and CMDB's of the service instances that CMDB has no more."""
+    twins: list[tuple[int, int]] = field(default_factory=list)
+    """CMDB's ids of two under one key: the same module and host, and the same name where there is no template."""
+    matched: list[tuple[int, int]] = field(default_factory=list)
+    """Id here and CMDB's where both had created the same one."""
+    moved: list[tuple[int, int]] = field(default_factory=list)
+    """CMDB's id and the id here, where CMDB's was in use here."""
+    left_out: list[str] = field(default_factory=list)
+    has_unreadable_id: bool = False
+
+    def add(self, listed: Listed, adoptions: Sequence[Adoption]) -> None:
+        """Count a page."""
+        self.left_out += listed.left_out
+        self.has_unreadable_id |= listed.has_unreadable_id
+        for adoption in adoptions:
+            self._count(adoption)
+
+    def _count(self, adoption: Adoption) -> None:
+        self.instances["added"] += len(adoption.added)
+        self.instances["changed"] += len(adoption.changed)
+        self.instances["unchanged"] += adoption.unchanged
+        self.twins += adoption.twins
+        self.moved += adoption.moved
+        added = {id_ for id_, _, _ in adoption.added}
+        self.matched += [(id_, cmdb_id) for id_, cmdb_id in adoption.linked if id_ not in added]
+        processes = adoption.processes
+        self.processes["added"] += len(processes.added)
+        self.processes["changed"] += len(processes.changed)
+        self.processes["gone"] += len(processes.gone)
+        self.bind_rows["written"] += len(processes.rows)
+        self.bind_rows["gone"] += len(processes.gone_rows)
+        self.left_out += [f"service instance {cmdb_id}: {reason}" for cmdb_id, reason in adoption.refused]
+        self.left_out += [f"process {process.id}: {reason}" for process, reason in processes.refused]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The whole report as plain JSON values."""
+        return {
+            "service_instances": self.instances | {"gone": len(self.gone)},
+            "processes": self.processes,
+            "bind_rows": self.bind_rows,
+            "gone": [{"id": id_, "cmdb_id": cmdb_id} for id_, cmdb_id in self.gone],
+            "twins": [list(pair) for pair in self.twins],
+            "matched": [{"id": id_, "cmdb_id": cmdb_id} for id_, cmdb_id in self.matched],
+            "moved": [{"cmdb_id": cmdb_id, "id": id_} for cmdb_id, id_ in self.moved],
+            "left_out": self.left_out,
+        }
+
+    def __rich__(self) -> RenderableType:
+        """A table of counts, then what somebody may want to look into."""
+        return Group(self._table(), *self._lines())
+
+    def _table(self) -> Table:
+        table = Table("", "added", "changed", "gone", "unchanged", box=None, pad_edge=False)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        instances, processes, rows = self.instances, self.processes, self.bind_rows
+        for name, counts in (
+            ("service instances", (*list(instances.values())[:2], len(self.gone), instances["unchanged"])),
+            ("processes", (*processes.values(), 0)),
+            ("bind rows", (0, *rows.values(), 0)),
+        ):
+            table.add_row(name, *(str(count) if count else "·" for count in counts))
+        return table
+
+    def _lines(self) -> Iterator[Text]:
+        for title, found in (
+            ("gone in CMDB, kept and marked here", [f"{id_} (CMDB's {cmdb_id})" for id_, cmdb_id in self.gone]),
+            ("CMDB has two of one module and host", [f"{first} and {second}" for first, second in self.twins]),
+            ("created on both sides", [f"{id_} is CMDB's {cmdb_id}" for id_, cmdb_id in self.matched]),
+            ("id in use here", [f"CMDB's {cmdb_id} is {id_}" for cmdb_id, id_ in self.moved]),
+            ("left out", self.left_out),
+        ):
+            for line in found[:SHOWN]:
+                yield Text(f"{title}: {line}", style="yellow")
+            if len(found) > SHOWN:
+                yield Text(f"… and {len(found) - SHOWN} more (--json lists all)")
+
+
+def print_instance_report(report: InstanceReport, console: Console, *, json: bool) -> None:
+    """Print it as a table or as one JSON object."""
+    if json:
+        console.print_json(data=report.as_dict(), indent=2)
+    else:
+        console.print(report, soft_wrap=True)
