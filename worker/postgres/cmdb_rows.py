@@ -133,7 +133,7 @@ class InstanceRows:
         Instances that cannot be stored beside each other at once are taken one by one.
 
         Raises:
-            StoreError: the database was away.
+            DatabaseError: the database was away.
         """
         await self._stay_above(driver, listed)
         for _ in range(_TRIES):

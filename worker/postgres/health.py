@@ -12,7 +12,10 @@ from worker.postgres.errors import DatabaseError
 from worker.postgres.migrate import newest_revision
 
 UNDEFINED_TABLE: Final = "42P01"
+_UNDEFINED_COLUMN: Final = "42703"
 _DURABILITY: Final = ("fsync", "synchronous_commit", "full_page_writes")
+
+_HIGHEST: Final = "SELECT greatest((SELECT max(cmdb_id) FROM cmdb_instance), (SELECT max(cmdb_id) FROM cmdb_process))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,10 @@ class ServerHealth:
     newest_revision: str
     modules: int
     """In the catalogue."""
+    first_id: int
+    """Ids of ours are at least this."""
+    highest_cmdb_id: int
+    """Of what was taken over from CMDB; 0 = nothing was."""
 
 
 async def read_health(engine: AsyncEngine) -> ServerHealth:
@@ -55,6 +62,8 @@ async def read_health(engine: AsyncEngine) -> ServerHealth:
         await _one(engine, "SELECT version_num FROM alembic_version"),
         newest_revision(),
         await _one(engine, "SELECT count(*) FROM module") or 0,
+        await _one(engine, "SELECT first_id FROM catalogue_version") or 1,
+        await _one(engine, _HIGHEST) or 0,
     )
 
 
@@ -66,11 +75,11 @@ async def read_clock(engine: AsyncEngine) -> datetime:
 
 
 async def _one(engine: AsyncEngine, query: str) -> Any:
-    """The only value of a query; None when its table is not there yet."""
+    """The only value of a query; None when its table or column is not there yet."""
     try:
         async with driver_connection(engine) as driver:
             return await driver.fetchval(query)
     except DatabaseError as error:
-        if error.sqlstate == UNDEFINED_TABLE:
+        if error.sqlstate in (UNDEFINED_TABLE, _UNDEFINED_COLUMN):
             return None
         raise

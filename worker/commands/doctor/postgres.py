@@ -78,3 +78,12 @@ def _findings(health: ServerHealth, dsn: str) -> Iterator[Finding]:
         yield ok("catalogue", f"{health.modules} modules")
     else:
         yield error("catalogue", "empty: every request is answered 1101034", "Run `bksi catalogue import` or `pull`.")
+    if health.highest_cmdb_id:
+        yield _ids(health.first_id, health.highest_cmdb_id)
+
+
+def _ids(first_id: int, highest_cmdb_id: int) -> Finding:
+    found = f"CMDB has come to {highest_cmdb_id}, ours begin at {first_id}"
+    if highest_cmdb_id > first_id // 2:
+        return warning("ids", f"{found}: it may reach them", "Set BKSI_FIRST_ID of the workers far above.")
+    return ok("ids", found)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.answer.items import Item, Outcome
+from contract.settings import Settings
 from tests.conftest import RunBksi
 from tests.integration.worker.catalogue.cmdb_server import Call, CmdbServer, Reply, refusal
 from tests.integration.worker.catalogue.conftest import rows
@@ -20,6 +21,8 @@ from worker.catalogue.cmdb import Cmdb
 from worker.catalogue.instance_commands import import_instances
 from worker.catalogue.instance_pull import LIMIT, pull_instances
 from worker.catalogue.instance_report import InstanceReport
+from worker.commands.doctor.examine import examine
+from worker.commands.doctor.finding import Finding, Level
 from worker.postgres.ids import ROOM
 from worker.postgres.writer import Writer
 
@@ -275,3 +278,18 @@ async def test_files_of_three_apis_make_one_instance(bksi: RunBksi, database: st
         "catalogue", "import", "--instances", "--prune", files[0], "--json", env={"BKSI_POSTGRES_DSN": database}
     )
     assert json.loads(done.stdout)["gone"] == [{"id": 72, "cmdb_id": 72}]
+
+
+async def test_doctor_says_when_cmdbs_ids_come_near(
+    cmdb: CmdbServer, engine: AsyncEngine, database: str, redis_url: str
+) -> None:
+    async def ids() -> Finding:
+        findings = await examine(Settings(redis_url=redis_url, postgres_dsn=database))
+        return next(finding for finding in findings if finding.check == "ids")
+
+    cmdb.instances = [service_instance(72, 2)]
+    await pulled(engine, cmdb, first_id=10**9)
+    assert (await ids()).level is Level.OK
+    cmdb.instances.append(service_instance(60_000_000, 3))
+    await pulled(engine, cmdb, first_id=10**9)
+    assert (await ids()).level is Level.WARNING
