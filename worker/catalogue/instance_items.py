@@ -26,7 +26,7 @@ _MAX_PORT_BYTES: Final = 11
 _MAX_IP_BYTES: Final = 45
 
 
-class ItemRefused(Exception):  # noqa: N818 - an error name says the fact
+class ItemRefused(Exception):
     """An item is not what the API lists; the text is its path and the reason."""
 
 

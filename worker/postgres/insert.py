@@ -105,7 +105,7 @@ SELECT is_decided OR is_taken AS is_late FROM guard
 _STATEMENT: Final = _statement()
 
 
-class IdsTaken(Exception):  # noqa: N818 - an error name says the fact
+class IdsTaken(Exception):
     """What was read from CMDB brought its own ids along, and they are among those that were reserved here."""
 
 
