@@ -48,6 +48,7 @@ check: $(VENV)/ready ## Lint, types and import rules.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --disallow-any-expr tests/typing
 	$(BIN)/lint-imports
 
 fmt: $(VENV)/ready ## Mend what can be mended by itself: imports, format, simple findings.

@@ -237,6 +237,11 @@ class Submitter:
         reports = await reaching_redis(self.requests.load_many(ids)) if ids else []
         return list(zip(ids, reports, strict=True))
 
+    async def find(self, bk_app_code: str, idempotency_key: str) -> Report | None:
+        """The report of the request that an application submitted under a key, as `poll` gives it."""
+        request_id = await reaching_redis(self.requests.holder_of(bk_app_code, idempotency_key))
+        return None if request_id is None else await self.poll(request_id, bk_app_code)
+
     async def backlog(self) -> Backlog:
         """What is unfinished, and how long a poller should wait before it asks again."""
         pending, finished = await reaching_redis(self._counts())

@@ -104,6 +104,7 @@ LIST: Final[dict[str, Any]] = {
         _query("status", {"enum": [status.value for status in Status]}),
         _query("bk_biz_id", {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}),
         _query("bk_module_id", {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}),
+        _query("idempotency_key", {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"}),
         *_PAGE,
     ]
 }

@@ -82,10 +82,15 @@ def idempotency_key(request: Request, client_request_id: str | None) -> str | No
     key = request.headers.get("idempotency-key")
     if key is None:
         return client_request_id
+    return checked_key(key, "Idempotency-Key")
+
+
+def checked_key(key: str, path: str) -> str:
+    """`key`, if it may be an idempotency key; `path` is where it stands."""
     try:
         return _KEY.validate_python(key)
     except ValidationError:
-        raise Refused.field(Code.PARAM_INVALID, "Idempotency-Key") from None
+        raise Refused.field(Code.PARAM_INVALID, path) from None
 
 
 def _all_or_nothing(parsed: ParsedBatch) -> ParsedBatch:

@@ -211,6 +211,11 @@ class Requests:
                 pipe.evalsha(script.sha, len(keys), *keys, *args)
             return await pipe.execute(raise_on_error=False)
 
+    async def holder_of(self, bk_app_code: str, idempotency_key: str) -> str | None:
+        """The request_id that an application's key stands for; None when it stands for none any more."""
+        stored = await self.client.get(self.keys.idempotency(bk_app_code, idempotency_key))
+        return None if stored is None else cast("bytes", stored).partition(b"|")[0].decode()
+
     async def load(self, request_id: str) -> Report | None:
         """The report of a request: stored when it is finished, else made from the pending entry; None when unknown."""
         return await self._loading(request_id)

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import uuid
 from typing import Any
 
@@ -33,6 +34,40 @@ def test_async_client_mirrors_the_blocking_one(stack: Any) -> None:
             assert (await client.create_service_instance(bound(41)))["data"] == report["data"]
 
     asyncio.run(main())
+
+
+def test_request_is_found_by_its_key_and_by_what_it_is(stack: Any) -> None:
+    key = uuid.uuid4().hex
+    with Client(stack.http) as client:
+        operation = client.submit(bound(46), key)
+        operation.wait(timeout=30)
+
+        found = client.batches.find(key)
+        assert found is not None
+        assert found.request_id == operation.request_id
+        assert client.batches.find("nobody-has-sent-this") is None
+        listed = [summary["request_id"] for summary in client.batches.list(status="SUCCESS", page_size=2)]
+        assert operation.request_id in listed
+        assert len(listed) > 2
+        assert [item["bk_host_id"] for item in operation.items()] == [46]
+        assert list(operation.items("failed")) == []
+
+
+def test_operation_tells_its_progress_and_its_end(stack: Any) -> None:
+    ended = threading.Event()
+    with Client(stack.http) as client:
+        operation = client.submit(bound(47))
+        operation.add_done_callback(lambda one: ended.set() if one.done() else None)
+        *_, last = operation.progress()
+        assert last["status"] == "SUCCESS"
+        assert ended.wait(30)
+
+
+def test_job_is_one_id_for_many(stack: Any) -> None:
+    with Client(stack.http) as client:
+        job = client.jobs.submit(bound(48), uuid.uuid4().hex)
+        assert job.job_id == client.jobs.operation(job.job_id).id
+        assert client.request("GET", f"/v1/jobs/{job.job_id}").json()["statistics"]["total_count"] == 1
 
 
 def test_failures_are_three_errors(stack: Any) -> None:

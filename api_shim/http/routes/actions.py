@@ -12,6 +12,7 @@ from api_shim.http.answers import finished, listed, whole_seconds
 from api_shim.http.body import read_optional_body
 from api_shim.http.exchange import Exchange, exchange_of
 from api_shim.http.state import AppState, state_of, trace_headers
+from api_shim.http.submission import checked_key
 from api_shim.refusals import BrokerUnavailable
 from contract.answer.items import Outcome
 from contract.answer.report import Report, Status
@@ -26,7 +27,10 @@ _LOOKED_AT: Final = 2_000
 
 @router.get("/batches", responses=openapi.RESPONSES, openapi_extra=openapi.LIST)
 async def list_batches(request: Request) -> Response:
-    """The caller's own requests, newest first; ``status``, ``bk_biz_id`` and ``bk_module_id`` narrow them down."""
+    """The caller's own requests, newest first; ``status``, ``bk_biz_id`` and ``bk_module_id`` narrow them down.
+
+    ``idempotency_key`` finds the one that was submitted under it.
+    """
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
     query = request.query_params
@@ -34,6 +38,10 @@ async def list_batches(request: Request) -> Response:
     wanted = {name: _number(request, name) for name in ("bk_biz_id", "bk_module_id") if query.get(name)}
     limit = _limit(request)
     after = state.cursors.read(f"batches {app}", query.get("cursor"))
+    if key := query.get("idempotency_key"):
+        one = await state.submitter.find(app, checked_key(key, "query.idempotency_key"))
+        matching = [] if one is None or not _matches(one, status, wanted) else [one]
+        return listed(exchange, "batches", [_summary(report, exchange) for report in matching], None)
 
     found: list[dict[str, Any]] = []
     looked_at, more = 0, True

@@ -1,55 +1,189 @@
 """What the client makes of an answer, and when it comes again."""
 
-import time
+import itertools
+import json
+import logging
+import ssl
 from typing import Any
 
 import httpx2
 import pytest
 
-from bksi_client import RequestRefused, calls
+from bksi_client import BksiError, Client, RequestRefused, TimedOut, Unanswered, calls
+from tests.unit.client.scripted import Scripted, report, response
+
+URL = "http://server"
+ACCEPTED = response(202, report("PENDING"))
+BATCH: Any = {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": 2}]}
 
 
-def response(status: int, body: Any = None, **headers: str) -> httpx2.Response:
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx2.Response(status, json=body or {"code": 0}, headers=sent)
+def client(server: Scripted, **options: Any) -> Client:
+    return Client(URL, http_client=server.http, **options)
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(429, 1199997), (503, 1190006), (503, 1190007), (200, 1199997), (200, 1190006), (200, 1190007)]
+    "busy",
+    [
+        response(429, {"code": 1199997}),
+        response(503, {"code": 1190006}),
+        response(502),
+        response(200, {"code": 1190007}),
+        httpx2.ConnectError("refused"),
+        httpx2.ReadTimeout("silent"),
+    ],
+    ids=str,
 )
-def test_busy_server_is_asked_again_as_late_as_it_says(status: int, code: int) -> None:
-    with pytest.raises(calls.Busy) as busy:
-        calls.unless_busy(response(status, {"code": code}, Retry_After="7"))
-    assert 7 <= calls._again(busy.value) <= 8.4
+def test_call_is_repeated_under_its_key_until_it_is_answered(busy: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "bksi_client")
+    server = Scripted(busy, busy, ACCEPTED)
+
+    operation = client(server).submit(BATCH)
+
+    keys = {request.headers["Idempotency-Key"] for request in server.asked}
+    assert (len(server.asked), keys) == (3, {operation.idempotency_key})
+    assert {record.name for record in caplog.records} == {"bksi_client"}
+    assert [record.levelname for record in caplog.records] == ["INFO", "INFO"]
 
 
-def test_busy_server_that_names_no_time_is_asked_again_with_growing_pauses() -> None:
-    assert calls._again(calls.Busy(response(503))) is True
-    assert calls._again(calls.Busy(response(503, Retry_After="Tue, 24 Nov 2026 10:00:00 GMT"))) is True
+@pytest.mark.parametrize(
+    ("options", "asked"), [({"patience_s": 0}, 1), ({"retries": 0}, 1), ({"retries": 1}, 2), ({"timeout": 0.05}, 1)]
+)
+def test_repeats_are_set_once_or_for_one_call(options: Any, asked: int) -> None:
+    for made in (client(server := Scripted(response(503)), **options), None):
+        one = made or client(server := Scripted(response(503))).with_options(**options)
+        with pytest.raises(RequestRefused):
+            one.submit(BATCH)
+        assert len(server.asked) == asked
 
 
 def test_server_that_asks_for_minutes_is_left_to_the_caller() -> None:
-    assert calls._again(calls.Busy(response(503, Retry_After="300"))) is False
+    server = Scripted(response(503, Retry_After="300"))
+    with pytest.raises(RequestRefused) as refused:
+        client(server).submit(BATCH)
+    assert (len(server.asked), refused.value.retry_after) == (1, 300)
 
 
-@pytest.mark.parametrize("status", [200, 202, 400, 401, 403, 404, 409, 410, 422, 500])
-def test_any_other_answer_is_final(status: int) -> None:
-    assert calls.unless_busy(response(status)).status_code == status
-    assert calls._again(RequestRefused(status, {})) is False
+def _badly_certified() -> httpx2.ConnectError:
+    error = httpx2.ConnectError("certificate verify failed")
+    error.__cause__ = ssl.SSLCertVerificationError()
+    return error
+
+
+@pytest.mark.parametrize(
+    "hopeless", [_badly_certified(), httpx2.UnsupportedProtocol("x"), httpx2.DecodingError("x")], ids=repr
+)
+def test_what_cannot_get_better_is_not_repeated(hopeless: Exception) -> None:
+    server = Scripted(hopeless)
+    with pytest.raises(Unanswered):
+        client(server).submit(BATCH)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 422, 500])
+def test_refusal_is_final_and_says_all_of_it(status: int) -> None:
+    wrong = {"path": "instances[0].bk_host_id", "code": 1199006, "message": "instances[0].bk_host_id is not valid"}
+    body = {"result": False, "code": 1199006, "message": wrong["message"], "request_id": "b" * 32, "errors": [wrong]}
+    server = Scripted(response(status, body))
+
+    with pytest.raises(RequestRefused) as refused:
+        client(server).submit(BATCH, "mine")
+
+    error = refused.value
+    assert (error.code, error.message, error.request_id) == (1199006, wrong["message"], "b" * 32)
+    assert (error.status_code, error.idempotency_key, error.errors) == (status, "mine", [wrong])
+    assert str(error) == f"1199006: {wrong['message']}"
+    assert repr(error).startswith(
+        "RequestRefused('instances[0].bk_host_id is not valid', code=1199006, request_id='bbb"
+    )
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b"null"])
-def test_answer_without_an_envelope_is_refused_with_its_status(content: bytes) -> None:
-    with pytest.raises(RequestRefused, match="HTTP 502") as refused:
-        calls.answer(httpx2.Response(502, content=content), "key")
+@pytest.mark.parametrize("status", [200, 501])
+def test_answer_without_an_envelope_is_refused_with_its_status(content: bytes, status: int) -> None:
+    with pytest.raises(RequestRefused, match=f"HTTP {status}") as refused:
+        calls.answer(httpx2.Response(status, content=content), "key")
     assert refused.value.idempotency_key == "key"
 
 
-def test_pause_keeps_a_server_that_does_not_wait_from_being_asked_in_a_loop() -> None:
-    now = time.monotonic()
-    waited = calls.Look({"status": "RUNNING"}, now - 20, 20, 5)
-    answered_at_once = calls.Look({"status": "RUNNING"}, now, 20, 5)
-    assert waited.pause(None) == 0
-    assert answered_at_once.pause(None) == 5
-    assert 0 <= answered_at_once.pause(now + 2) <= 2
-    assert answered_at_once.pause(now - 1) == 0
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://host", "http://", "http://host:0", "http://host:port", "x"])
+def test_url_that_cannot_be_called_is_refused_at_once_and_named(url: str) -> None:
+    with pytest.raises(ValueError, match="the url") as refused:
+        Client(url)
+    assert url in str(refused.value)
+
+
+def test_password_in_a_url_is_shown_nowhere() -> None:
+    with pytest.raises(ValueError, match="must begin") as refused:
+        Client("ftp://me:hidden@host")
+    assert "hidden" not in str(refused.value)
+    assert "hidden" not in repr(Client("http://me:hidden@host", bk_app_secret="hidden"))
+
+
+def test_identity_language_and_headers_come_from_the_environment_or_the_arguments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ValueError, match="BKSI_URL"):
+        Client()
+    for name, value in (("URL", URL), ("APP_CODE", "mine"), ("APP_SECRET", "s"), ("LANGUAGE", "zh-cn")):
+        monkeypatch.setenv(f"BKSI_{name}", value)
+    server = Scripted(ACCEPTED)
+    one = Client(http_client=server.http, headers={"traceparent": "00-1"})
+    one.submit(BATCH)
+    one.with_options(language="en", bk_username="admin").submit(BATCH)
+
+    first, second = (request.headers for request in server.asked)
+    assert json.loads(first["X-Bkapi-Authorization"]) == {"bk_app_code": "mine", "bk_app_secret": "s"}
+    assert json.loads(second["X-Bkapi-Authorization"])["bk_username"] == "admin"
+    assert (first["blueking-language"], second["blueking-language"]) == ("zh-cn", "en")
+    assert first["traceparent"] == "00-1"
+    assert first["User-Agent"].startswith("bksi-client/")
+    assert repr(one) == "<Client http://server as mine>"
+
+
+def test_own_http_client_stays_open_and_any_call_can_be_made() -> None:
+    server = Scripted(response(404, {"code": 1190002}, X_Thing="1"))
+    http = server.http
+    with Client(URL, http_client=http) as one:
+        answer = one.request("GET", "/v1/batches/x", params={"a": "b"})
+    assert (answer.status_code, answer.headers["X-Thing"]) == (404, "1")
+    assert str(server.asked[0].url) == "http://server/v1/batches/x?a=b"
+    assert not http.is_closed
+
+
+def test_operation_has_the_answer_it_was_made_of() -> None:
+    server = Scripted(response(202, report("PENDING"), X_Request_Id="mine"))
+    operation = client(server).submit(BATCH)
+    assert operation.response is not None
+    assert (operation.response.status_code, operation.response.headers["X-Request-Id"]) == (202, "mine")
+
+
+def test_many_are_sent_as_they_are_asked_for_and_a_refused_part_says_where_it_stands() -> None:
+    path = "instances[3].bk_host_id"
+    refusal = {
+        "code": 1199006,
+        "message": f"{path} is not valid",
+        "errors": [{"path": path, "code": 1, "message": path}],
+    }
+    server = Scripted(ACCEPTED, ACCEPTED, response(400, refusal))
+    taken = itertools.count()
+    instances = ({"bk_host_id": next(taken)} for _ in range(1000))
+
+    many = client(server).submit_many({"bk_biz_id": 1, "bk_module_id": 60, "instances": instances}, "order")
+    assert server.asked == []
+    accepted = [next(many)]
+    assert (len(server.asked), next(taken)) == (1, 100)
+    with pytest.raises(RequestRefused) as refused:
+        accepted.extend(many)
+
+    assert [operation.idempotency_key for operation in accepted] == ["order.0", "order.1"]
+    assert (refused.value.first_index, refused.value.idempotency_key) == (200, "order.2")
+    assert refused.value.errors[0]["path"] == "instances[203].bk_host_id"
+    assert "instances[203].bk_host_id" in str(refused.value)
+
+
+def test_timed_out_call_is_unanswered_and_a_time_out() -> None:
+    with pytest.raises(TimeoutError) as late:
+        client(Scripted(httpx2.ReadTimeout("silent")), timeout=0.05).submit(BATCH, "mine")
+    assert isinstance(late.value, TimedOut | BksiError)
+    assert (late.value.idempotency_key, isinstance(late.value, ConnectionError)) == ("mine", True)

@@ -1,78 +1,220 @@
 """The client for an event loop: `bksi_client.blocking` with ``await``."""
 
 import asyncio
-import time
-import uuid
-from collections.abc import Mapping
-from typing import Any, Self
+import inspect
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from copy import copy
+from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 import httpx2
 
-from bksi_client import calls
-from bksi_client.calls import Json, Look
-from bksi_client.errors import StillRunning, Unanswered
+from bksi_client import calls, steps
+from bksi_client.errors import BksiError, RequestRefused
+from bksi_client.flow import ATTEMPT_S, Send, Sleep, Steps, perform
+from bksi_client.operations import Pending, PendingJob, PendingRequest, R
+from bksi_client.options import Changes, Options
+from bksi_client.types import Batch, Envelope, Item, JobReport, Language, Outcome, Report, Status, Summary
+
+_log = logging.getLogger("bksi_client")
+T = TypeVar("T")
 
 
-class AsyncOperation:
-    """A submitted request."""
+class _Waiting(Pending[R], Generic[R]):
+    """What can be done with something that was submitted."""
 
-    def __init__(self, client: "AsyncClient", request_id: str, idempotency_key: str | None = None) -> None:
+    def __init__(self, client: "AsyncClient", id_: str, idempotency_key: str | None = None) -> None:
+        super().__init__(client.options, id_, idempotency_key)
         self._client = client
-        self.request_id = request_id
-        self.idempotency_key = idempotency_key
 
-    async def status(self, wait_s: float = 0) -> Json:
+    async def status(self, wait_s: float = 0) -> R:
         """Like `Operation.status`."""
-        return await self._client.poll(self.request_id, wait_s)
+        return await self._client.run(self._look(min(wait_s, calls.LONGEST_POLL_S)))
 
     async def done(self) -> bool:
         """Like `Operation.done`."""
-        return (await self._client.look(self.request_id)).is_final
+        if not self._is_final:
+            await self.status()
+        return self._is_final
 
-    async def wait(self, timeout: float | None = None) -> Json:  # noqa: ASYNC109 - the caller's own budget
+    async def wait(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 - the caller\'s own budget
         """Like `Operation.wait`."""
-        ends_at = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = calls.LONGEST_POLL_S if ends_at is None else max(ends_at - time.monotonic(), 0)
-            look = await self._client.look(self.request_id, min(left, calls.LONGEST_POLL_S))
-            if look.is_final:
-                return look.report
-            if ends_at is not None and time.monotonic() >= ends_at:
-                raise StillRunning(self)
-            await asyncio.sleep(look.pause(ends_at))
+        return await self._client.run(self._wait(timeout))
 
-    async def result(self, timeout: float | None = None) -> Json:  # noqa: ASYNC109 - the caller's own budget
+    async def result(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 - the caller\'s own budget
         """Like `Operation.result`."""
-        return calls.outcome(await self.wait(timeout), self.idempotency_key)
+        return await self._client.run(self._result(timeout))
 
-    async def progress(self) -> dict[str, int]:
+    async def exception(self, timeout: float | None = None) -> BksiError | None:  # noqa: ASYNC109 - the caller\'s own budget
+        """Like `Operation.exception`."""
+        return await self._client.run(self._exception(timeout))
+
+    async def progress(self, every_s: float = 1.0) -> AsyncIterator[R]:
         """Like `Operation.progress`."""
-        return dict((await self.status())["statistics"])
+        yield (report := await self._client.run(self._watch(every_s)))
+        while not self._is_final:
+            newer = await self._client.run(self._watch(every_s))
+            if newer != report:
+                yield (report := newer)
 
-    async def cancel(self) -> Json:
+    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
+        """Like `Operation.add_done_callback`, in a task of the running loop. A coroutine function is awaited."""
+        task = asyncio.get_running_loop().create_task(self._call_back(callback))
+        # The loop itself holds tasks weakly.
+        self._client.tasks.add(task)
+        task.add_done_callback(self._client.tasks.discard)
+
+    async def _call_back(self, callback: Callable[[Self], object]) -> None:
+        try:
+            await self.wait()
+        except (BksiError, RuntimeError, httpx2.HTTPError) as error:
+            _log.warning("%r cannot be waited for: %s", self, error)
+        try:
+            called = callback(self)
+            if inspect.isawaitable(called):
+                await called
+        except Exception:  # noqa: BLE001 - as `concurrent.futures` does
+            _log.exception("a callback of %r failed", self)
+
+    def __await__(self) -> Generator[Any, None, R]:
+        """``await operation`` is ``await operation.result()``."""
+        return self.result().__await__()
+
+    async def cancel(self) -> R:
         """Like `Operation.cancel`."""
-        return await self._client.act(self.request_id, "cancel")
+        return await self._client.run(self._cancel())
+
+
+class AsyncOperation(_Waiting[Report], PendingRequest):
+    """A submitted request."""
+
+    def items(self, outcome: Outcome | None = None) -> AsyncIterator[Item]:
+        """Like `Operation.items`."""
+        return self._client.batches.items(self.id, outcome)
 
     async def retry(self) -> "AsyncOperation":
         """Like `Operation.retry`."""
-        return AsyncOperation(self._client, (await self._client.act(self.request_id, "retry"))["request_id"])
+        answer = calls.answer((await self._client.run(self._act("retry"))), self.idempotency_key)
+        return AsyncOperation(self._client, answer["request_id"], self.idempotency_key)
+
+
+class AsyncJob(_Waiting[JobReport], PendingJob):
+    """A submitted job."""
+
+    def items(self, outcome: Outcome | None = None) -> AsyncIterator[Item]:
+        """Like `Job.items`."""
+        return self._client.pages(f"{self._path}/items", "items", {"outcome": outcome})
+
+    def batches(self) -> AsyncIterator[Summary]:
+        """Like `Job.batches`."""
+        return self._client.pages(f"{self._path}/batches", "batches", {})
+
+    async def retry(self) -> "AsyncJob":
+        """Like `Job.retry`."""
+        await self._client.run(self._act("retry"))
+        return AsyncJob(self._client, self.id, self.idempotency_key)
+
+
+class AsyncBatches:
+    """The requests of the calling application: ``client.batches``."""
+
+    def __init__(self, client: "AsyncClient") -> None:
+        self._client = client
+
+    def list(
+        self,
+        *,
+        status: Status | None = None,
+        bk_biz_id: int | None = None,
+        bk_module_id: int | None = None,
+        page_size: int | None = None,
+    ) -> AsyncIterator[Summary]:
+        """Like `Batches.list`."""
+        filters = {"status": status, "bk_biz_id": bk_biz_id, "bk_module_id": bk_module_id, "limit": page_size}
+        return self._client.pages("/v1/batches", "batches", filters)
+
+    async def find(self, idempotency_key: str) -> AsyncOperation | None:
+        """Like `Batches.find`."""
+        async for summary in self._client.pages("/v1/batches", "batches", {"idempotency_key": idempotency_key}):
+            return self._client.operation(summary["request_id"], idempotency_key)
+        return None
+
+    async def get(self, request_id: str) -> Report:
+        """Like `Batches.get`."""
+        return await self._client.poll(request_id)
+
+    def items(self, request_id: str, outcome: Outcome | None = None) -> AsyncIterator[Item]:
+        """Like `Batches.items`."""
+        return self._client.pages(f"/v1/batches/{request_id}/items", "items", {"outcome": outcome})
+
+
+class AsyncJobs:
+    """The jobs of the calling application: ``client.jobs``."""
+
+    def __init__(self, client: "AsyncClient") -> None:
+        self._client = client
+
+    async def submit(self, batch: Batch, idempotency_key: str | None = None) -> AsyncJob:
+        """Like `Jobs.submit`."""
+        key = idempotency_key or steps.new_key()
+        accepted = await self._client.run(steps.submit_job(batch, key, self._client.options))
+        return self._job(accepted)
+
+    def operation(self, job_id: str, idempotency_key: str | None = None) -> AsyncJob:
+        """Like `Jobs.operation`."""
+        return AsyncJob(self._client, job_id, idempotency_key)
+
+    def list(self, *, page_size: int | None = None) -> AsyncIterator[JobReport]:
+        """Like `Jobs.list`."""
+        return self._client.pages("/v1/jobs", "jobs", {"limit": page_size})
+
+    def _job(self, accepted: steps.Accepted) -> AsyncJob:
+        job = AsyncJob(self._client, accepted.id, accepted.idempotency_key)
+        job.response = accepted.response
+        return job
 
 
 class AsyncClient:
-    """`Client` for an event loop, with the same arguments."""
+    """`Client` for an event loop, with the same arguments; `http_client` is an `httpx2.AsyncClient`."""
 
     def __init__(
         self,
-        url: str,
+        url: str | None = None,
         *,
-        bk_app_code: str = "",
-        bk_app_secret: str = "",
-        bk_username: str = "",
+        bk_app_code: str | None = None,
+        bk_app_secret: str | None = None,
+        bk_username: str | None = None,
+        language: Language | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
         patience_s: float = 60.0,
+        retries: int | None = None,
+        verify: ssl.SSLContext | str | bool = True,
+        proxy: str | None = None,
+        http_client: httpx2.AsyncClient | None = None,
     ) -> None:
-        headers = calls.identity_headers(bk_app_code, bk_app_secret, bk_username)
-        self._patience_s = patience_s
-        self._http = httpx2.AsyncClient(base_url=url, headers=headers, timeout=calls.HTTP_TIMEOUT_S)
+        self.options = Options.of(
+            url,
+            bk_app_code=bk_app_code,
+            bk_app_secret=bk_app_secret,
+            bk_username=bk_username,
+            language=language,
+            extra_headers=dict(headers or {}),
+            timeout=timeout,
+            patience_s=patience_s,
+            retries=retries,
+        )
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._owns_http = http_client is None
+        self._http = http_client or httpx2.AsyncClient(verify=verify, proxy=proxy)
+
+    def with_options(self, **changes: Unpack[Changes]) -> Self:
+        """Like `Client.with_options`."""
+        other = copy(self)
+        other.options = self.options.changed(changes)
+        other._owns_http = False  # noqa: SLF001 - of a copy of itself
+        return other
 
     async def __aenter__(self) -> Self:
         """Nothing is opened before the first call."""
@@ -82,50 +224,101 @@ class AsyncClient:
         """Close the connections."""
         await self.close()
 
+    def __repr__(self) -> str:
+        return f"<AsyncClient {self.options.shown}>"
+
     async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        """Like `Client.close`."""
+        if self._owns_http:
+            await self._http.aclose()
 
-    async def submit(self, batch: Mapping[str, Any], idempotency_key: str | None = None) -> AsyncOperation:
+    @property
+    def batches(self) -> AsyncBatches:
+        """Like `Client.batches`."""
+        return AsyncBatches(self)
+
+    @property
+    def jobs(self) -> AsyncJobs:
+        """Like `Client.jobs`."""
+        return AsyncJobs(self)
+
+    async def submit(self, batch: Batch, idempotency_key: str | None = None) -> AsyncOperation:
         """Like `Client.submit`."""
-        key = idempotency_key or uuid.uuid4().hex
-        answer = calls.answer(await self._send(calls.submission(batch, key), key), key)
-        return AsyncOperation(self, answer["request_id"], key)
+        key = idempotency_key or steps.new_key()
+        accepted = await self.run(steps.submit(batch, key, self.options))
+        operation = self.operation(accepted.id, key)
+        operation.response = accepted.response
+        return operation
 
-    async def submit_many(self, batch: Mapping[str, Any], idempotency_key: str | None = None) -> list[AsyncOperation]:
+    async def submit_many(self, batch: Batch, idempotency_key: str | None = None) -> AsyncIterator[AsyncOperation]:
         """Like `Client.submit_many`."""
-        key = idempotency_key or uuid.uuid4().hex
-        return [await self.submit(part, f"{key}.{number}") for number, part in enumerate(calls.parts(batch))]
+        key = idempotency_key or steps.new_key()
+        for number, (start, part) in enumerate(calls.parts(batch)):
+            try:
+                yield await self.submit(part, f"{key}.{number}")
+            except RequestRefused as refused:
+                raise calls.moved(refused, start) from None
 
-    async def act(self, request_id: str, verb: str) -> Json:
-        """Like `Client.act`."""
-        return calls.answer(await self._send(calls.act(request_id, verb)))
+    def operation(self, request_id: str, idempotency_key: str | None = None) -> AsyncOperation:
+        """Like `Client.operation`."""
+        return AsyncOperation(self, request_id, idempotency_key)
 
-    async def poll(self, request_id: str, wait_s: float = 0) -> Json:
+    async def poll(self, request_id: str, wait_s: float = 0) -> Report:
         """Like `Client.poll`."""
-        return (await self.look(request_id, wait_s)).report
+        return await self.run(steps.poll(request_id, wait_s, self.options))
 
-    async def look(self, request_id: str, wait_s: float = 0) -> Look:
-        """Like `Client.look`."""
-        asked_at = time.monotonic()
-        response = await self._send(calls.poll(request_id, wait_s))
-        return Look(calls.answer(response), asked_at, wait_s, calls.retry_after(response) or 1)
-
-    async def validate(self, batch: Mapping[str, Any]) -> Json:
+    async def validate(self, batch: Batch) -> Report:
         """Like `Client.validate`."""
-        return calls.answer(await self._send(calls.validation(batch)))
+        return await self.run(steps.validate(batch, self.options))
 
-    async def create_service_instance(self, payload: Mapping[str, Any]) -> Json:
+    async def create_service_instance(self, payload: Mapping[str, object]) -> Envelope:
         """Like `Client.create_service_instance`."""
-        return calls.answer(await self._send(calls.old_call(payload)))
+        return await self.run(steps.create_service_instance(payload, self.options))
 
-    async def _send(self, call: Json, key: str | None = None) -> httpx2.Response:
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Like `Client.request`."""
+        call = calls.Call(method, path, json, params or {}, headers or {})
+        return await self.run(perform(call, self.options))
+
+    async def pages(self, path: str, name: str, filters: steps.Filters) -> AsyncIterator[Any]:
+        """Like `Client.pages`."""
+        cursor: str | None = None
+        while True:
+            page = await self.run(steps.page(path, filters, cursor, self.options))
+            for entry in page[name]:
+                yield entry
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+
+    async def run(self, todo: Steps[T]) -> T:
+        """Like `Client.run`."""
         try:
-            async for attempt in calls.repetitions(self._patience_s):
-                with attempt:
-                    return calls.unless_busy(await self._http.request(**call))
-        except calls.Busy as busy:
-            return busy.response
-        except httpx2.TransportError as error:
-            raise Unanswered(f"{type(error).__name__}: {error}", key) from error
-        raise AssertionError  # stamina raises the last error instead of running out
+            wanted = next(todo)
+            while True:
+                try:
+                    outcome = await self._do(wanted)
+                except httpx2.RequestError as error:
+                    wanted = todo.throw(error)
+                else:
+                    wanted = todo.send(outcome)
+        except StopIteration as end:
+            return cast("T", end.value)
+
+    async def _do(self, wanted: Send | Sleep) -> httpx2.Response | None:
+        if isinstance(wanted, Sleep):
+            await asyncio.sleep(wanted.seconds)
+            return None
+        try:
+            async with asyncio.timeout(wanted.seconds):
+                return await self._http.request(**wanted.arguments(), timeout=ATTEMPT_S)
+        except TimeoutError:
+            raise httpx2.ReadTimeout("the time is up") from None

@@ -1,96 +1,253 @@
 """The client for threads."""
 
+import contextvars
+import logging
+import ssl
+import threading
 import time
-import uuid
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from copy import copy
+from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 import httpx2
 
-from bksi_client import calls
-from bksi_client.calls import Json, Look
-from bksi_client.errors import StillRunning, Unanswered
+from bksi_client import calls, steps
+from bksi_client.errors import BksiError, RequestRefused
+from bksi_client.flow import ATTEMPT_S, Send, Sleep, Steps, perform
+from bksi_client.operations import Pending, PendingJob, PendingRequest, R
+from bksi_client.options import Changes, Options
+from bksi_client.types import Batch, Envelope, Item, JobReport, Language, Outcome, Report, Status, Summary
+
+_log = logging.getLogger("bksi_client")
+T = TypeVar("T")
 
 
-class Operation:
-    """A submitted request."""
+class _Waiting(Pending[R], Generic[R]):
+    """What can be done with something that was submitted."""
 
-    def __init__(self, client: "Client", request_id: str, idempotency_key: str | None = None) -> None:
+    def __init__(self, client: "Client", id_: str, idempotency_key: str | None = None) -> None:
+        super().__init__(client.options, id_, idempotency_key)
         self._client = client
-        self.request_id = request_id
-        self.idempotency_key = idempotency_key
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[Any], object]] | None = None
 
-    def status(self, wait_s: float = 0) -> Json:
-        """The v1 report; with `wait_s` as soon as the request ends, at most 20 seconds later."""
-        return self._client.poll(self.request_id, wait_s)
+    def status(self, wait_s: float = 0) -> R:
+        """The report as it is now; with `wait_s` as soon as it has ended, at most 20 seconds later."""
+        return self._client.run(self._look(min(wait_s, calls.LONGEST_POLL_S)))
 
     def done(self) -> bool:
-        """Whether it has ended."""
-        return self._client.look(self.request_id).is_final
+        """Whether it has ended. Asks, unless that is known."""
+        if not self._is_final:
+            self.status()
+        return self._is_final
 
-    def wait(self, timeout: float | None = None) -> Json:
+    def wait(self, timeout: float | None = None) -> R:
         """The final report, whatever it says.
 
         Raises:
-            StillRunning: it has not ended within `timeout` seconds.
+            StillRunning: it is not known to have ended after `timeout` seconds, whatever the server does.
         """
-        ends_at = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = calls.LONGEST_POLL_S if ends_at is None else max(ends_at - time.monotonic(), 0)
-            look = self._client.look(self.request_id, min(left, calls.LONGEST_POLL_S))
-            if look.is_final:
-                return look.report
-            if ends_at is not None and time.monotonic() >= ends_at:
-                raise StillRunning(self)
-            time.sleep(look.pause(ends_at))
+        return self._client.run(self._wait(timeout))
 
-    def result(self, timeout: float | None = None) -> Json:
+    def result(self, timeout: float | None = None) -> R:
         """The final report of a success.
 
         Raises:
-            BatchFailed: it ended otherwise.
-            StillRunning: it has not ended within `timeout` seconds.
+            BatchFailed: it ended otherwise (JobFailed, of a job).
+            StillRunning: as `wait`.
         """
-        return calls.outcome(self.wait(timeout), self.idempotency_key)
+        return self._client.run(self._result(timeout))
 
-    def progress(self) -> dict[str, int]:
-        """The counters: total_count, success_count, failed_count, pending_count, running_count."""
-        return dict(self.status()["statistics"])
+    def exception(self, timeout: float | None = None) -> BksiError | None:
+        """What `result` would raise at the end, None for a success; raises StillRunning as `wait`."""
+        return self._client.run(self._exception(timeout))
 
-    def cancel(self) -> Json:
-        """End it before a worker starts it; raises `RequestRefused` (409) when that is too late."""
-        return self._client.act(self.request_id, "cancel")
+    def progress(self, every_s: float = 1.0) -> Iterator[R]:
+        """The report now, then about every `every_s` seconds, and the final one at last."""
+        yield (report := self._client.run(self._watch(every_s)))
+        while not self._is_final:
+            newer = self._client.run(self._watch(every_s))
+            if newer != report:
+                yield (report := newer)
+
+    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
+        """Call `callback` with this operation, in a thread of its own, once it has ended.
+
+        It is called, too, when the server cannot be asked any longer; `done` and `exception` then ask again.
+        """
+        with self._lock:
+            if self._callbacks is not None:
+                self._callbacks.append(callback)
+                return
+            self._callbacks = [callback]
+        threading.Thread(target=self._call_back, name=f"bksi-{self.id}", daemon=True).start()
+
+    def _call_back(self) -> None:
+        try:
+            self.wait()
+        except (BksiError, RuntimeError, httpx2.HTTPError) as error:
+            _log.warning("%r cannot be waited for: %s", self, error)
+        with self._lock:
+            callbacks, self._callbacks = self._callbacks or [], None
+        for callback in callbacks:
+            try:
+                callback(self)
+            except Exception:  # noqa: BLE001 - as concurrent.futures does: the others are called all the same
+                _log.exception("a callback of %r failed", self)
+
+    def cancel(self) -> R:
+        """End it before it is started; raises `RequestRefused` (409) when that is too late."""
+        return self._client.run(self._cancel())
+
+
+class Operation(_Waiting[Report], PendingRequest):
+    """A submitted request."""
+
+    def items(self, outcome: Outcome | None = None) -> Iterator[Item]:
+        """What became of each instance, in order."""
+        return self._client.batches.items(self.id, outcome)
 
     def retry(self) -> "Operation":
-        """Submit it again after it has failed: a new operation."""
-        return Operation(self._client, self._client.act(self.request_id, "retry")["request_id"])
+        """Submit it again after it has failed: a new operation, with the same idempotency key for whoever reads it."""
+        answer = calls.answer(self._client.run(self._act("retry")), self.idempotency_key)
+        return Operation(self._client, answer["request_id"], self.idempotency_key)
+
+
+class Job(_Waiting[JobReport], PendingJob):
+    """A submitted job."""
+
+    def items(self, outcome: Outcome | None = None) -> Iterator[Item]:
+        """What became of each instance, in order."""
+        return self._client.pages(f"{self._path}/items", "items", {"outcome": outcome})
+
+    def batches(self) -> Iterator[Summary]:
+        """The requests that it was cut into."""
+        return self._client.pages(f"{self._path}/batches", "batches", {})
+
+    def retry(self) -> "Job":
+        """Submit what failed again."""
+        self._client.run(self._act("retry"))
+        return Job(self._client, self.id, self.idempotency_key)
+
+
+class Batches:
+    """The requests of the calling application: ``client.batches``."""
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+
+    def list(
+        self,
+        *,
+        status: Status | None = None,
+        bk_biz_id: int | None = None,
+        bk_module_id: int | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[Summary]:
+        """The newest first; asks for the next page when it is needed."""
+        filters = {"status": status, "bk_biz_id": bk_biz_id, "bk_module_id": bk_module_id, "limit": page_size}
+        return self._client.pages("/v1/batches", "batches", filters)
+
+    def find(self, idempotency_key: str) -> Operation | None:
+        """The request that was submitted under a key; None when there is none, or its key has been forgotten."""
+        for summary in self._client.pages("/v1/batches", "batches", {"idempotency_key": idempotency_key}):
+            return self._client.operation(summary["request_id"], idempotency_key)
+        return None
+
+    def get(self, request_id: str) -> Report:
+        """How a request stands."""
+        return self._client.poll(request_id)
+
+    def items(self, request_id: str, outcome: Outcome | None = None) -> Iterator[Item]:
+        """What became of each instance of a request, in order."""
+        return self._client.pages(f"/v1/batches/{request_id}/items", "items", {"outcome": outcome})
+
+
+class Jobs:
+    """The jobs of the calling application: ``client.jobs``."""
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+
+    def submit(self, batch: Batch, idempotency_key: str | None = None) -> Job:
+        """Enqueue any number of instances under one id. Under the same key again it goes on where it stopped."""
+        key = idempotency_key or steps.new_key()
+        accepted = self._client.run(steps.submit_job(batch, key, self._client.options))
+        return self._job(accepted)
+
+    def operation(self, job_id: str, idempotency_key: str | None = None) -> Job:
+        """The job of an id that was kept. Asks nothing."""
+        return Job(self._client, job_id, idempotency_key)
+
+    def list(self, *, page_size: int | None = None) -> Iterator[JobReport]:
+        """The newest first; asks for the next page when it is needed."""
+        return self._client.pages("/v1/jobs", "jobs", {"limit": page_size})
+
+    def _job(self, accepted: steps.Accepted) -> Job:
+        job = Job(self._client, accepted.id, accepted.idempotency_key)
+        job.response = accepted.response
+        return job
 
 
 class Client:
-    """Blocking client of one server. Use it as a context manager, or `close` it.
+    """Blocking client of one server, safe to share between threads. Use it as a context manager, or `close` it.
 
-    Every method raises `RequestRefused` for an answer of 400 and above, and `Unanswered` when none came.
+    What is not given is read from BKSI_URL, BKSI_APP_CODE, BKSI_APP_SECRET, BKSI_USERNAME and BKSI_LANGUAGE. Every
+    method raises `RequestRefused` for an answer of 400 and above, and `Unanswered` when none came.
 
     Args:
         url: of the server.
         bk_app_code: of the calling application.
         bk_app_secret: of the calling application.
         bk_username: whom the application calls for.
+        language: of messages.
+        headers: to send with every call (``traceparent``, ``X-Request-Id``).
+        timeout: seconds that one call may take in all, its repeats included, whatever the server does; None leaves it
+            to `patience_s`.
         patience_s: for how long a call is repeated while the server is away or busy, in seconds; 0 = never.
+        retries: how often a call is repeated at most; None leaves it to `patience_s`.
+        verify: a context or the path of a file with the certificates to trust; False trusts everybody.
+        proxy: URL of a proxy.
+        http_client: makes the calls instead of one of our own; it stays open.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | None = None,
         *,
-        bk_app_code: str = "",
-        bk_app_secret: str = "",
-        bk_username: str = "",
+        bk_app_code: str | None = None,
+        bk_app_secret: str | None = None,
+        bk_username: str | None = None,
+        language: Language | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
         patience_s: float = 60.0,
+        retries: int | None = None,
+        verify: ssl.SSLContext | str | bool = True,
+        proxy: str | None = None,
+        http_client: httpx2.Client | None = None,
     ) -> None:
-        headers = calls.identity_headers(bk_app_code, bk_app_secret, bk_username)
-        self._patience_s = patience_s
-        self._http = httpx2.Client(base_url=url, headers=headers, timeout=calls.HTTP_TIMEOUT_S)
+        self.options = Options.of(
+            url,
+            bk_app_code=bk_app_code,
+            bk_app_secret=bk_app_secret,
+            bk_username=bk_username,
+            language=language,
+            extra_headers=dict(headers or {}),
+            timeout=timeout,
+            patience_s=patience_s,
+            retries=retries,
+        )
+        self._owns_http = http_client is None
+        self._http = http_client or httpx2.Client(verify=verify, proxy=proxy)
+
+    def with_options(self, **changes: Unpack[Changes]) -> Self:
+        """This client with other options, on the same connections: ``client.with_options(timeout=3).submit(batch)``."""
+        other = copy(self)
+        other.options = self.options.changed(changes)
+        other._owns_http = False  # noqa: SLF001 - of a copy of itself
+        return other
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first call."""
@@ -100,50 +257,127 @@ class Client:
         """Close the connections."""
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<Client {self.options.shown}>"
+
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections, unless they are another client's."""
+        if self._owns_http:
+            self._http.close()
 
-    def submit(self, batch: Mapping[str, Any], idempotency_key: str | None = None) -> Operation:
+    @property
+    def batches(self) -> Batches:
+        """Requests that were submitted before."""
+        return Batches(self)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Any number of instances under one id."""
+        return Jobs(self)
+
+    def submit(self, batch: Batch, idempotency_key: str | None = None) -> Operation:
         """Enqueue up to 100 instances, once under its key; without one it gets a fresh key."""
-        key = idempotency_key or uuid.uuid4().hex
-        answer = calls.answer(self._send(calls.submission(batch, key), key), key)
-        return Operation(self, answer["request_id"], key)
+        key = idempotency_key or steps.new_key()
+        accepted = self.run(steps.submit(batch, key, self.options))
+        operation = self.operation(accepted.id, key)
+        operation.response = accepted.response
+        return operation
 
-    def submit_many(self, batch: Mapping[str, Any], idempotency_key: str | None = None) -> list[Operation]:
-        """Enqueue any number of instances, 100 to a request, in order; one key covers all of them."""
-        key = idempotency_key or uuid.uuid4().hex
-        return [self.submit(part, f"{key}.{number}") for number, part in enumerate(calls.parts(batch))]
+    def submit_many(self, batch: Batch, idempotency_key: str | None = None) -> Iterator[Operation]:
+        """Enqueue any number of instances, 100 to a request, in order: each operation as soon as it is accepted.
 
-    def act(self, request_id: str, verb: str) -> Json:
-        """``cancel`` or ``retry`` a request of this application."""
-        return calls.answer(self._send(calls.act(request_id, verb)))
+        Nothing is sent before it is asked for: iterate. One key covers all of it, so that the same again goes on where
+        it stopped.
 
-    def poll(self, request_id: str, wait_s: float = 0) -> Json:
-        """The v1 report of any request of this application."""
-        return self.look(request_id, wait_s).report
+        Raises:
+            RequestRefused: of a part; `first_index` and the paths say where it stands in the whole.
+        """
+        key = idempotency_key or steps.new_key()
+        for number, (start, part) in enumerate(calls.parts(batch)):
+            try:
+                yield self.submit(part, f"{key}.{number}")
+            except RequestRefused as refused:
+                raise calls.moved(refused, start) from None
 
-    def look(self, request_id: str, wait_s: float = 0) -> Look:
-        """Like `poll`, with the server's word about when to ask again."""
-        asked_at = time.monotonic()
-        response = self._send(calls.poll(request_id, wait_s))
-        return Look(calls.answer(response), asked_at, wait_s, calls.retry_after(response) or 1)
+    def operation(self, request_id: str, idempotency_key: str | None = None) -> Operation:
+        """The operation of an id that was kept. Asks nothing."""
+        return Operation(self, request_id, idempotency_key)
 
-    def validate(self, batch: Mapping[str, Any]) -> Json:
+    def poll(self, request_id: str, wait_s: float = 0) -> Report:
+        """How a request stands; with `wait_s` as soon as it has ended, at most 20 seconds later."""
+        return self.run(steps.poll(request_id, wait_s, self.options))
+
+    def validate(self, batch: Batch) -> Report:
         """What would be created, found or refused; nothing is written."""
-        return calls.answer(self._send(calls.validation(batch)))
+        return self.run(steps.validate(batch, self.options))
 
-    def create_service_instance(self, payload: Mapping[str, Any]) -> Json:
+    def create_service_instance(self, payload: Mapping[str, object]) -> Envelope:
         """The old call: the envelope of CMDB's six keys, after the server has waited for the rows."""
-        return calls.answer(self._send(calls.old_call(payload)))
+        return self.run(steps.create_service_instance(payload, self.options))
 
-    def _send(self, call: Json, key: str | None = None) -> httpx2.Response:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Any call, with the client's identity and repeats: the answer as it came, whatever its status."""
+        call = calls.Call(method, path, json, params or {}, headers or {})
+        return self.run(perform(call, self.options))
+
+    def pages(self, path: str, name: str, filters: steps.Filters) -> Iterator[Any]:
+        """Every entry of a list, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.run(steps.page(path, filters, cursor, self.options))
+            yield from page[name]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+
+    def run(self, todo: Steps[T]) -> T:
+        """Do what `todo` asks for, to its end."""
         try:
-            for attempt in calls.repetitions(self._patience_s):
-                with attempt:
-                    return calls.unless_busy(self._http.request(**call))
-        except calls.Busy as busy:
-            return busy.response
-        except httpx2.TransportError as error:
-            raise Unanswered(f"{type(error).__name__}: {error}", key) from error
-        raise AssertionError  # stamina raises the last error instead of running out
+            wanted = next(todo)
+            while True:
+                try:
+                    outcome = self._do(wanted)
+                except httpx2.RequestError as error:
+                    wanted = todo.throw(error)
+                else:
+                    wanted = todo.send(outcome)
+        except StopIteration as end:
+            return cast("T", end.value)
+
+    def _do(self, wanted: Send | Sleep) -> httpx2.Response | None:
+        if isinstance(wanted, Sleep):
+            time.sleep(wanted.seconds)
+            return None
+        if wanted.seconds is None:
+            return self._http.request(**wanted.arguments(), timeout=ATTEMPT_S)
+        return _within(wanted.seconds, lambda: self._http.request(**wanted.arguments(), timeout=wanted.seconds))
+
+
+def _within(seconds: float, call: Callable[[], httpx2.Response]) -> httpx2.Response:
+    """What `call` returns, unless that takes longer than `seconds`.
+
+    In a thread, because the limits of an HTTP client hold for each step alone: looking up a name has none, and a server
+    that sends a byte now and then keeps within all of them. What is given up ends by itself.
+    """
+    outcome: Future[httpx2.Response] = Future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            outcome.set_result(context.run(call))
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="bksi-call", daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except TimeoutError:
+        raise httpx2.ReadTimeout("the time is up") from None

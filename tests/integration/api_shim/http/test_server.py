@@ -253,7 +253,11 @@ def test_client_repeats_under_one_key_and_tells_running_from_refused(url: str, s
     with Client(url) as client:
         first = client.submit(seed)
         assert client.submit(seed, idempotency_key=first.idempotency_key).request_id == first.request_id
-        assert (first.status()["status"], first.done(), first.progress()["pending_count"]) == ("PENDING", False, 1)
+        assert (first.status()["status"], first.done(), next(first.progress())["statistics"]["pending_count"]) == (
+            "PENDING",
+            False,
+            1,
+        )
         with pytest.raises(TimeoutError) as running:
             first.result(timeout=0.01)
         assert isinstance(running.value, StillRunning)
@@ -273,7 +277,7 @@ def test_client_cuts_any_number_of_instances_into_requests(url: str) -> None:
     instances = [{"bk_host_id": n} for n in range(1, 252)]
     with Client(url) as client:
         operations = client.submit_many({"bk_biz_id": 1, "bk_module_id": 60, "instances": instances})
-        assert [operation.progress()["total_count"] for operation in operations] == [100, 100, 51]
+        assert [operation.status()["statistics"]["total_count"] for operation in operations] == [100, 100, 51]
 
 
 def test_async_client_does_the_same(url: str, seed: dict[str, Any]) -> None:
@@ -297,7 +301,7 @@ def test_client_comes_again_when_the_server_says(redis_url: str, seed: dict[str,
     who = {"bk_app_code": "slow", "bk_app_secret": "s"}
     try:
         with Client(url, **who, patience_s=0) as hasty, pytest.raises(RequestRefused) as refused:
-            hasty.submit_many(seed | {"instances": [{"bk_host_id": 2}] * 2_000})
+            list(hasty.submit_many(seed | {"instances": [{"bk_host_id": 2}] * 2_000}))
         assert (refused.value.status_code, refused.value.envelope["code"]) == (429, 1199997)
         assert refused.value.retry_after == 1
         assert refused.value.idempotency_key is not None

@@ -3,12 +3,13 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
 if TYPE_CHECKING:
     from bksi_client import Client
+    from bksi_client.types import Report
 
 app: Final = App(name="client", help="What a caller does.")
 EXIT_REFUSED, EXIT_UNFINISHED = 1, 3
@@ -48,7 +49,7 @@ def submit(
     text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     with _client(url, app_code, app_secret) as client:
         try:
-            operations = client.submit_many(json.loads(text), idempotency_key)
+            operations = list(client.submit_many(json.loads(text), idempotency_key))
             reports = [operation.wait(wait) if wait else operation.status() for operation in operations]
         except StillRunning as error:
             print(f"bksi submit: {error}", file=sys.stderr)  # noqa: T201 - a command speaks
@@ -92,5 +93,5 @@ def _client(url: str, app_code: str, secret: str) -> "Client":
     return Client(url, bk_app_code=app_code, bk_app_secret=secret, patience_s=_PATIENCE_S)
 
 
-def _print(document: dict[str, Any]) -> None:
+def _print(document: "Report") -> None:
     print(json.dumps(document, ensure_ascii=False, indent=2))  # noqa: T201 - a command speaks
