@@ -3,6 +3,9 @@
 The shim has no database. It leaves one message per request_id at the queue's head, and a worker answers through Redis:
 with the report, or with a note that there is none. Whoever guesses ids gains nothing and costs little: only well-formed
 ids are looked up, each once at a time and then not again while its note stands, and few at once.
+
+A request of another application is looked up all the same, though Redis knows it: neither words nor time tell it from
+one that never was.
 """
 
 import asyncio
@@ -18,7 +21,7 @@ from contract.answer.report import Report
 from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, REQUEST_ID_PATTERN, build_publish_message, send_message
 from contract.redis import scripts
 from contract.redis.requests import Requests
-from contract.redis.unknown import Note
+from contract.redis.unknown import NOTE_TTL_S, Note
 from contract.settings import Settings
 
 _request_id: Final = re.compile(REQUEST_ID_PATTERN)
@@ -49,9 +52,7 @@ class Lookup:
         """
         if not _request_id.fullmatch(request_id):
             return None
-        note = await self._note(request_id)
-        if note is not None:
-            _refuse_expired(note, bk_app_code)
+        if await self._is_unknown(request_id, bk_app_code):
             return None
         if self._open >= _MOST_AT_ONCE:
             raise LookupUnanswered(_WAIT_S)
@@ -66,17 +67,24 @@ class Lookup:
         async with self._waiters.hearing(request_id) as heard:
             await self._send(request_id)
             while asyncio.get_running_loop().time() < give_up_at:
-                await heard(_LOOK_AGAIN_S)
-                if report := await self._requests.load(request_id):
+                is_answered = await heard(_LOOK_AGAIN_S)
+                report = await self._requests.load(request_id)
+                if report is not None and report.bk_app_code == bk_app_code:
                     return report
-                if (note := await self._note(request_id)) is not None:
-                    _refuse_expired(note, bk_app_code)
+                if await self._is_unknown(request_id, bk_app_code):
+                    return None
+                if is_answered and report is not None:
+                    unseen = self._requests.keys.unseen(bk_app_code, request_id)
+                    await self._requests.client.set(unseen, b"", ex=NOTE_TTL_S)
                     return None
         raise LookupUnanswered(_WAIT_S)
 
-    async def _note(self, request_id: str) -> Note | None:
-        stored = await self._requests.client.get(self._requests.keys.unknown(request_id))
-        return None if stored is None else Note.load(stored)
+    async def _is_unknown(self, request_id: str, bk_app_code: str) -> bool:
+        keys = self._requests.keys
+        note, unseen = await self._requests.client.mget(keys.unknown(request_id), keys.unseen(bk_app_code, request_id))
+        if note is not None:
+            _refuse_expired(Note.load(note), bk_app_code)
+        return note is not None or unseen is not None
 
     async def _send(self, request_id: str) -> None:
         message = build_publish_message(self._celery, request_id) if self._own_queue else b""

@@ -141,12 +141,11 @@ class Submitter:
             LookupUnanswered: no worker has looked in time.
         """
         report = await reaching_redis(self.requests.load(request_id))
-        if report is None:
-            report = await reaching_redis(self._lookup.find(request_id, bk_app_code))
-        if report is None or report.bk_app_code == bk_app_code:
+        if report is not None and report.bk_app_code == bk_app_code:
             return report
-        _log.warning("request of another application asked for", request_id=request_id, bk_app_code=bk_app_code)
-        return None
+        if report is not None:
+            _log.warning("request of another application asked for", request_id=request_id, bk_app_code=bk_app_code)
+        return await reaching_redis(self._lookup.find(request_id, bk_app_code))
 
     async def wait(
         self,

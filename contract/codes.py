@@ -126,6 +126,36 @@ class Reason(StrEnum):
     DIFFERS = "differs", "the existing row has another value and was left as it is", "已有数据的值不同，保持不变"
 
 
+class Why(StrEnum):
+    """What is wrong with a value, where the code does not tell: the last argument of a message, kept as a word."""
+
+    english: str
+    chinese: str
+
+    def __new__(cls, word: str, english: str = "", chinese: str = "") -> Self:
+        """Keep the word as the value; the texts ride along."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.english = english
+        member.chinese = chinese
+        return member
+
+    GIVEN_TWICE = "given_twice", "given more than once", "重复给出"
+    CONTRADICTED = "contradicted", "another value is given elsewhere", "与别处给出的值不一致"
+    MALFORMED = "malformed", "missing or malformed", "缺失或格式错误"
+    ONLY_CHUNKED = "only_chunked", "only chunked is taken", "仅支持 chunked"
+    FOREIGN_HOST = (
+        "foreign_host",
+        "without BKSI_APPS_FILE only this machine is served; call 127.0.0.1 or localhost",
+        "未配置 BKSI_APPS_FILE 时仅供本机调用，请访问 127.0.0.1 或 localhost",
+    )
+    FOREIGN_ORIGIN = (
+        "foreign_origin",
+        "without BKSI_APPS_FILE pages of other sites may not call",
+        "未配置 BKSI_APPS_FILE 时不允许其他站点的页面调用",
+    )
+
+
 TEXTS: Final[dict[Code, tuple[str, str]]] = {code: (code.english, code.chinese) for code in Code}
 """(English, Chinese) of every code."""
 
@@ -133,18 +163,29 @@ TEXTS: Final[dict[Code, tuple[str, str]]] = {code: (code.english, code.chinese) 
 def text(code: Code, args: Iterable[object] = (), language: Language = "en", *, path: str = "") -> str:
     """Render the message of `code`.
 
-    A missing argument shows as ``?`` and a superfluous one not at all, so that rendering an error never fails. A list
-    is shown as its items. `path` is added in brackets when the text does not name it already.
+    A missing argument shows as ``?`` and a superfluous one not at all, so that rendering an error never fails, but for
+    a `Why`, which follows at the end. A list is shown as its items. `path` is added in brackets when the text does not
+    name it already.
     """
     template = code.english if language == "en" else code.chinese
-    if "{" not in template and not path:
+    args = list(args)
+    if "{" not in template and not path and not args:
         return template
+    why = _text_of_why(args.pop(), language) if args and isinstance(args[-1], str) and args[-1] in _WHY else ""
     shown = [", ".join(map(str, arg)) if isinstance(arg, list | tuple) else str(arg) for arg in args]
     needed = sum(1 for _, name, _, _ in Formatter().parse(template) if name is not None)
     message = template.format(*shown, *["?"] * (needed - len(shown)))
-    if not path or any(path in arg for arg in shown[:needed]):
-        return message
-    return f"{message} ({path})" if language == "en" else f"{message}（{path}）"
+    if path and not any(path in arg for arg in shown[:needed]):
+        message = f"{message} ({path})" if language == "en" else f"{message}（{path}）"
+    return message + why
+
+
+_WHY: Final = frozenset(Why)
+
+
+def _text_of_why(word: Any, language: Language) -> str:
+    why = Why(word)
+    return f": {why.english}" if language == "en" else f"：{why.chinese}"
 
 
 class Refused(Exception):
@@ -163,9 +204,9 @@ class Refused(Exception):
         self.path = path
 
     @classmethod
-    def field(cls, code: Code, path: str) -> Self:
-        """A refusal whose one argument is the field's path."""
-        return cls(code, path, path=path)
+    def field(cls, code: Code, path: str, why: Why | None = None) -> Self:
+        """A refusal whose one argument is the field's path, and what is wrong there if the code does not tell."""
+        return cls(code, path, *(() if why is None else (why,)), path=path)
 
     def message(self, language: Language = "en") -> str:
         """The text to show."""

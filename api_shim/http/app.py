@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api_shim.http.answers import refusal
+from api_shim.http.body import BodyBroken
 from api_shim.http.cursor import Cursors
 from api_shim.http.exchange import exchange_of
 from api_shim.http.metrics import Metrics
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (compat.router, batches.router, actions.router, jobs.router, operations.router):
         app.include_router(router)
     app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(BodyBroken, _body_broken)
     app.add_exception_handler(BatchRefused, _batch_refused)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_middleware(Frame)
@@ -79,6 +81,12 @@ def create_app(settings: Settings) -> FastAPI:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)  # noqa: S101 - registered for nothing else
     return refusal(exchange_of(request), [error])
+
+
+async def _body_broken(request: Request, error: Exception) -> Response:
+    """The transport's own failure: no SDK reads an envelope there, and a proxy should see it."""
+    assert isinstance(error, BodyBroken)  # noqa: S101 - registered for nothing else
+    return refusal(exchange_of(request), [error], status=400, headers={"Connection": "close"})
 
 
 async def _batch_refused(request: Request, error: Exception) -> Response:

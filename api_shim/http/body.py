@@ -27,10 +27,6 @@ class Body(NamedTuple):
 NO_BODY: Final = Body(b"", {})
 
 
-class ClientLeft(Exception):
-    """The connection was closed before the body was complete: there is nobody to answer."""
-
-
 class MalformedBody(Refused):
     """The bytes are not what a body must be. `reason` is a fixed text; `offset` is in bytes, when known."""
 
@@ -38,6 +34,13 @@ class MalformedBody(Refused):
         super().__init__(code)
         self.reason = reason
         self.offset = offset
+
+
+class BodyBroken(MalformedBody):
+    """The body ended before its end, because its sender left or its chunks are malformed: HTTP 400 on every path."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.BODY_UNREADABLE, "ended early, or not in chunks as announced")
 
 
 async def read_body(request: Request, *, type_may_be_missing: bool = False) -> Body:
@@ -50,7 +53,7 @@ async def read_body(request: Request, *, type_may_be_missing: bool = False) -> B
     Raises:
         Refused: 1190014 another media type, charset, content coding, or a byte order mark; 1190013 over 4 MiB;
             1199004 too slow; 1199005 empty; 1199000 not strict JSON; 1199006 with the path ``$`` no object.
-        ClientLeft: the connection was closed.
+        BodyBroken: it ends early, or its chunks are none.
     """
     _check_headers(request, type_may_be_missing=type_may_be_missing)
     raw = await _read(request)
@@ -117,7 +120,7 @@ async def _read(request: Request) -> bytes:
             while True:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
-                    raise ClientLeft
+                    raise BodyBroken
                 chunk: bytes = message.get("body", b"")
                 size += len(chunk)
                 if size > MAX_BODY_BYTES:

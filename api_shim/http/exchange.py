@@ -9,6 +9,7 @@ from typing import Final
 from starlette.requests import Request
 
 from api_shim.http.language import negotiate
+from api_shim.identity.doorkeeper import Identity
 from contract.codes import Language
 
 NATIVE_PATH: Final = "/api/v3/create/proc/service_instance"
@@ -42,8 +43,10 @@ class Exchange:
 
     `request_id` is a fresh uuid4 hex until the request is accepted under another one: no caller ever chooses it.
     `correlation_id` is the caller's ``X-Request-Id`` where it is harmless; it only ties logs together.
+    `method` is as sent: the routes see HEAD as GET.
     """
 
+    method: str
     style: Style
     language: Language
     request_id: str
@@ -51,6 +54,8 @@ class Exchange:
     traceparent: str | None
     bk_app_code: str = ""
     code: int = 0
+    identity: Identity | None = None
+    """Who calls, once the head alone has told it."""
 
 
 def begin(request: Request) -> Exchange:
@@ -59,6 +64,7 @@ def begin(request: Request) -> Exchange:
     asked = headers.get("x-request-id", "")
     traceparent = headers.get("traceparent", "")
     return Exchange(
+        method=request.method,
         style=Style.NATIVE if path == NATIVE_PATH else Style.ESB if path in ESB_PATHS else Style.V1,
         language=negotiate(headers),
         request_id=uuid.uuid4().hex,

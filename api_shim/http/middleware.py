@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api_shim.http.answers import refusal
-from api_shim.http.body import ClientLeft
 from api_shim.http.exchange import Exchange, begin
+from api_shim.http.head import HeadRefused, check_head
 from api_shim.http.state import state_of
 from contract.codes import Code, Refused
 
@@ -38,6 +38,8 @@ class Frame:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif exchange.method == "HEAD":
+                message = {"type": "http.response.body", "more_body": message.get("more_body", False)}
             await send(message)
 
         try:
@@ -45,14 +47,22 @@ class Frame:
                 error = Refused(Code.BODY_TOO_LARGE, path="headers")
                 await refusal(exchange, [error], status=431)(scope, receive, watched)
             else:
-                await self.app(scope, receive, watched)
-        except ClientLeft:
-            status = 499
+                check_head(request, is_open=state_of(request).doorkeeper.is_open)
+                await self.app(_as_get(scope), receive, watched)
+        except HeadRefused as error:
+            await refusal(exchange, [error], status=error.status)(scope, receive, watched)
         except Exception as error:  # noqa: BLE001 - the last line of defence: whatever it is, the caller gets an envelope
             _log_bug(exchange, error)
             if status == 0:
                 await refusal(exchange, [Refused(Code.INTERNAL)])(scope, receive, watched)
         _record(request, exchange, status, time.perf_counter() - started)
+
+
+def _as_get(scope: Scope) -> Scope:
+    """HEAD is GET without a body (RFC 9110 9.3.2), wherever there is a GET."""
+    if scope["method"] == "HEAD":
+        scope["method"] = "GET"
+    return scope
 
 
 def _record(request: Request, exchange: Exchange, status: int, seconds: float) -> None:

@@ -7,7 +7,7 @@ gets up to n times its rate; what protects the workers is the queue's own limit,
 
 import time
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
@@ -25,8 +25,12 @@ class RateLimited(Refused):
         self.retry_after = retry_after
 
 
+FAILURES: Final = parse("30/minute")
+"""How many calls of nobody that is known are let in from one address."""
+
+
 class Rates:
-    """The applications' rates; the anonymous caller, who is on this machine, has none."""
+    """The applications' rates; the anonymous caller, who is on this machine, has none. And that of who is not known."""
 
     def __init__(self) -> None:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
@@ -38,8 +42,21 @@ class Rates:
             return
         rate = _parsed(application.rate if purpose == "submit" else application.poll_rate)
         if not self._limiter.hit(rate, purpose, identity.caller.bk_app_code):
-            resets_at = self._limiter.get_window_stats(rate, purpose, identity.caller.bk_app_code).reset_time
-            raise RateLimited(max(resets_at - time.time(), 0))
+            raise self._limited(rate, purpose, identity.caller.bk_app_code)
+
+    def failed(self, address: str) -> None:
+        """Count a call of who is not known; raises `RateLimited` when there were too many from that address."""
+        if not self._limiter.hit(FAILURES, "failed", address):
+            raise self._limited(FAILURES, "failed", address)
+
+    def require_hope(self, address: str) -> None:
+        """Raise `RateLimited` when one more failure from that address would be too many; counts nothing."""
+        if not self._limiter.test(FAILURES, "failed", address):
+            raise self._limited(FAILURES, "failed", address)
+
+    def _limited(self, rate: RateLimitItem, purpose: str, name: str) -> RateLimited:
+        resets_at = self._limiter.get_window_stats(rate, purpose, name).reset_time
+        return RateLimited(max(resets_at - time.time(), 0))
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,8 @@
 """What every route needs: the submitter, who may call, how often, and how long callers may be kept waiting."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,10 +14,11 @@ from api_shim.http.exchange import Exchange, exchange_of
 from api_shim.http.metrics import Metrics
 from api_shim.http.open_waits import OpenWaits
 from api_shim.http.rates import Rates
-from api_shim.identity.doorkeeper import Doorkeeper, Identity, Unauthenticated, refuse_query_credentials
+from api_shim.identity.doorkeeper import Doorkeeper, Identity, Unauthenticated, check_query
 from api_shim.identity.signature import VALID_S, SignedCall, signed_call
 from api_shim.refusals import reaching_redis
 from api_shim.submitter import Backlog, Submitter
+from contract.codes import Code, Refused
 from contract.settings import Settings
 
 _BACKLOG_FRESH_S = 0.5
@@ -34,20 +37,59 @@ class AppState:
     rates: Rates = field(default_factory=Rates)
     _backlog: tuple[float, Backlog] = (0.0, Backlog(0, 1.0))
 
-    async def admit(self, request: Request, purpose: Literal["submit", "poll"], body: Body = NO_BODY) -> Identity:
-        """Authenticate the caller of `request` and count the call against its rate."""
+    def greet(self, request: Request, purpose: Literal["submit", "poll"]) -> None:
+        """Look at all that the head says of the caller, before a byte of the body is read.
+
+        Raises:
+            Refused: as `admit`. Who is not known costs this and no more.
+        """
+        exchange, peer = exchange_of(request), _peer(request)
+        check_query(request.query_params.multi_items())
+        with self._counting_failures(request):
+            exchange.identity = self.doorkeeper.greet(request.headers, peer, _signer(request))
+        if exchange.identity is not None:
+            self._let_in(request, exchange.identity, purpose)
+        elif not self.doorkeeper.is_open:
+            self.rates.require_hope(self.doorkeeper.address(request.headers, peer))
+
+    async def admit(self, request: Request, purpose: Literal["submit", "poll"], body: Body | None = None) -> Identity:
+        """Authenticate the caller of `request` and count the call against its rate.
+
+        Args:
+            request: one that was greeted, if it has a body.
+            purpose: which rate.
+            body: None when there is none.
+
+        Raises:
+            Refused: the caller is not known, or contradicts itself, or calls too often.
+        """
+        exchange = exchange_of(request)
+        if body is None:
+            self.greet(request, purpose)
+        raw, content = body or NO_BODY
+        greeted = exchange.identity
         query = request.query_params
-        refuse_query_credentials(query)
-        signed = signed_call(request.method, request.scope["path"], query, body.raw) if query else None
-        identity = self.doorkeeper.identify(
-            request.headers, body.content, request.client.host if request.client else None, signed
-        )
-        app_code = identity.caller.bk_app_code
-        if signed is not None and identity.application is not None:
-            await self._use_once(signed, app_code)
-        exchange_of(request).bk_app_code = app_code
-        self.rates.spend(identity, purpose)
+        signed = signed_call(exchange.method, request.scope["path"], query, raw) if query else None
+        with self._counting_failures(request):
+            identity = self.doorkeeper.identify(request.headers, content, _peer(request), signed, greeted)
+            if signed is not None and greeted is None and identity.application is not None:
+                await self._use_once(signed, identity.caller.bk_app_code)
+        if greeted is None:
+            self._let_in(request, identity, purpose)
         return identity
+
+    def _let_in(self, request: Request, identity: Identity, purpose: Literal["submit", "poll"]) -> None:
+        exchange_of(request).bk_app_code = identity.caller.bk_app_code
+        self.rates.spend(identity, purpose)
+
+    @contextmanager
+    def _counting_failures(self, request: Request) -> Iterator[None]:
+        try:
+            yield
+        except Refused as refused:
+            if refused.code in (Code.APP_UNAUTHENTICATED, Code.GATEWAY_AUTH_FAILED):
+                self.rates.failed(self.doorkeeper.address(request.headers, _peer(request)))
+            raise
 
     async def _use_once(self, signed: SignedCall, bk_app_code: str) -> None:
         requests = self.submitter.requests
@@ -64,6 +106,15 @@ class AppState:
             backlog = await self.submitter.backlog()
             self._backlog = (now, backlog)
         return backlog.retry_after
+
+
+def _peer(request: Request) -> str | None:
+    return request.client.host if request.client else None
+
+
+def _signer(request: Request) -> str | None:
+    query = request.query_params
+    return query.get("bk_app_code", "") if "bk_signature" in query else None
 
 
 def state_of(request: Request) -> AppState:

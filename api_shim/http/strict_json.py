@@ -31,8 +31,8 @@ def loads(body: bytes) -> Any:
     """Parse UTF-8 bytes.
 
     Raises:
-        NotJson: not UTF-8, not JSON, a key twice in one object, a number that is not finite or has thousands of
-            digits, deeper than 32, a string over 64 Ki characters or over 1,000 keys in one object.
+        NotJson: not UTF-8, not JSON, a key twice in one object, half a surrogate pair, a number that is not finite or
+            has thousands of digits, deeper than 32, a string over 64 Ki characters or over 1,000 keys in one object.
     """
     value = _short_cut(body)
     return _parse(body) if value is _UNSURE else value
@@ -65,7 +65,16 @@ def _parse(body: bytes) -> Any:
     except ValueError:
         raise NotJson("a number has too many digits") from None
     _measure(value)
+    _check_pairs(value)
     return value
+
+
+def _check_pairs(value: Any) -> None:
+    """Half a surrogate pair is no character (RFC 8259 8.2): not as a value, not as a key, not where it is ignored."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise NotJson("half a surrogate pair") from None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

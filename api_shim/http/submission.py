@@ -51,6 +51,7 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
         Refused, BatchRefused: with the code that the answer carries.
     """
     state, exchange = state_of(request), exchange_of(request)
+    state.greet(request, "submit")
     body = await read_body(request, type_may_be_missing=exchange.style.is_compat)
     identity = await state.admit(request, "submit", body)
     parsed = parse(without_credentials(body.content), strict=is_strict(request))

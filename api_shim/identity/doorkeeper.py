@@ -1,24 +1,27 @@
 """Who calls, and what they may do: pure decisions over what the request carries and what is configured.
 
-ESB's rules: credentials come in ``X-Bkapi-Authorization`` (a JSON object) or else in the body; the header wins. The
-application is authenticated by its secret or by the API gateway's token. The user is whom the application names: there
-is no login service here, so ``bk_username`` is recorded and never trusted with anything, and ``bk_token`` is dropped.
+ESB's rules: credentials come in ``X-Bkapi-Authorization`` (a JSON object) or in the body; where both name them and
+differ, neither is picked. Those of the head are checked before a body is read. The application is authenticated by its
+secret or by the API gateway's token. The user is whom the application names: there is no login service here, so
+``bk_username`` is recorded and never trusted with anything, and ``bk_token`` is dropped.
 """
 
 import ipaddress
-import json
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from api_shim.http.strict_json import NotJson, loads
 from api_shim.identity.applications import Application, Applications
 from api_shim.identity.gateway import read_token
 from api_shim.identity.signature import SIGNATURE_KEYS, SignedCall
 from contract.answer.permission import iam_permission
-from contract.codes import Code, Refused
+from contract.codes import Code, Refused, Why
 from contract.message import Caller
+from contract.request.findings import shown_key
 
 AUTHORIZATION_HEADER: Final = "x-bkapi-authorization"
 GATEWAY_HEADER: Final = "x-bkapi-jwt"
@@ -37,17 +40,19 @@ _APP_CODE, _APP_SECRET, _USERNAME = (
 )
 _TOKENS: Final = ("bk_token", "bk_ticket", "access_token", "bk_signature", "bk_timestamp", "bk_nonce")
 CREDENTIAL_KEYS: Final = frozenset((*_APP_CODE, *_APP_SECRET, *_USERNAME, *_TOKENS))
+ONCE: Final = frozenset((AUTHORIZATION_HEADER, GATEWAY_HEADER, *_USER_HEADERS, *_SUPPLIER_HEADERS))
+"""Headers of which a request has one at most."""
 _MAX_HEADER: Final = 8 * 1024
-# No control characters: a name ends in rows, in logs and on Flower's pages.
-_NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{0,128}")
+# No control characters, and nothing that UTF-8 cannot write: a name ends in rows, in logs and on Flower's pages.
+_NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{0,128}")
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 class Unauthenticated(Refused):
     """The application is unknown or its secret is wrong; which of the two is never said."""
 
-    def __init__(self, path: str = "") -> None:
-        super().__init__(Code.APP_UNAUTHENTICATED, path=path)
+    def __init__(self, path: str = "", *why: Why) -> None:
+        super().__init__(Code.APP_UNAUTHENTICATED, *why, path=path)
 
 
 class Forbidden(Refused):
@@ -93,51 +98,116 @@ class Doorkeeper:
         self._applications = applications
         self._proxies = tuple(ipaddress.ip_network(proxy) for proxy in trusted_proxies)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may call."""
+        return self._applications is None
+
+    def greet(self, headers: Mapping[str, str], peer: str | None, signed_by: str | None = None) -> Identity | None:
+        """Who calls, as far as the head tells it, before a byte of the body is read; None when the body has to.
+
+        Args:
+            headers: The request's, by lower-case name.
+            peer: The address of the connection's other end.
+            signed_by: Whose signature the request carries, if it has one; it is checked with the body.
+
+        Raises:
+            Refused: as `identify`.
+        """
+        if self._applications is None:
+            return None
+        token = headers.get(GATEWAY_HEADER)
+        if token is not None and self._applications.gateways:
+            return self._through_the_gateway(token, headers, peer)
+        if signed_by is not None:
+            application = self._applications.named(signed_by)
+            if application is None or not application.signing_keys:
+                raise Unauthenticated
+            return None
+        if AUTHORIZATION_HEADER not in headers:
+            return None
+        said = _of_header(headers)
+        return self._identity(headers, peer, said, self._authenticated(said))
+
     def identify(
-        self, headers: Mapping[str, str], body: Mapping[str, Any], peer: str | None, signed: SignedCall | None = None
+        self,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any],
+        peer: str | None,
+        signed: SignedCall | None = None,
+        greeted: Identity | None = None,
     ) -> Identity:
         """Who calls. The nonce of a signed call is for the caller of this to look at.
 
         Args:
             headers: The request's, by lower-case name.
-            body: The decoded body; its credentials count when there is no ``X-Bkapi-Authorization``.
+            body: The decoded body. It may bring the credentials, or repeat the head's, but not contradict them.
             peer: The address of the connection's other end.
             signed: ESB's signature, when the request carries one; it then counts instead of any secret.
+            greeted: What `greet` has found.
 
         Raises:
-            Refused: 1306401 unknown application or wrong secret, 1100004 the gateway's token is not valid, 1306406
-                the header is not a JSON object, 1199006/1199007 a name that cannot be stored or a supplier account that
-                is not the application's.
+            Refused: 1306401 unknown application, wrong secret, or head and body name different ones; 1100004 the
+                gateway's token is not valid; 1306406 the header is not a JSON object; 1199006/1199007 a name that
+                cannot be stored or a supplier account that is not the application's.
         """
-        credentials = take_credentials(headers, body)
-        application: Application | None = None
-        app_code, username = "", credentials.bk_username
-        if self._applications is not None:
-            token = headers.get(GATEWAY_HEADER)
-            if token is not None and self._applications.gateways:
-                if self._proxies and not self._is_proxy(peer):
-                    raise Refused(Code.GATEWAY_AUTH_FAILED)
-                claims = read_token(token, self._applications.gateways)
-                app_code, username = claims.bk_app_code, claims.bk_username or username
-                application = self._applications.named(app_code)
-            elif signed is not None:
-                app_code = signed.bk_app_code
-                application = self._applications.named(app_code)
-                if not signed.is_by(application.signing_keys if application else (), time.time()):
-                    raise Unauthenticated
-            else:
-                app_code = credentials.bk_app_code
-                application = self._applications.authenticated(app_code, credentials.bk_app_secret)
-            if application is None:
-                raise Unauthenticated
+        said = _of_both(_of_header(headers), _credentials(body))
+        if greeted is not None:
+            _refuse_other(said.bk_app_code, greeted.caller.bk_app_code)
+            username = greeted.caller.bk_username or _storable(said.bk_username)
+            return replace(greeted, caller=greeted.caller.model_copy(update={"bk_username": username}))
+        if self._applications is None:
+            return self._identity(headers, peer, replace(said, bk_app_code=""), None)
+        if signed is None:
+            return self._identity(headers, peer, said, self._authenticated(said))
+        application = self._applications.named(signed.bk_app_code)
+        if not signed.is_by(application.signing_keys if application else (), time.time()):
+            raise Unauthenticated
+        _refuse_other(said.bk_app_code, signed.bk_app_code)
+        return self._identity(headers, peer, replace(said, bk_app_code=signed.bk_app_code), application)
+
+    def address(self, headers: Mapping[str, str], peer: str | None) -> str:
+        """Where a call comes from: the connection's other end, or who a trusted proxy says it forwards for.
+
+        Of IPv6 the network of 64 bits, which is what one customer has of it.
+        """
+        forwarded = headers.get("x-forwarded-for", "").split(",") if self._is_proxy(peer) else []
+        behind = (hop.strip() for hop in reversed(forwarded))
+        found = next((hop for hop in behind if not self._is_proxy(hop)), peer) or ""
+        try:
+            address = ipaddress.ip_address(found)
+        except ValueError:
+            return peer or ""
+        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64))) if address.version == 6 else str(address)
+
+    def _through_the_gateway(self, token: str, headers: Mapping[str, str], peer: str | None) -> Identity:
+        assert self._applications is not None  # noqa: S101 - `greet` has looked
+        if self._proxies and not self._is_proxy(peer):
+            raise Refused(Code.GATEWAY_AUTH_FAILED)
+        claims = read_token(token, self._applications.gateways)
+        application = self._applications.named(claims.bk_app_code)
+        if application is None:
+            raise Unauthenticated
+        return self._identity(headers, peer, Credentials(claims.bk_app_code, "", claims.bk_username), application)
+
+    def _authenticated(self, said: Credentials) -> Application:
+        assert self._applications is not None  # noqa: S101 - its callers have looked
+        application = self._applications.authenticated(said.bk_app_code, said.bk_app_secret)
+        if application is None:
+            raise Unauthenticated
+        return application
+
+    def _identity(
+        self, headers: Mapping[str, str], peer: str | None, said: Credentials, application: Application | None
+    ) -> Identity:
+        username = said.bk_username
         if self._is_proxy(peer):
-            username = next((headers[name] for name in _USER_HEADERS if headers.get(name)), username)
-        account = next((headers[name] for name in _SUPPLIER_HEADERS if headers.get(name)), "0")
+            username = _one_of(headers, _USER_HEADERS, "bk_username") or username
+        account = _one_of(headers, _SUPPLIER_HEADERS, "bk_supplier_account") or "0"
         if not _ACCOUNT.fullmatch(account) or (application and account not in application.supplier_accounts):
             raise Refused.field(Code.PARAM_INVALID, "bk_supplier_account")
-        if not _NAME.fullmatch(username):
-            raise Refused.field(Code.PARAM_INVALID, "bk_username")
-        return Identity(Caller(bk_app_code=app_code, bk_username=username, bk_supplier_account=account), application)
+        caller = Caller(bk_app_code=said.bk_app_code, bk_username=_storable(username), bk_supplier_account=account)
+        return Identity(caller, application)
 
     def _is_proxy(self, peer: str | None) -> bool:
         if not self._proxies or peer is None:
@@ -149,47 +219,84 @@ class Doorkeeper:
         return any(address in network for network in self._proxies)
 
 
-def take_credentials(headers: Mapping[str, str], body: Mapping[str, Any]) -> Credentials:
-    """The credentials of the header, or else of the body. ESB's keys and their older spellings."""
-    header = headers.get(AUTHORIZATION_HEADER)
-    if header is None:
-        return _credentials(body)
-    try:
-        said = json.loads(header[:_MAX_HEADER])
-    except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
-        raise Refused(Code.APP_AUTH_HEADER_INVALID)
-    return _credentials(said)
-
-
 def without_credentials(body: Mapping[str, Any]) -> dict[str, Any]:
     """`body` as it may be stored, queued, logged and traced."""
     return {key: value for key, value in body.items() if key not in CREDENTIAL_KEYS}
 
 
-def refuse_query_credentials(names: Iterable[str]) -> None:
-    """Credentials in a URL end in access logs: refuse the request, so that its sender notices.
+def check_query(pairs: Iterable[tuple[str, str]]) -> None:
+    """Refuse a name that comes twice, and credentials: in a URL they end in access logs, and its sender shall notice.
 
     What ESB signs is none: it is good once, and for five minutes.
     """
-    names = set(names)
+    counts = Counter(name for name, _ in pairs)
+    for name, count in counts.items():
+        if count > 1:
+            raise Refused.field(Code.PARAM_INVALID, f"query.{shown_key(name)}", Why.GIVEN_TWICE)
+    names = counts.keys()
     allowed = SIGNATURE_KEYS if names >= SIGNATURE_KEYS else frozenset()
     for name in sorted(names - allowed):
         if name.lower() in CREDENTIAL_KEYS:
             raise Unauthenticated(path=f"query.{name.lower()}")
 
 
+def _of_header(headers: Mapping[str, str]) -> Credentials:
+    header = headers.get(AUTHORIZATION_HEADER)
+    if header is None:
+        return Credentials()
+    try:
+        said = loads(header[:_MAX_HEADER].encode("latin-1"))
+    except NotJson:
+        said = None
+    if not isinstance(said, dict):
+        raise Refused(Code.APP_AUTH_HEADER_INVALID)
+    return _credentials(said)
+
+
 def _credentials(said: Mapping[str, Any]) -> Credentials:
     return Credentials(_text(said, _APP_CODE), _text(said, _APP_SECRET), _text(said, _USERNAME))
 
 
+def _of_both(header: Credentials, body: Credentials) -> Credentials:
+    """What header and body say together; raises `Unauthenticated` where they contradict each other."""
+    both = {}
+    for name in ("bk_app_code", "bk_app_secret", "bk_username"):
+        one, other = getattr(header, name), getattr(body, name)
+        if one and other and one != other:
+            raise Unauthenticated(name, Why.CONTRADICTED)
+        both[name] = one or other
+    return Credentials(**both)
+
+
+def _refuse_other(said: str, bk_app_code: str) -> None:
+    if said not in ("", bk_app_code):
+        raise Unauthenticated("bk_app_code", Why.CONTRADICTED)
+
+
+def _storable(username: str) -> str:
+    if not _NAME.fullmatch(username):
+        raise Refused.field(Code.PARAM_INVALID, "bk_username")
+    return username
+
+
+def _one_of(headers: Mapping[str, str], names: tuple[str, ...], path: str) -> str:
+    """What headers of one meaning say; they may repeat each other, but not contradict."""
+    said = {headers[name] for name in names if headers.get(name)}
+    if len(said) > 1:
+        raise Refused.field(Code.PARAM_INVALID, path, Why.CONTRADICTED)
+    return said.pop() if said else ""
+
+
 def _text(said: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """The value under a key, or under its older spelling; both may be there if they are the same."""
+    found = ""
     for name in names:
         value = said.get(name)
         if value is None or value == "":
             continue
         if not isinstance(value, str):
             raise Refused.field(Code.PARAM_NOT_TEXT, name)
-        return value
-    return ""
+        if found not in ("", value):
+            raise Unauthenticated(name, Why.CONTRADICTED)
+        found = value
+    return found

@@ -34,7 +34,7 @@ def read_token(token: str, gateways: Mapping[str, Gateway]) -> Claims:
     """
     try:
         claims = _verified(token, gateways)
-    except (jwt.PyJWTError, ValueError, KeyError, TypeError):
+    except (jwt.PyJWTError, ValueError, KeyError, TypeError, RecursionError):
         raise Refused(Code.GATEWAY_AUTH_FAILED) from None
     app, user = claims.get("app"), claims.get("user")
     if not isinstance(app, dict) or app.get("verified") is not True or not isinstance(app.get("app_code"), str):

@@ -9,6 +9,7 @@ applications keeps as they are: a signature cannot be checked with the hash of a
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -16,7 +17,10 @@ from typing import Final
 VALID_S: Final = 300
 """How far a timestamp may be from now, either way."""
 SIGNATURE_KEYS: Final = frozenset({"bk_app_code", "bk_timestamp", "bk_nonce", "bk_signature"})
-_LONGEST: Final = 128
+# None of them can hold what divides the signed text, so that one text has one meaning.
+_CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+_NONCE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_STAMP: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +33,22 @@ class SignedCall:
     bk_signature: str
     signed: bytes
     """What the signature is over."""
+    is_unambiguous: bool
+    """No other query and body has the same text."""
 
     def is_by(self, keys: Iterable[str], now: float) -> bool:
         """Whether one of `keys` has signed it, around `now` (Unix seconds); each is tried, in constant time."""
         matches = [hmac.compare_digest(_sign(key, self.signed), self.bk_signature.encode()) for key in keys]
-        return any(matches) and self._is_fresh(now) and 0 < len(self.bk_nonce) <= _LONGEST
+        return any(matches) and self._is_well_formed and abs(int(self.bk_timestamp) - now) <= VALID_S
 
-    def _is_fresh(self, now: float) -> bool:
-        stamp = self.bk_timestamp
-        return stamp.isascii() and stamp.isdigit() and len(stamp) <= 12 and abs(int(stamp) - now) <= VALID_S
+    @property
+    def _is_well_formed(self) -> bool:
+        return bool(
+            self.is_unambiguous
+            and _CODE.fullmatch(self.bk_app_code)
+            and _NONCE.fullmatch(self.bk_nonce)
+            and _STAMP.fullmatch(self.bk_timestamp)
+        )
 
 
 def signed_call(method: str, path: str, query: Mapping[str, str], body: bytes) -> SignedCall | None:
@@ -46,11 +57,13 @@ def signed_call(method: str, path: str, query: Mapping[str, str], body: bytes) -
     if signature is None:
         return None
     pairs = {key: value for key, value in query.items() if key != "bk_signature"}
+    divides = any(mark in text for pair in pairs.items() for text in pair for mark in "&=")
+    is_unambiguous = "data" not in pairs and not divides
     if body:
         pairs["data"] = body.decode("utf-8", "replace")
     text = f"{method}{path}?" + "&".join(f"{key}={pairs[key]}" for key in sorted(pairs))
     code, timestamp, nonce = (query.get(name, "") for name in ("bk_app_code", "bk_timestamp", "bk_nonce"))
-    return SignedCall(code, timestamp, nonce, signature, text.encode("utf-8", "replace"))
+    return SignedCall(code, timestamp, nonce, signature, text.encode("utf-8", "replace"), is_unambiguous)
 
 
 def _sign(key: str, text: bytes) -> bytes:

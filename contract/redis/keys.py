@@ -52,6 +52,11 @@ class Keys:
         """String with a short TTL: PostgreSQL was asked and cannot give the report; see `contract.redis.unknown`."""
         return f"{self.prefix}unknown:{request_id}"
 
+    def unseen(self, bk_app_code: str, request_id: str) -> str:
+        """String with a short TTL: to this application the request is unknown, for it is another's. Hashed."""
+        name = hashlib.sha256(f"{bk_app_code}\0{request_id}".encode()).hexdigest()
+        return f"{self.prefix}unseen:{name}"
+
     def failed_takes(self, request_id: str) -> str:
         """Counter with a TTL: how often a worker failed on a message before it had a lease, by the message's doing."""
         return f"{self.prefix}failed_takes:{request_id}"

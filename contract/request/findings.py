@@ -71,3 +71,8 @@ class Findings:
             self._warnings.append(Warning_(path=path, reason=reason))
         elif len(self._warnings) == MAX_WARNINGS:
             self._warnings.append(Warning_(path="", reason=Reason.MORE))
+
+
+def shown_key(key: str) -> str:
+    """A key as a path may show it: a caller's text, so only when it is short and printable."""
+    return key if 0 < len(key) <= 64 and key.isprintable() else "?"

@@ -19,7 +19,7 @@ from contract.request.batch import (
     ProcessSpec,
     ServiceInstanceBatch,
 )
-from contract.request.findings import Check, EnoughErrors, Findings
+from contract.request.findings import Check, EnoughErrors, Findings, shown_key
 from contract.request.idempotency import parse_idempotency_key
 from plumbing.lru import Recent
 
@@ -246,7 +246,7 @@ class Reader:
             return values
         for key in values:
             if key not in names:
-                self._ignore(_joined(path, _shown(key)), _reason(key))
+                self._ignore(_joined(path, shown_key(key)), _reason(key))
         return {key: value for key, value in values.items() if key in names}
 
     def _ignore(self, path: str, reason: Reason) -> None:
@@ -315,8 +315,3 @@ def _reason(key: str) -> Reason:
 
 def _joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def _shown(key: str) -> str:
-    """A key as a path may show it: a caller's text, so only when it is short and printable."""
-    return key if 0 < len(key) <= 64 and key.isprintable() else "?"

@@ -34,7 +34,7 @@ class World(NamedTuple):
 def half_a_body(url: str, headers: Mapping[str, str]) -> httpx2.Response:
     """The answer to a sender that stops in the middle."""
     address = httpx2.URL(url)
-    lines = ["POST /v1/batches HTTP/1.1", "Host: x", "Content-Type: application/json", "Content-Length: 9"]
+    lines = ["POST /v1/batches HTTP/1.1", "Host: localhost", "Content-Type: application/json", "Content-Length: 9"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     with socket.create_connection((address.host, address.port or 80), timeout=30) as connection:
         connection.sendall("\r\n".join([*lines, "", "{"]).encode())

@@ -78,6 +78,7 @@ async def list_items(request: Request, request_id: str) -> Response:
 async def cancel_batch(request: Request, request_id: str) -> Response:
     """End a request that no worker has started: TERMINATED, or 409 when it is too late."""
     state, exchange = state_of(request), exchange_of(request)
+    state.greet(request, "submit")
     identity = await state.admit(request, "submit", await read_optional_body(request))
     report = await state.submitter.cancel(request_id, identity.caller.bk_app_code)
     if report is None:
@@ -90,6 +91,7 @@ async def cancel_batch(request: Request, request_id: str) -> Response:
 async def retry_batch(request: Request, request_id: str) -> Response:
     """Submit a request that did not succeed again: 202 with the new request's ``Location``."""
     state, exchange = state_of(request), exchange_of(request)
+    state.greet(request, "submit")
     identity = await state.admit(request, "submit", await read_optional_body(request))
     old = await _known(state, request_id, identity.caller.bk_app_code)
     identity.require_business(old.bk_biz_id)

@@ -31,6 +31,7 @@ _INSTANCES: Final = "instances["
 async def submit_job(request: Request) -> Response:
     """Accept any number of instances: 202 with the job's ``Location``. Refused as a whole when any part is."""
     state, exchange = state_of(request), exchange_of(request)
+    state.greet(request, "submit")
     body = await read_body(request)
     identity = await state.admit(request, "submit", body)
     parts = list(_parse(without_credentials(body.content), strict=is_strict(request)))

@@ -84,6 +84,25 @@ def test_report_of_another_application_is_as_unknown_as_none(redis_url: str, red
     run(redis_url, scenario)
 
 
+def test_report_of_another_application_that_redis_knows_is_looked_up_like_none(
+    redis_url: str, redis: "redis_client.Redis"
+) -> None:
+    async def scenario(submitter: Submitter) -> None:
+        request_id = new_request_id()
+        await submitter.requests.publish(report(request_id))
+        poll = asyncio.create_task(submitter.poll(request_id, "other"))
+        assert await taken(redis) == request_id
+        await submitter.requests.publish(report(request_id))
+        assert await poll is None
+
+        # As with one that never was, the next answer needs no worker.
+        assert await submitter.poll(request_id, "other") is None
+        assert redis.llen(QUEUE_NAME) == 0
+        assert await submitter.poll(request_id, APP) == report(request_id)
+
+    run(redis_url, scenario)
+
+
 def test_request_nobody_has_heard_of_is_unknown_and_not_asked_again(
     redis_url: str, redis: "redis_client.Redis"
 ) -> None:

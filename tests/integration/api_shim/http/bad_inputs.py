@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 JSON = {"Content-Type": "application/json"}
+AUTHORIZATION = "X-Bkapi-Authorization"
 
 
 @dataclass(frozen=True)
@@ -29,27 +30,31 @@ class Case:
         return f"{self.number}-{self.name.replace(' ', '-')}"
 
 
-def _set(path: str, value: Any) -> bytes:
-    """A good request with one value replaced. `path` is like ``instances.0.bk_host_id``."""
-    body: Any = {
-        "bk_biz_id": 1,
-        "bk_module_id": 60,
-        "instances": [
-            {
-                "bk_host_id": 2,
-                "processes": [
-                    {
-                        "process_template_id": 1,
-                        "process_info": {
-                            "bk_process_name": "job_java",
-                            "bk_func_name": "java",
-                            "bind_info": [{"template_row_id": 1, "ip": "127.0.0.1", "port": "80", "protocol": "1"}],
-                        },
-                    }
-                ],
-            }
-        ],
-    }
+def _set(path: str, value: Any, request: bytes | None = None) -> bytes:
+    """A good request, or `request`, with one value replaced. `path` is like ``instances.0.bk_host_id``."""
+    body: Any = (
+        json.loads(request)
+        if request
+        else {
+            "bk_biz_id": 1,
+            "bk_module_id": 60,
+            "instances": [
+                {
+                    "bk_host_id": 2,
+                    "processes": [
+                        {
+                            "process_template_id": 1,
+                            "process_info": {
+                                "bk_process_name": "job_java",
+                                "bk_func_name": "java",
+                                "bind_info": [{"template_row_id": 1, "ip": "127.0.0.1", "port": "80", "protocol": "1"}],
+                            },
+                        }
+                    ],
+                }
+            ],
+        }
+    )
     *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
     node = body
     for key in parents:
@@ -134,7 +139,19 @@ CASES = (
     _at(16, "NUL in a command", f"{INFO}.start_cmd", "a\0b", 1199006),
     _at(16, "NUL in an ip", f"{BIND}.ip", "127.0.0.1\0", 1199006),
     _at(16, "NUL in a name", "instances.0.service_instance_name", "\0", 1199006),
-    _at(17, "lone surrogate", f"{INFO}.description", "\ud800", 1199006),
+    Case(17, "lone surrogate", _set(f"{INFO}.description", "\ud800"), 400, 1199000),
+    Case(17, "lone surrogate as the user", _set("bk_username", "\ud800"), 400, 1199000),
+    Case(17, "lone surrogate in a key", GOOD[:-1] + b',"\\udc00":1}', 400, 1199000),
+    Case(17, "lone surrogate in an ignored field", GOOD[:-1] + b',"x":["\\ud800\\ud800"]}', 400, 1199000),
+    Case(
+        17,
+        "lone surrogate in the header",
+        GOOD,
+        400,
+        1306406,
+        None,
+        JSON | {AUTHORIZATION: '{"bk_username":"\\ud800"}'},
+    ),
     Case(18, "invalid UTF-8", GOOD[:-1] + b',"a":"\xff"}', 400, 1199000),
     Case(18, "Latin-1", '{"a":"é"}'.encode("latin-1"), 400, 1199000),
     Case(18, "overlong UTF-8", b'{"a":"\xc0\xaf"}', 400, 1199000),
@@ -171,6 +188,7 @@ CASES = (
     _at(34, "bind info a text", f"{INFO}.bind_info", "80", 1199006),
     _at(56, "port as a number", f"{BIND}.port", 80, 1199007),
     Case(64, "unknown field, strict", GOOD[:-1] + b',"x":1}', 400, 1199006, ("x",), query="?strict=1"),
+    Case(64, "strict twice", GOOD, 400, 1199006, ("query.strict",), query="?strict=1&strict=0"),
     Case(64, "strict is neither", GOOD, 400, 1199006, ("query.strict",), query="?strict=maybe"),
     _at(66, "long name", "instances.0.service_instance_name", "ä" * 129, 1199006),
     *(
@@ -190,9 +208,11 @@ CASES = (
     Case(87, "secret in the query", GOOD, 401, 1306401, ("query.bk_app_secret",), query="?bk_app_secret=s"),
     Case(87, "token in the query", GOOD, 401, 1306401, ("query.bk_token",), query="?BK_TOKEN=s"),
     Case(87, "app code in the query", GOOD, 401, 1306401, ("query.bk_app_code",), query="?bk_app_code=a"),
-    Case(85, "authorization not JSON", GOOD, 400, 1306406, None, JSON | {"X-Bkapi-Authorization": "Bearer x"}),
-    Case(85, "authorization a list", GOOD, 400, 1306406, None, JSON | {"X-Bkapi-Authorization": "[]"}),
-    Case(85, "authorization deep", GOOD, 400, 1306406, None, JSON | {"X-Bkapi-Authorization": "[" * 5000}),
+    Case(85, "authorization not JSON", GOOD, 400, 1306406, None, JSON | {AUTHORIZATION: "Bearer x"}),
+    Case(85, "authorization a list", GOOD, 400, 1306406, None, JSON | {AUTHORIZATION: "[]"}),
+    Case(85, "authorization with a key twice", GOOD, 400, 1306406, None, JSON | {AUTHORIZATION: '{"a":1,"a":2}'}),
+    Case(85, "user under two spellings", _set("username", "b", _set("bk_username", "a")), 401, 1306401, ("username",)),
+    Case(85, "authorization deep", GOOD, 400, 1306406, None, JSON | {AUTHORIZATION: "[" * 5000}),
     Case(85, "app code a number", _set("bk_app_code", 5), 400, 1199007, ("bk_app_code",)),
     Case(85, "username with a line break", _set("bk_username", "a\nb"), 400, 1199006, ("bk_username",)),
 )

@@ -24,7 +24,7 @@ class Client:
         self._lifespan = self.app.router.lifespan_context(self.app)
         self._runner.run(self._lifespan.__aenter__())
         self.http = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(self.app, client=(peer, 40000)), base_url="http://door"
+            transport=httpx2.ASGITransport(self.app, client=(peer, 40000)), base_url="http://localhost"
         )
 
     @property

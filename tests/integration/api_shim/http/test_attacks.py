@@ -12,7 +12,10 @@ import pytest
 import redis as redis_client
 
 from api_shim.identity.applications import hash_secret
+from api_shim.identity.doorkeeper import without_credentials
 from contract.message import QUEUE_NAME, new_request_id
+from contract.redis.keys import Keys
+from contract.redis.unknown import Note
 from tests.integration.api_shim.http.door_client import ESB_PATH, V1_PATH, Client
 
 MINE = {"X-Bkapi-Authorization": json.dumps({"bk_app_code": "mine", "bk_app_secret": "m"})}
@@ -33,6 +36,12 @@ def guarded(open_door: Callable[..., Client], apps_file: Callable[[str], Path]) 
         """
     )
     return lambda **settings: open_door(apps_file=path, **settings)
+
+
+@pytest.fixture
+def seed(seed: dict[str, Any]) -> dict[str, Any]:
+    """Without credentials of its own, which would contradict those of the header."""
+    return without_credentials(seed)
 
 
 def same_but_for_the_id(answers: list[httpx2.Response]) -> bool:
@@ -58,19 +67,32 @@ def test_request_id_is_random_and_each_wrong_one_is_answered_alike(door: Client,
     assert same_but_for_the_id(answers)
 
 
-@pytest.mark.bad_input(71, "request of another application polled", "404/1190002 as for an unknown one; a log line")
+@pytest.mark.bad_input(
+    71, "request of another application polled", "404/1190002 as for an unknown one, as late as that; a log line"
+)
 @pytest.mark.bad_input(118, "request of another application cancelled or tried again", "404/1190002")
 @pytest.mark.parametrize(
     ("method", "suffix"), [("GET", ""), ("GET", "/items"), ("POST", ":cancel"), ("POST", ":retry")]
 )
 def test_another_applications_request_cannot_be_told_from_none(
-    guarded: Callable[..., Client], seed: dict[str, Any], unknown_id: str, method: str, suffix: str
+    guarded: Callable[..., Client], seed: dict[str, Any], redis: "redis_client.Redis", method: str, suffix: str
 ) -> None:
     door = guarded()
-    foreign = door.post(V1_PATH, seed, headers=MINE).json()["request_id"]
+    foreign, unknown = door.post(V1_PATH, seed, headers=MINE).json()["request_id"], new_request_id()
+    redis.delete(QUEUE_NAME)
 
-    answers = [door.call(method, f"{V1_PATH}/{id_}{suffix}", headers=THEIRS) for id_ in (foreign, unknown_id)]
+    def ask(request_id: str) -> httpx2.Response:
+        return door.call(method, f"{V1_PATH}/{request_id}{suffix}", headers=THEIRS)
 
+    # No worker has looked for either: both are asked for, and both wait.
+    unanswered = [ask(id_) for id_ in (foreign, unknown)]
+    assert unanswered[0].status_code == 503
+    assert same_but_for_the_id(unanswered)
+    assert redis.llen(QUEUE_NAME) == 2
+    # A worker has found neither in PostgreSQL.
+    for id_ in (foreign, unknown):
+        redis.set(Keys("bksi:").unknown(id_), Note().dump())
+    answers = [ask(id_) for id_ in (foreign, unknown)]
     assert answers[0].status_code == 404
     assert same_but_for_the_id(answers)
     assert door.get(f"{V1_PATH}/{foreign}", headers=MINE).json()["status"] == "PENDING"
@@ -173,7 +195,7 @@ def test_forwarded_address_makes_nobody_a_proxy(
     headers = {header: "for=10.1.2.3" if header == "Forwarded" else "10.1.2.3", "BK_User": "admin"}
     request_id = door.post(V1_PATH, seed, headers=headers).json()["request_id"]
     payload = json.loads(redis.hget(f"bksi:req:{request_id}", "payload"))
-    assert payload["caller"]["bk_username"] == seed["bk_username"]
+    assert payload["caller"]["bk_username"] == ""
 
 
 @pytest.mark.bad_input(111, "labels of metrics made of what callers send", "fixed sets; the rest is `other`")
@@ -255,3 +277,54 @@ def test_message_says_nothing_of_the_payload(door: Client, seed: dict[str, Any],
     document = json.loads(message)
     assert json.loads(base64.b64decode(document["body"]))[:2] == [[], {"request_id": request_id}]
     assert document["headers"]["argsrepr"] == "biz=1 module=60 instances=1"
+
+
+AUTHORIZATION = "X-Bkapi-Authorization"
+UNREADABLE = b"\xff"
+
+
+@pytest.mark.bad_input(86, "who is not known, with a large body", "401/1306401 before a byte of it is read")
+def test_credentials_of_the_head_are_checked_before_the_body(guarded: Callable[..., Client]) -> None:
+    door = guarded()
+    wrong = {AUTHORIZATION: json.dumps({"bk_app_code": "mine", "bk_app_secret": "wrong"})}
+    for path in (V1_PATH, "/v1/jobs", f"{V1_PATH}:validate"):
+        assert door.post(path, UNREADABLE, headers=wrong).status_code == 401
+        assert door.post(path, UNREADABLE, headers=MINE).status_code == 400
+    assert door.post(ESB_PATH, UNREADABLE, headers=wrong).json()["code"] == 1306401
+
+
+@pytest.mark.bad_input(116, "an application past its rate, with a large body", "429/1199997 before it is read")
+def test_rate_is_counted_before_the_body_is_read(
+    open_door: Callable[..., Client], apps_file: Callable[[str], Path]
+) -> None:
+    apps = f'[apps.mine]\nsecrets = ["{hash_secret("m")}"]\nbk_biz_ids = "*"\nrate = "1/hour"'
+    door = open_door(apps_file=apps_file(apps))
+    assert [door.post(V1_PATH, UNREADABLE, headers=MINE).status_code for _ in range(2)] == [400, 429]
+
+
+@pytest.mark.bad_input(
+    86, "more than 30 failures in a minute from one address", "429/1199997; with credentials in the body, unread"
+)
+def test_failed_callers_are_limited_by_address(guarded: Callable[..., Client], seed: dict[str, Any]) -> None:
+    there, elsewhere = guarded(peer="192.0.2.1"), {"peer": "192.0.2.2"}
+    wrong = seed | {"bk_app_code": "mine", "bk_app_secret": "wrong"}
+    answers = [there.post(V1_PATH, wrong) for _ in range(31)]
+    assert [answer.status_code for answer in answers] == [401] * 30 + [429]
+    assert int(answers[-1].headers["Retry-After"]) >= 1
+    assert there.post(V1_PATH, UNREADABLE).status_code == 429
+    # Nobody is held up whose credentials are in the header, and nobody elsewhere.
+    assert there.post(V1_PATH, seed, headers=MINE).status_code == 202
+    assert guarded(**elsewhere).post(V1_PATH, wrong).status_code == 401
+
+
+def test_failures_count_for_whom_a_trusted_proxy_forwards(guarded: Callable[..., Client], seed: dict[str, Any]) -> None:
+    door = guarded(peer="10.0.0.1", trusted_proxies=("10.0.0.0/8",))
+    wrong = {AUTHORIZATION: json.dumps({"bk_app_code": "mine", "bk_app_secret": "wrong"})}
+
+    def status(forwarded: str) -> int:
+        return door.post(V1_PATH, seed, headers={**wrong, "X-Forwarded-For": forwarded}).status_code
+
+    assert [status(f"1.1.1.1, 192.0.2.{n}, 10.9.9.9") for n in range(40)] == [401] * 40
+    # The last hop that is no proxy counts, whatever stands before it; of IPv6 the network.
+    assert [status(f"203.0.113.{n}, 192.0.2.99") for n in range(31)] == [401] * 30 + [429]
+    assert [status(f"2001:db8::{n:x}") for n in range(31)] == [401] * 30 + [429]

@@ -20,6 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from api_shim.http.server import InsecureBinding, require_safe_binding
 from api_shim.identity.applications import hash_secret
+from api_shim.identity.doorkeeper import without_credentials
+from contract.redis.keys import Keys
+from contract.redis.unknown import Note
 from contract.settings import Settings
 from tests.integration.api_shim.http.door_client import ESB_PATH, V1_PATH, Client
 
@@ -65,6 +68,12 @@ def guarded(
     return lambda **settings: open_door(apps_file=path, **settings)
 
 
+@pytest.fixture
+def seed(seed: dict[str, Any]) -> dict[str, Any]:
+    """With the user alone: credentials of its own would contradict those of the header."""
+    return without_credentials(seed) | {"bk_username": seed["bk_username"]}
+
+
 def _as(app: str, secret: str, **more: str) -> dict[str, str]:
     return {"X-Bkapi-Authorization": json.dumps({"bk_app_code": app, "bk_app_secret": secret, **more})}
 
@@ -77,11 +86,25 @@ def test_credentials_of_the_body_are_enough(guarded: Callable[..., Client], seed
     assert guarded().post(V1_PATH, _body(seed, "esb_test", SECRET)).status_code == 202
 
 
-@pytest.mark.rule("A37", "X-Bkapi-Authorization wins over credentials in the body")
-def test_header_wins_over_the_body(guarded: Callable[..., Client], seed: dict[str, Any]) -> None:
+@pytest.mark.rule(
+    "A37",
+    "X-Bkapi-Authorization wins over credentials in the body",
+    ours="both may say the same; where they differ the request is refused",
+)
+@pytest.mark.bad_input(85, "one caller in the header, another in the body", "401/1306401, whoever is right")
+def test_header_and_body_may_not_contradict_each_other(guarded: Callable[..., Client], seed: dict[str, Any]) -> None:
     door = guarded()
     good, bad = _as("esb_test", SECRET), _as("esb_test", "wrong")
-    assert door.post(V1_PATH, _body(seed, "esb_test", "wrong"), headers=good).status_code == 202
+    assert door.post(V1_PATH, _body(seed, "esb_test", SECRET), headers=good).status_code == 202
+    for headers, body, field in (
+        (good, _body(seed, "esb_test", "wrong"), "bk_app_secret"),
+        (good, _body(seed, "other", OTHER_SECRET), "bk_app_code"),
+        (good, _body(seed, "esb_test", SECRET) | {"app_code": "other"}, "app_code"),
+        (good | _as("esb_test", SECRET, bk_username="a"), seed | {"bk_username": "b"}, "bk_username"),
+    ):
+        refused = door.post(V1_PATH, body, headers=headers)
+        assert (refused.status_code, refused.json()["errors"][0]["path"]) == (401, field)
+        assert "another value is given elsewhere" in refused.json()["message"]
     assert door.post(V1_PATH, _body(seed, "esb_test", SECRET), headers=bad).status_code == 401
 
 
@@ -116,10 +139,11 @@ def test_foreign_business_answers_403_with_iams_permission(
 
 
 def test_another_applications_request_is_unknown(
-    guarded: Callable[..., Client], seed: dict[str, Any], unknown_id: str
+    guarded: Callable[..., Client], seed: dict[str, Any], unknown_id: str, redis: "redis_client.Redis"
 ) -> None:
     door = guarded()
     location = door.post(V1_PATH, seed, headers=_as("esb_test", SECRET)).headers["Location"]
+    redis.set(Keys("bksi:").unknown(location.rpartition("/")[2]), Note().dump())
     mine, theirs = _as("esb_test", SECRET), _as("other", OTHER_SECRET)
 
     assert door.get(location, headers=mine).status_code == 200
@@ -313,6 +337,10 @@ def test_signature_is_for_this_path_this_body_and_this_application_82(
         _signed("POST", V1_PATH, body) + "&strict=1",
         _signed("POST", V1_PATH, body, key="somebody-elses-key"),
         _signed("POST", V1_PATH, body, bk_nonce=""),
+        _signed("POST", V1_PATH, body, bk_nonce="n&x=0"),
+        _signed("POST", V1_PATH, body, bk_nonce="n" * 65),
+        _signed("POST", V1_PATH, body, note="a&strict=1"),
+        _signed("POST", V1_PATH, b"", data=body.decode()),
         _signed("POST", V1_PATH, body, bk_timestamp="now"),
         _signed("POST", V1_PATH, body, bk_app_code="esb_test", key=SECRET),
         _signed("POST", V1_PATH, body, bk_app_code="nobody"),

@@ -41,7 +41,7 @@ def test_generated_requests_are_answered_as_described(operation: "schemathesis.A
     @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy())
     def answered_as_described(case: "schemathesis.Case") -> None:
-        request = case.as_transport_kwargs(base_url="http://door")
+        request = case.as_transport_kwargs(base_url="http://localhost")
         content = request.get("data") if request.get("json") is None else json.dumps(request["json"]).encode()
         sent = {name: str(value).encode() for name, value in request["headers"].items()}
         answer = shared.call(

@@ -15,11 +15,14 @@ from typing import Any
 
 import httpx2
 import pytest
+import redis as redis_client
 
 from api_shim.http.port import listen
 from api_shim.identity.applications import hash_secret
+from api_shim.identity.doorkeeper import without_credentials
 from bksi_client import AsyncClient, Client, RequestRefused, StillRunning, Unanswered
 from contract.settings import Settings
+from devstack import sample
 from devstack.ports import free_port
 from devstack.running import BKSI
 
@@ -65,7 +68,8 @@ def _exchange(url: str, *parts: bytes, timeout: float = 15) -> bytes:
         return received
 
 
-HEAD = b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+ESB = b"/api/c/compapi/v2/cc/create_service_instance/"
+HEAD = b"POST /v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.mark.rule("V0", "the body cannot be read: 1199004", ours="when it is sent too slowly, with HTTP 408")
@@ -84,6 +88,99 @@ def test_request_beyond_a_limit_is_answered_without_the_rest(url: str, number: i
     assert _exchange(url, sent).split(b" ")[1] == status
 
 
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n"
+GET = b"GET /healthz HTTP/1.1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (CHUNKED + b"\r\n+5\r\nhello\r\n0\r\n\r\n", 1199004),
+        (CHUNKED + b"\r\nzz\r\nhello\r\n0\r\n\r\n", 1199004),
+        (CHUNKED.replace(b"/v1/batches", ESB) + b"\r\n+5\r\nhello\r\n0\r\n\r\n", 1199004),
+        (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 1199006),
+        (GET + b"\r\n", 1199006),
+        (GET + b"Host:\r\n\r\n", 1199006),
+        (GET + b"Host: a b\r\n\r\n", 1199006),
+        (GET + b"Host: localhost\r\nHost: localhost\r\n\r\n", 1199006),
+        (HEAD + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", 1199006),
+        (HEAD + b"Idempotency-Key: a\r\nIdempotency-Key: a\r\nContent-Length: 2\r\n\r\n{}", 1199006),
+        (HEAD + b"X-Bkapi-Authorization: {}\r\nX-Bkapi-Authorization: {}\r\nContent-Length: 2\r\n\r\n{}", 1199006),
+    ],
+)
+@pytest.mark.bad_input(23, "a body whose chunks are none, or that ends early", "400/1199004 on every path")
+@pytest.mark.bad_input(23, "a Transfer-Encoding other than chunked", "400/1199006")
+@pytest.mark.bad_input(23, "no Host, two, or a malformed one", "400/1199006")
+@pytest.mark.bad_input(85, "a header of which there is one, twice", "400/1199006; none is picked")
+def test_request_that_two_readers_may_read_differently_is_refused(url: str, sent: bytes, code: int) -> None:
+    head, _, body = _exchange(url, sent).partition(b"\r\n\r\n")
+    assert head.split(b" ")[1] == b"400"
+    assert json.loads(body)["code"] == code
+
+
+@pytest.mark.bad_input(
+    23, "Content-Length beside Transfer-Encoding", "read by the latter, and the connection closed (RFC 9112 6.1)"
+)
+@pytest.mark.parametrize("length", [2, 6, 60])
+def test_no_second_request_hides_behind_two_lengths(url: str, length: int) -> None:
+    hidden = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    sent = CHUNKED + b"Content-Length: %d\r\n\r\n2\r\n{}\r\n0\r\n\r\n" % length + hidden
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=15) as connection:
+        connection.sendall(sent)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_body_that_ends_early_is_answered_with_its_code(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=15) as connection:
+        connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.split(b" ")[1] == b"400"
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == 1199004
+
+
+def test_head_is_get_without_the_body(url: str, seed: dict[str, Any]) -> None:
+    location = httpx2.post(f"{url}/v1/batches", json=seed).headers["Location"]
+    for path, status in (("/healthz", 200), ("/v1/batches", 200), (location, 200), (f"{location}/items", 200)):
+        head = httpx2.head(f"{url}{path}")
+        assert (head.status_code, head.content) == (status, b"")
+        assert int(head.headers["Content-Length"]) == len(httpx2.get(f"{url}{path}").content)
+    assert httpx2.head(f"{url}/api/v3/create/proc/service_instance").status_code == 405
+
+
+@pytest.mark.bad_input(
+    89, "a web page, open in a browser of this machine, that calls the anonymous server", "403/9900403; no row"
+)
+@pytest.mark.bad_input(89, "the anonymous server under another name (DNS rebinding)", "403/9900403")
+@pytest.mark.parametrize(
+    ("headers", "field"),
+    [
+        ({"Origin": "http://evil.example"}, "header.origin"),
+        ({"Origin": "null"}, "header.origin"),
+        ({"Origin": "http://localhost:1"}, "header.origin"),
+        ({"Host": "evil.example"}, "header.host"),
+        ({"Host": "192.0.2.1:8080"}, "header.host"),
+    ],
+)
+def test_anonymous_means_this_machines_user(
+    url: str, redis: "redis_client.Redis", headers: dict[str, str], field: str
+) -> None:
+    body = sample.REQUEST.read_bytes()
+    refused = httpx2.post(f"{url}/v1/batches", content=body, headers={"Content-Type": "application/json", **headers})
+    assert (refused.status_code, refused.json()["code"]) == (403, 9900403)
+    assert refused.json()["errors"][0]["path"] == field
+    # As a form would: without a preflight, on a path that takes a body without a type.
+    assert httpx2.post(f"{url}{ESB.decode()}", content=body, headers=headers).json()["code"] == 9900403
+    assert httpx2.get(f"{url}/metrics", headers=headers).status_code == 403
+    assert redis.keys("bksi:req:*") == []
+    own = {"Origin": url, "Content-Type": "application/json"}
+    assert httpx2.post(f"{url}/v1/batches", content=body, headers=own).status_code == 202
+
+
 @pytest.mark.bad_input(24, "a body that does not come", "408/1199004 after 5 s, or below 1 KB/s; at most 10 s")
 def test_body_that_does_not_come_is_given_up_on_every_kind_of_path(url: str) -> None:
     paths = (b"/v1/batches", b"/api/c/compapi/v2/cc/create_service_instance/", b"/api/v3/create/proc/service_instance")
@@ -98,9 +195,9 @@ def test_idle_connection_and_headers_that_never_end_are_cut_off(redis_url: str) 
     process, url = _start(redis_url, BKSI_KEEP_ALIVE_S="1")
     host, port = url.removeprefix("http://").split(":")
     try:
-        assert _exchange(url, b"GET /healthz HTTP/1.1\r\nHost: x\r\n") == b""
+        assert _exchange(url, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n") == b""
         with socket.create_connection((host, int(port)), timeout=30) as idle:
-            idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"200 OK" in idle.recv(65536)
             assert idle.recv(65536) == b""
     finally:
@@ -120,10 +217,8 @@ def test_caller_who_leaves_gives_his_place_to_another(redis_url: str, seed: dict
     try:
         with httpx2.Client(base_url=url, timeout=60) as http:
             request_id = http.post("/v1/batches", json=seed).json()["request_id"]
-            poll = f"GET /v1/batches/{request_id} HTTP/1.1\r\nHost: x\r\nPrefer: wait=60\r\n\r\n".encode()
-            compat = (
-                b"POST /api/v3/create/proc/service_instance HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            )
+            poll = f"GET /v1/batches/{request_id} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\n\r\n".encode()
+            compat = HEAD.replace(b"/v1/batches", b"/api/v3/create/proc/service_instance")
             for sent in (poll, compat + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)):
                 with socket.create_connection((host, int(port)), timeout=30) as waiting:
                     waiting.sendall(sent)
@@ -298,7 +393,7 @@ def test_client_comes_again_when_the_server_says(redis_url: str, seed: dict[str,
         f'[apps.slow]\nsecrets = ["{hash_secret("s")}"]\nbk_biz_ids = "*"\nrate = "1/second"\npoll_rate = "1/second"'
     )
     process, url = _start(redis_url, BKSI_APPS_FILE=str(apps))
-    who = {"bk_app_code": "slow", "bk_app_secret": "s"}
+    who, seed = {"bk_app_code": "slow", "bk_app_secret": "s"}, without_credentials(seed)
     try:
         with Client(url, **who, patience_s=0) as hasty, pytest.raises(RequestRefused) as refused:
             list(hasty.submit_many(seed | {"instances": [{"bk_host_id": 2}] * 2_000}))

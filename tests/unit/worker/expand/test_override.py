@@ -170,7 +170,11 @@ def test_omitted_column_keeps_the_templates_value(columns, stored):
     assert mixed({"template_row_id": 2, **columns})[1] == stored
 
 
-@pytest.mark.rule("3.6", "an unlocked column that is null: ip and enable are stored, port and protocol refused")
+@pytest.mark.rule(
+    "3.6",
+    "an unlocked column that is null: ip and enable are stored, port and protocol refused",
+    ours='ip is stored as "", enable as false',
+)
 def test_null_column_of_a_matched_row():
     assert mixed({"template_row_id": 2, "ip": None, "enable": None})[1] == (2, "", "81", "1", False)
     for column in ("port", "protocol"):
