@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from plumbing.urls import RABBITMQ_SCHEMES, REDIS_SCHEMES, require_readable
+from plumbing.urls import RABBITMQ_SCHEMES, REDIS_SCHEMES, require_broker, require_readable, require_redis
 
 PREFIX: Final = "BKSI_"
 """What every variable's name begins with."""
@@ -32,6 +32,8 @@ def _split(value: object) -> object:
 
 
 ServerUrl = Annotated[str, AfterValidator(require_readable)]
+RedisUrl = Annotated[ServerUrl, AfterValidator(require_redis)]
+BrokerUrl = Annotated[ServerUrl, AfterValidator(require_broker)]
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -40,9 +42,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    redis_url: ServerUrl = "redis://127.0.0.1:6379/0"
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     """The Redis that keeps the pending entries, the reports and (unless `broker_url` is set) the queue."""
-    broker_url: ServerUrl | None = None
+    broker_url: BrokerUrl | None = None
     """Celery's broker. ``None``: the same server as `redis_url`, which makes submitting one atomic script."""
     postgres_dsn: ServerUrl = "postgresql://postgres@127.0.0.1:5432/postgres"
     """libpq URL of the database (worker only)."""

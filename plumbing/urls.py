@@ -3,9 +3,9 @@
 import ipaddress
 from contextlib import suppress
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
-REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+socket")
+REDIS_SCHEMES: Final = ("redis", "rediss")
 RABBITMQ_SCHEMES: Final = ("amqp", "amqps", "pyamqp")
 
 
@@ -22,7 +22,7 @@ def is_local(url: str) -> bool:
     """Whether the server of `url` is reached on this machine only."""
     parts = urlsplit(url)
     host = parts.hostname or parse_qs(parts.query).get("host", [None])[0]
-    return parts.scheme in ("unix", "redis+socket") or is_loopback(host)
+    return is_loopback(host)
 
 
 def has_credentials(url: str) -> bool:
@@ -50,6 +50,48 @@ def require_readable(url: str) -> str:
     if not readable:
         raise ValueError("not a URL: write @ : / ? # % in the user and the password as %40 %3A %2F %3F %23 %25")
     return url
+
+
+_INSTEAD: Final = {
+    "sentinel": (
+        "Sentinel URLs are not taken: put a name before the servers that leads to the primary (HAProxy with a check "
+        "for role:master, an address that Sentinel's client-reconfig-script moves), and give redis:// with that name"
+    ),
+    "cluster": "Redis Cluster is not supported: give redis:// with one server, or the name that leads to its primary",
+    "socket": "sockets are not taken: give redis://127.0.0.1 with a port",
+    "unix": "sockets are not taken: give redis://127.0.0.1 with a port",
+}
+_CERT_REQS: Final = ("required", "optional", "none")
+
+
+def require_redis(url: str) -> str:
+    """`url`, if it is one that every process can use; ``ssl_cert_reqs`` as redis-py and kombu both write it.
+
+    Raises:
+        ValueError: its scheme is another one; the text says what to give instead.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in REDIS_SCHEMES:
+        why = next((text for word, text in _INSTEAD.items() if word in parts.scheme), "give redis:// or rediss://")
+        raise ValueError(why)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if "ssl_cert_reqs" not in query:
+        return url
+    wanted = query["ssl_cert_reqs"].lower().removeprefix("cert_")
+    if wanted not in _CERT_REQS:
+        raise ValueError(f"ssl_cert_reqs is one of {', '.join(_CERT_REQS)}")
+    return urlunsplit(parts._replace(query=urlencode(query | {"ssl_cert_reqs": wanted}, safe="/")))
+
+
+def require_broker(url: str) -> str:
+    """`url`, if a queue can be on it; raises as `require_redis` does."""
+    parts = urlsplit(url)
+    if parts.scheme in RABBITMQ_SCHEMES:
+        return url
+    try:
+        return require_redis(url)
+    except ValueError as error:
+        raise ValueError(f"{error}, or amqp:// or amqps://") from None
 
 
 def without_secrets(url: str) -> str:

@@ -4,8 +4,9 @@ A Redis that is away is no reason not to start: it is asked again by whoever dia
 is accepted anyway.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from redis.exceptions import RedisError
@@ -21,6 +22,17 @@ CLUSTER_MEND: Final = (
     "and a cluster spreads it over servers."
 )
 _log = structlog.get_logger(__name__)
+
+
+SENTINEL_MEND: Final = (
+    "Give the address of a Redis, or a name that leads to the primary and that a failover moves: HAProxy with a check "
+    "for role:master, or an address that Sentinel's client-reconfig-script moves."
+)
+
+
+def is_sentinel(info: Mapping[str, Any]) -> bool:
+    """Whether an ``INFO`` is a Sentinel's."""
+    return "sentinel" in (info.get("redis_mode"), info.get("server_mode"))
 
 
 class UnsafeRedis(Exception):
@@ -42,6 +54,8 @@ async def require_safe_redis(settings: Settings) -> None:
                 "Set one (requirepass, or ACL users) and put it into the URL; BKSI_ALLOW_INSECURE=1 starts anyway."
             )
         told = await _ask(settings.model_copy(update={"redis_url": url}))
+        if told.is_sentinel:
+            raise UnsafeRedis(f"{shown} is a Sentinel. {SENTINEL_MEND}")
         if told.is_cluster:
             raise UnsafeRedis(f"{shown} is a node of a Redis Cluster. {CLUSTER_MEND}")
         if told.policy not in (None, NEEDED_POLICY):
@@ -64,12 +78,15 @@ class _Told:
     policy: str | None = None
     replay: Replay | None = None
     is_cluster: bool = False
+    is_sentinel: bool = False
 
 
 async def _ask(settings: Settings) -> _Told:
     client = connect(settings, connections=1)
     try:
         info = await client.info()
+        if is_sentinel(info):
+            return _Told(is_sentinel=True)
         policy = info.get("maxmemory_policy")
         replay = await examine_replay(client, settings, info)
         return _Told(None if policy is None else str(policy), replay, bool(info.get("cluster_enabled")))

@@ -16,7 +16,7 @@ from contract.redis.keys import Keys
 from contract.redis.probe import describe, write_probe
 from contract.redis.replay import DEFAULT_USER, MEND, Replay, examine_replay
 from contract.redis.requests import Requests
-from contract.redis.safety import CLUSTER_MEND, NEEDED_POLICY
+from contract.redis.safety import CLUSTER_MEND, NEEDED_POLICY, SENTINEL_MEND, is_sentinel
 from contract.settings import Settings
 from plumbing.urls import is_encrypted, is_local, without_secrets
 from worker.commands.doctor.clocks import examine_clock
@@ -82,6 +82,9 @@ def _why(failure: Exception) -> str:
 
 async def _examine(client: "aioredis.Redis", url: str, name: str, settings: Settings) -> AsyncIterator[Finding]:
     info: dict[str, Any] = await client.info()
+    if is_sentinel(info):
+        yield error(name, f"{without_secrets(url)} is a Sentinel", SENTINEL_MEND)
+        return
     yield _server(info, url, name)
     yield await _write(client, name, settings)
     async for finding in _persistence(client, info, name):
@@ -180,8 +183,6 @@ def _eviction(info: dict[str, Any], name: str) -> Finding:
 async def _password(url: str, name: str, settings: Settings) -> Finding:
     """Knock without a password."""
     parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss"):
-        return ok(f"{name} password", "a socket of this machine")
     bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     stranger = connect(settings.model_copy(update={"redis_url": bare}), connections=1)
     try:

@@ -5,11 +5,13 @@ from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
+import structlog
 from celery import Celery
 
 from contract.message import REDIS_SOCKET_OPTIONS
 from contract.settings import Settings
 
+_log = structlog.get_logger(__name__)
 TRANSPORT: Final = "worker.consumer.transport.redis:Transport"
 AMQP_TRANSPORT: Final = "worker.consumer.transport.amqp:Transport"
 AMQPS_TRANSPORT: Final = "worker.consumer.transport.amqp:SSLTransport"
@@ -28,6 +30,7 @@ def use_transport(app: Celery, settings: Settings, task_names: Collection[str]) 
     """
     scheme = urlsplit(settings.broker).scheme
     if settings.transport == "stock":
+        _log.warning("no message is checked before Celery sees it", transport="stock")
         return
     if settings.broker_is_rabbitmq:
         app.conf.broker_transport = AMQPS_TRANSPORT if scheme == "amqps" else AMQP_TRANSPORT
@@ -38,8 +41,6 @@ def use_transport(app: Celery, settings: Settings, task_names: Collection[str]) 
             "redis_url": settings.redis_url,
             "redis_timeout_s": settings.redis_timeout_s,
         }
-        return
-    if scheme not in {"redis", "rediss"}:
         return
     app.conf.broker_transport = TRANSPORT
     if scheme == "rediss" and not app.conf.broker_use_ssl:
