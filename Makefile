@@ -11,10 +11,10 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_REQUIRE_VIRTUALENV := 1
 export PIP_USER := 0
 
-.PHONY: help demo unit test test-pythons test-matrix check fmt coverage chaos bench lock
+.PHONY: help demo unit test test-pythons test-matrix test-containers check fmt coverage chaos bench lock
 
 help: ## Say what there is.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/ready ## Run the whole system once, submit the documented request, show the answers and the rows. KEEP=1 leaves it running.
 	@$(BIN)/bksi demo $(if $(filter-out 0,$(KEEP)),--keep)
@@ -43,6 +43,9 @@ test-only: $(VENV)/ready
 
 test-matrix: $(VENV)/ready ## The integration tests against Debian's PostgreSQL, Redis and RabbitMQ, which apt installs (as root).
 	@$(BIN)/python -m tests.matrix $(SIDE_BY_SIDE) $(ARGS)
+
+test-containers: $(VENV)/ready ## Build the image and run docker-compose.yml as an operator would; as root with an engine of its own.
+	@$(BIN)/python -m tests.containers $(ARGS)
 
 check: $(VENV)/ready ## Lint, types and import rules.
 	$(BIN)/ruff check .

@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     servers.addoption(
         "--rabbitmq-server", type=Path, help="RabbitMQ's own script; tests that need it are skipped without"
     )
+    servers.addoption("--containers", help="variables for Compose, as JSON; `make test-containers` gives them")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -111,6 +111,6 @@ def _direct_messages(settings: Settings) -> Finding:
         senders = Senders.load(path).senders
     except TomlFileInvalid as failure:
         return error("direct messages", str(failure), "Correct the file: no worker starts with it.")
-    if path.stat().st_mode & 0o077:
+    if senders and path.stat().st_mode & 0o077:
         return warning("direct messages", f"others can read {path}", f"chmod 600 {path}: it holds keys.")
     return ok("direct messages", f"run only when one of {len(senders)} senders has signed them")
