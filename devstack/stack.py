@@ -126,14 +126,18 @@ class Stack:
         self._spawn("shim", _bksi("serve"), shim_environment)
         self._spawn(
             "flower",
-            _flower(flower_port),
-            _environment(CELERY_BROKER_URL=settings.broker, FLOWER_UNAUTHENTICATED_API="1"),
+            _bksi("flower", "--port", str(flower_port)),
+            _environment(
+                BKSI_REDIS_URL=redis, FLOWER_DB=str(self.directory / "flower"), FLOWER_UNAUTHENTICATED_API="1"
+            ),
         )
         self._finish("migrate", _bksi("migrate"), worker_environment)
         if self._postgres is None:
             self._finish("catalogue", _bksi("catalogue", "import", *map(str, sample.CATALOGUE)), worker_environment)
         for number in range(1, self._workers + 1):
-            self._spawn("worker" if number == 1 else f"worker-{number}", _bksi("worker"), worker_environment)
+            # Named by its number, it is the same worker to Flower when the stack has been started again.
+            name = "worker" if number == 1 else f"worker-{number}"
+            self._spawn(name, _bksi("worker", "--name", f"worker-{number}"), worker_environment)
 
         self._wait_for("shim", lambda: _answers(f"{http}/readyz"))
         self._wait_for("flower", lambda: _alive_workers(flower) >= self._workers)
@@ -209,12 +213,6 @@ class Stack:
 
 def _bksi(*command: str) -> list[str]:
     return [str(Path(sys.executable).with_name("bksi")), *command]
-
-
-def _flower(port: int) -> list[str]:
-    # -P: what lies in the working directory is not imported.
-    command = [sys.executable, "-P", "-m", "celery", "flower"]
-    return [*command, "--address=127.0.0.1", f"--port={port}", "--read_only", "--max_tasks=10000"]
 
 
 def _environment(**variables: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from cyclopts import App
 from worker.catalogue.cli import app as catalogue
 from worker.commands.dead_letters.cli import app as dead_letters
 from worker.commands.doctor.cli import doctor
+from worker.commands.flower import flower
 from worker.commands.sender_key import sender_key
 from worker.commands.serve import migrate, worker
 from worker.commands.show import show
@@ -27,4 +28,5 @@ app.command(catalogue)
 app.command(show)
 app.command(dead_letters)
 app.command(doctor)
+app.command(flower)
 app.command(sender_key)

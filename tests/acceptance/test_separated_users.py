@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -173,8 +172,9 @@ def test_flower_sees_workers_and_tasks_and_how_long_the_queue_is(place: Place, g
     """The real one: it begins by telling all workers to send events, which none listens to."""
     port, request_id = free_port(), uuid.uuid4().hex
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-P", "-m", "celery", "flower", "--address=127.0.0.1", f"--port={port}", "--read_only"]
-    environment = {"CELERY_BROKER_URL": place.url("flower"), "FLOWER_UNAUTHENTICATED_API": "1"}
+    command = [BKSI, "flower", "--port", str(port)]
+    environment = {"BKSI_REDIS_URL": place.url("flower"), "FLOWER_UNAUTHENTICATED_API": "1"}
+    environment["BKSI_STATE_DIR"] = str(tmp_path)
     with Process("flower", command, log=tmp_path / "flower.log", guard=guard, env=os.environ | environment) as flower:
         # Only from then on does it see their tasks.
         flower.wait_until(lambda: place.worker_name in _asked(f"{address}/workers?json=1"), timeout_s=60)

@@ -241,10 +241,13 @@ def _arguments(body: Any, content_type: str, content_encoding: str) -> dict[str,
 
 
 def _failure(job: _Job, error: Exception) -> ExceptionInfo:
-    if not isinstance(error, (Ignore, Reject, Retry, *job.task.throws)):
-        _log.error("task failed", task_id=job.task_id, error=type(error).__name__, frames=frames_of(error))
     info = ExceptionInfo((type(error), error, error.__traceback__))
     info.exception = get_pickleable_exception(error)
+    if isinstance(error, job.task.throws):
+        # The task says that it failed; where in our code it says so helps nobody who looks at it in Flower.
+        info.traceback = None
+    elif not isinstance(error, (Ignore, Reject, Retry)):
+        _log.error("task failed", task_id=job.task_id, error=type(error).__name__, frames=frames_of(error))
     signals.task_failure.send(
         sender=job.task, task_id=job.task_id, exception=error, args=(), kwargs={}, traceback=None, einfo=info
     )

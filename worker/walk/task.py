@@ -52,6 +52,10 @@ _SMALL: Final = 10
 class BatchFailed(Exception):
     """A request ended with ``result`` false. The text is the envelope's code and message; no values."""
 
+    def __repr__(self) -> str:
+        """Flower shows this: what a caller did wrong is no matter of Python's."""
+        return str(self)
+
 
 def register(celery: Celery, runtime: "Runtime") -> None:
     """Give `celery` the two tasks of a worker, which run in `runtime`."""

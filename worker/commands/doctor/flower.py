@@ -29,5 +29,5 @@ async def examine_flower(url: str | None) -> Finding:
     return level(
         "flower",
         f"{shown} shows every request to whoever asks",
-        "Set FLOWER_BASIC_AUTH (and unset FLOWER_UNAUTHENTICATED_API), keep it on loopback, start it with --read_only.",
+        "Set FLOWER_BASIC_AUTH (and unset FLOWER_UNAUTHENTICATED_API), keep it on loopback, start it as `bksi flower`.",
     )
