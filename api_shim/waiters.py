@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import redis.asyncio as aioredis
-import structlog
 from redis.exceptions import RedisError
 
 from contract.answer.report import Report
@@ -19,8 +18,8 @@ from contract.redis.connection import WrongServer
 from contract.redis.notices import read_done
 from contract.redis.requests import Requests
 from plumbing.cancel import cancel_and_wait
+from plumbing.outages import Outage
 
-_log = structlog.get_logger(__name__)
 _REPAIR_S = 1.0
 _RECONNECT_S = 0.5
 _MOST_UNENDED = 10_000
@@ -136,14 +135,16 @@ class Waiters:
             _settle(future, report)
 
     async def _listen(self) -> None:
+        outage = Outage("redis", self._requests.settings.redis_url)
         while True:
             try:
                 async with self._requests.client.pubsub(ignore_subscribe_messages=True) as subscription:
                     await subscription.subscribe(self._requests.keys.done_channel)
+                    outage.is_over()
                     while True:
                         await self._next(subscription)
             except (RedisError, OSError) as error:
-                _log.warning("subscription lost", error=type(error).__name__)
+                outage.lasts(error)
                 await asyncio.sleep(_RECONNECT_S)
 
     async def _next(self, subscription: "aioredis.client.PubSub") -> None:

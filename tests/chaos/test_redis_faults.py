@@ -63,6 +63,9 @@ def test_outage_of_redis_longer_than_a_lease(system: System, valkey: Valkey) -> 
     valkey.start()
 
     _go_on(system, worker)
+    said = worker.log.read_text()
+    assert (said.count("redis is away"), said.count("redis is back")) == (1, 1)
+    assert "Cannot connect" not in said
 
 
 @on_both_transports

@@ -14,9 +14,12 @@ def worker(
     *, name: Annotated[str | None, Parameter(help="Node name; the default names host and process.")] = None
 ) -> None:
     """Run one worker process until SIGTERM; it finishes or hands back what it has. Start one per core."""
+    from plumbing.logs import configure_logging  # noqa: PLC0415 - `bksi` and its help stay quick
     from worker.app import app  # noqa: PLC0415 - importing it builds the Celery app
 
     settings = load_settings()
+    # Before Celery does it, which warns of a few things first.
+    configure_logging(settings.log_level, settings.log_format)
     # Celery's own command line would load what else is installed for it, Flower with its web server among it: a quarter
     # of a worker's memory.
     process = app.Worker(
@@ -27,6 +30,8 @@ def worker(
         without_gossip=True,
         without_mingle=True,
         task_events=True,
+        # Its banner is no log line.
+        quiet=True,
     )
     process.start()
     sys.exit(process.exitcode)

@@ -4,6 +4,9 @@ The ledger's row is the fence: whoever inserts it first decides the outcome, and
 report.
 """
 
+from collections import Counter
+from datetime import datetime
+
 import structlog
 from redis.exceptions import RedisError
 
@@ -40,6 +43,36 @@ def _is_away(error: Exception) -> bool:
     return isinstance(error, RedisError | OSError)
 
 
+def log_end(report: Report, leased_at: datetime | None = None) -> None:
+    """One line for each request that ends: what became of it, and how long it took.
+
+    Args:
+        report: how it ended.
+        leased_at: when its last attempt began to work on it.
+    """
+    if report.finished_at is None:  # pragma: no cover - what has ended says when
+        return
+    _log.info(
+        "ended",
+        request_id=report.request_id,
+        bk_app_code=report.bk_app_code,
+        bk_biz_id=report.bk_biz_id,
+        bk_module_id=report.bk_module_id,
+        status=report.status.value,
+        code=int(report.code),
+        instances=report.statistics.total_count,
+        **Counter(str(item.record["outcome"]) for item in report.items),
+        attempts=report.attempts,
+        total_ms=_between(report.created_at, report.finished_at),
+        run_ms=_between(leased_at or report.finished_at, report.finished_at),
+    )
+
+
+def _between(first: datetime, last: datetime) -> float:
+    """Milliseconds; none where another attempt had ended it before."""
+    return round(max((last - first).total_seconds(), 0.0) * 1000, 1)
+
+
 async def decide(engine: Engine, report: Report) -> Report:
     """Write how a request ends into the ledger, unless it has ended already; returns the report that stands.
 
@@ -67,6 +100,7 @@ async def finish(leases: Leases, engine: Engine, report: Report) -> Report:
     """
     standing = await decide(engine, report)
     await publish(leases, standing)
+    log_end(standing)
     return standing
 
 

@@ -44,6 +44,11 @@ class Clock(NamedTuple):
     read_at: float
     """``time.monotonic()``."""
 
+    @property
+    def when_read(self) -> datetime:
+        """Redis' time when it was read."""
+        return moment(self.redis_ms)
+
     def now(self) -> datetime:
         """Redis' time by now."""
         return moment(self.redis_ms + (time.monotonic() - self.read_at) * 1000)

@@ -10,6 +10,7 @@ from kombu.exceptions import KombuError
 
 from contract.message import QUEUE_NAME, build_message, send_message
 from contract.settings import Settings
+from plumbing.outages import Outage
 from worker.custody.leases import Lease, Leases, Pending
 
 _log = structlog.get_logger(__name__)
@@ -81,6 +82,7 @@ class BrokerQueue:
     def __init__(self, leases: Leases, celery: Celery) -> None:
         self._leases = leases
         self._celery = celery
+        self._outage = Outage("broker", leases.settings.broker)
 
     async def hand_back(self, lease: Lease, summary: str, *, count_attempt: bool) -> bool:
         """Publish again."""
@@ -103,6 +105,7 @@ class BrokerQueue:
         try:
             await asyncio.to_thread(send_message, self._celery, request_id, summary)
         except (KombuError, OSError) as error:
+            self._outage.lasts(error)
             _log.warning("not published", request_id=request_id, error=type(error).__name__)
             return False
         return True
@@ -113,12 +116,14 @@ class BrokerQueue:
         with pool.acquire(block=True) as connection:
             try:
                 with connection.channel() as channel:
-                    return int(channel.queue_declare(QUEUE_NAME, passive=True).message_count)
+                    waiting = int(channel.queue_declare(QUEUE_NAME, passive=True).message_count)
             except connection.channel_errors:
-                return 0  # nobody has declared it yet, so nothing is in it
+                waiting = 0  # nobody has declared it yet, so nothing is in it
             except connection.connection_errors as error:
-                _log.warning("queue not counted", error=type(error).__name__)
+                self._outage.lasts(error)
                 return None
+        self._outage.is_over()
+        return waiting
 
 
 def _task_id(message: bytes) -> str | None:

@@ -49,7 +49,8 @@ class Reaper:
                 try:
                     await duty()
                 except (RedisError, DatabaseError, OSError) as error:
-                    _log.warning(f"{duty.__name__} skipped", error=type(error).__name__)
+                    # That a server is away is said once, by who keeps the leases or connects.
+                    _log.debug(f"{duty.__name__} skipped", error=type(error).__name__)
                 except Exception as error:  # noqa: BLE001 - one odd entry must not leave all others without a reaper
                     _log.error(f"{duty.__name__} failed", error=type(error).__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from contract.settings import Settings
+from plumbing.outages import Outage
 from worker.postgres.errors import DatabaseUnavailable, typed_errors
 
 Engine = AsyncEngine
@@ -31,6 +33,7 @@ def create_engine(
     pool_timeout_s: float = 10.0,
     statement_timeout_ms: int = 30_000,
     application_name: str = "bksi worker",
+    outage: Outage | None = None,
 ) -> AsyncEngine:
     """Make an engine; it connects on first use and belongs to the event loop that uses it first.
 
@@ -41,6 +44,7 @@ def create_engine(
         statement_timeout_ms: the server ends a longer statement; the client gives up a second later, so that a server
             that cannot be heard is noticed too. 0 = no limit on either side.
         application_name: what ``pg_stat_activity`` shows.
+        outage: is told when the server takes no connection, and when it does again.
     """
     server_settings = {
         "application_name": application_name,
@@ -59,6 +63,10 @@ def create_engine(
     command_timeout = statement_timeout_ms / 1000 + 1 if statement_timeout_ms else None
 
     async def connect() -> asyncpg.Connection[Any]:
+        with contextlib.nullcontext() if outage is None else outage.watched():
+            return await open_connection()
+
+    async def open_connection() -> asyncpg.Connection[Any]:
         return await asyncpg.connect(
             dsn,
             server_settings=server_settings,
@@ -84,12 +92,13 @@ def create_engine(
     return engine
 
 
-def make_engine(settings: Settings) -> AsyncEngine:
+def make_engine(settings: Settings, outage: Outage | None = None) -> AsyncEngine:
     """The worker's engine, as the settings ask."""
     return create_engine(
         settings.postgres_dsn,
         connections=settings.database_connections,
         statement_timeout_ms=settings.statement_timeout_ms,
+        outage=outage,
     )
 
 

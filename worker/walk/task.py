@@ -30,7 +30,7 @@ from plumbing.failpoints import async_failpoint
 from plumbing.retrying import retrying
 from plumbing.traceback_lines import frames_of
 from worker.consumer.pool import CoroutineTask
-from worker.custody.finish import decide, finish, publish
+from worker.custody.finish import decide, finish, log_end, publish
 from worker.custody.leases import Lease
 from worker.expand.expand import expand
 from worker.expand.preview import preview
@@ -166,6 +166,7 @@ class Walk:
             attempt = Attempt(lease, payload, payload.batch, self._runtime.settings)
             report, dumped = await self._attempt(attempt)
         await publish(self._leases, report, dumped)
+        log_end(report, lease.clock.when_read)
         return report
 
     def _lane(self, lease: Lease) -> AbstractAsyncContextManager[None]:
