@@ -15,7 +15,7 @@ from devstack.process import Guard, Process, ProcessFailed
 _START_TIMEOUT_S: Final = 60.0
 
 
-class NoContainers(Exception):  # noqa: N818 - an error name says the fact
+class NoContainers(Exception):
     """Nothing here runs containers, or makes their images; the text says why and what would help."""
 
 
