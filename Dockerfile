@@ -15,6 +15,7 @@ COPY plumbing plumbing
 COPY contract contract
 COPY api_shim api_shim
 COPY worker worker
+COPY reader reader
 COPY devstack devstack
 COPY clients/python clients/python
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /dist ./clients/python . \

@@ -16,7 +16,7 @@ def serve(*, share_port: Annotated[bool, Parameter(negative=())] = False) -> Non
         share_port: Join the servers of the same configuration that were started on this port with --share-port too:
             one for each core, or the next one of a rolling restart.
     """
-    from api_shim.http.server import CannotServe, run  # noqa: PLC0415 - `bksi` and its help stay quick
+    from api_shim.http import server  # noqa: PLC0415 - `bksi` and its help stay quick
     from contract.settings import load_settings  # noqa: PLC0415 - same
     from plumbing import failpoints  # noqa: PLC0415 - same
     from plumbing.logs import configure_logging  # noqa: PLC0415 - same
@@ -25,8 +25,8 @@ def serve(*, share_port: Annotated[bool, Parameter(negative=())] = False) -> Non
     configure_logging(settings.log_level, settings.log_format)
     failpoints.arm(settings.failpoints, settings.failpoints_dir)
     try:
-        run(settings, share_port=share_port)
-    except CannotServe as error:
+        server.run(server.serve(settings, share_port=share_port))
+    except server.CannotServe as error:
         sys.exit(f"bksi serve: {error}")
 
 

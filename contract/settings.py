@@ -111,6 +111,12 @@ class Settings(BaseSettings):
     catalogue_check_ms: int = Field(default=500, ge=0)
     """How often a worker compares its cached catalogue with the version in PostgreSQL."""
 
+    read_dsn: ServerUrl | None = None
+    """libpq URL of the database or a replica, with a role that may only read (``bksi read`` only)."""
+    read_port: int = 8081
+    """Where ``bksi read`` serves, on `http_host`."""
+    read_timeout_ms: int = Field(default=5_000, ge=1)
+    """PostgreSQL ends a longer read."""
     first_id: int = Field(default=1, ge=1, le=2**53)
     """No service instance or process gets an id below it. Beside a CMDB: far above all that CMDB will ever count to."""
     cmdb_authorization: SecretStr | None = None

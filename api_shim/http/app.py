@@ -70,12 +70,17 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = with_schemas  # type: ignore[method-assign] # FastAPI's documented way
     for router in (compat.router, batches.router, actions.router, jobs.router, operations.router):
         app.include_router(router)
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(BodyBroken, _body_broken)
     app.add_exception_handler(BatchRefused, _batch_refused)
-    app.add_exception_handler(HTTPException, _no_route)
+    handle_refusals(app)
     app.add_middleware(Frame)
     return app
+
+
+def handle_refusals(app: FastAPI) -> None:
+    """Answer what a route refuses, and a wrong path or method, in the style of its path."""
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(BodyBroken, _body_broken)
+    app.add_exception_handler(HTTPException, _no_route)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -12,10 +12,23 @@ from api_shim.http.language import negotiate
 from api_shim.identity.doorkeeper import Identity
 from contract.codes import Language
 
+LISTINGS: Final = {
+    "list_service_instance": "/api/v3/findmany/proc/service_instance",
+    "list_service_instance_detail": "/api/v3/findmany/proc/service_instance/details",
+    "list_process_instance": "/api/v3/findmany/proc/process_instance",
+}
+"""CMDB's listings, by their names of ESB's; a reader answers them."""
 NATIVE_PATH: Final = "/api/v3/create/proc/service_instance"
-ESB_PATHS: Final = tuple(
-    f"/api/c/compapi/{version}cc/create_service_instance{slash}" for version in ("v2/", "") for slash in ("/", "")
-)
+
+
+def esb_paths(name: str) -> tuple[str, ...]:
+    """ESB's paths of one API: with and without a version, with and without the final slash."""
+    return tuple(f"/api/c/compapi/{version}cc/{name}{slash}" for version in ("v2/", "") for slash in ("/", ""))
+
+
+ESB_PATHS: Final = esb_paths("create_service_instance")
+_NATIVE: Final = frozenset({NATIVE_PATH, *LISTINGS.values()})
+_ESB: Final = frozenset({*ESB_PATHS, *(path for name in LISTINGS for path in esb_paths(name))})
 _CORRELATION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 # W3C Trace Context level 1: version 00, ids that are not all zero.
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
@@ -65,7 +78,7 @@ def begin(request: Request) -> Exchange:
     traceparent = headers.get("traceparent", "")
     return Exchange(
         method=request.method,
-        style=Style.NATIVE if path == NATIVE_PATH else Style.ESB if path in ESB_PATHS else Style.V1,
+        style=Style.NATIVE if path in _NATIVE else Style.ESB if path in _ESB else Style.V1,
         language=negotiate(headers),
         request_id=uuid.uuid4().hex,
         correlation_id=asked if _CORRELATION.fullmatch(asked) else None,

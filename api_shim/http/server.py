@@ -8,6 +8,7 @@ port with ``--share-port`` (`api_shim.http.port`).
 import asyncio
 import signal
 import socket
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -63,14 +64,14 @@ class _Server(Server):
         self._shd = holder(self._listener.fileno(), False, BACKLOG)  # noqa: FBT003
 
 
-def run(settings: Settings, *, share_port: bool = False) -> None:
-    """`serve` in an event loop of its own.
+def run(serving: Coroutine[Any, Any, None]) -> None:
+    """`serve` or `serve_app` in an event loop of its own.
 
     Raises:
         CannotServe: the configuration is not safe or not valid, or the address cannot be bound.
     """
     try:
-        uvloop.run(serve(settings, share_port=share_port))
+        uvloop.run(serving)
     except (TomlFileInvalid, UnsafeRedis, ValueError, OSError) as error:
         raise CannotServe(str(error)) from None
 
@@ -90,6 +91,24 @@ async def serve(settings: Settings, *, share_port: bool = False) -> None:
     require_safe_binding(settings)
     app = create_app(settings)
     await require_safe_redis(settings)
+
+    def let_go() -> None:
+        _log.info("stopping", open_waits=app.state.bksi.waits.count)
+        app.state.bksi.waits.drain()
+
+    await serve_app(app, settings, share_port=share_port, let_go=let_go)
+
+
+async def serve_app(
+    app: FastAPI, settings: Settings, *, share_port: bool = False, let_go: Callable[[], object] = lambda: None
+) -> None:
+    """Serve `app` until SIGTERM, SIGINT or SIGHUP; then call `let_go`, finish what runs, and return.
+
+    Raises:
+        InsecureBinding: see `require_safe_binding`.
+        OSError: the address cannot be bound.
+    """
+    require_safe_binding(settings)
     listener = await asyncio.to_thread(listen, settings, share=share_port)
     server = _Server(
         app,
@@ -112,8 +131,7 @@ async def serve(settings: Settings, *, share_port: bool = False) -> None:
     )
 
     def stop() -> None:
-        _log.info("stopping", open_waits=app.state.bksi.waits.count)
-        app.state.bksi.waits.drain()
+        let_go()
         server.stop()  # type: ignore[no-untyped-call] # granian is typed, this one method is not
 
     loop = asyncio.get_running_loop()

@@ -34,6 +34,7 @@ def create_engine(
     statement_timeout_ms: int = 30_000,
     application_name: str = "bksi worker",
     outage: Outage | None = None,
+    read_only: bool = False,
 ) -> AsyncEngine:
     """Make an engine; it connects on first use and belongs to the event loop that uses it first.
 
@@ -45,6 +46,7 @@ def create_engine(
             that cannot be heard is noticed too. 0 = no limit on either side.
         application_name: what ``pg_stat_activity`` shows.
         outage: is told when the server takes no connection, and when it does again.
+        read_only: the server refuses to write, whatever the role may.
     """
     server_settings = {
         "application_name": application_name,
@@ -60,6 +62,8 @@ def create_engine(
         # The statements are short; compiling one costs more than it saves.
         "jit": "off",
     }
+    if read_only:
+        server_settings["default_transaction_read_only"] = "on"
     command_timeout = statement_timeout_ms / 1000 + 1 if statement_timeout_ms else None
 
     async def connect() -> asyncpg.Connection[Any]:

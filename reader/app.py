@@ -1,0 +1,135 @@
+"""The reader's HTTP application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from api_shim.http.answers import refusal, succeeded
+from api_shim.http.app import handle_refusals
+from api_shim.http.body import read_body
+from api_shim.http.cursor import Cursors
+from api_shim.http.exchange import LISTINGS, esb_paths, exchange_of
+from api_shim.http.metrics import Metrics
+from api_shim.http.middleware import Frame
+from api_shim.identity.applications import Applications
+from api_shim.identity.doorkeeper import Doorkeeper
+from contract.codes import Code, Refused
+from contract.settings import Settings
+from reader.asked import one_instance, page, selection
+from reader.state import ReaderState, database_away, state_of
+from reader.v1 import router as v1
+from worker.postgres.engine import create_engine
+from worker.postgres.errors import DatabaseError
+from worker.postgres.instance_reads import count_instances, list_instances, list_processes
+
+
+def create_app(settings: Settings, dsn: str) -> FastAPI:
+    """The ASGI application, which opens its connections when they are first used.
+
+    Args:
+        settings: of this process.
+        dsn: of a database, or a replica of it, that this process may read.
+
+    Raises:
+        TomlFileInvalid: the file of applications cannot be used.
+        ValueError: a trusted proxy is no address or network.
+    """
+    applications = Applications.load(settings.apps_file) if settings.apps_file else None
+    doorkeeper = Doorkeeper(applications, settings.trusted_proxies)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = create_engine(
+            dsn,
+            connections=settings.database_connections,
+            pool_timeout_s=5.0,
+            statement_timeout_ms=settings.read_timeout_ms,
+            application_name="bksi read",
+            read_only=True,
+        )
+        app.state.bksi = ReaderState(settings, engine, doorkeeper, Metrics(), Cursors(settings))
+        yield
+        await engine.dispose()
+
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="Service instances, to be read",
+        version="1",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    for route in (list_service_instance, list_service_instance_detail, list_process_instance):
+        name = route.__name__
+        for number, path in enumerate((LISTINGS[name], *esb_paths(name))):
+            app.add_api_route(path, route, methods=["POST"], operation_id=f"{name}_{number}", tags=["compat"])
+    app.include_router(v1)
+    app.add_api_route("/healthz", healthz, include_in_schema=False)
+    app.add_api_route("/readyz", readyz, include_in_schema=False)
+    app.add_api_route("/metrics", metrics, include_in_schema=False)
+    handle_refusals(app)
+    app.add_exception_handler(DatabaseError, database_away)
+    app.add_middleware(Frame)
+    return app
+
+
+async def list_service_instance(request: Request) -> Response:
+    """CMDB's ``list_service_instance``: instances of a business without their processes, ids ascending."""
+    return await _listing(request, "head", needs_limit=False, order="id")
+
+
+async def list_service_instance_detail(request: Request) -> Response:
+    """CMDB's ``list_service_instance_detail``: the same with their processes, the newest first."""
+    return await _listing(request, "detail", needs_limit=True, order="-id")
+
+
+async def list_process_instance(request: Request) -> Response:
+    """CMDB's ``list_process_instance``: the processes of one service instance."""
+    state = state_of(request)
+    body = (await read_body(request, type_may_be_missing=True)).content
+    identity = state.admit(request, body)
+    wanted = one_instance(body, state.accounts(identity))
+    identity.require_business(wanted.bk_biz_id or 0)
+    found = await list_processes(state.engine, wanted)
+    data = [] if found is None else orjson.Fragment(found)
+    return succeeded(exchange_of(request), {"data": data}, 200)
+
+
+async def _listing(request: Request, shape: str, *, needs_limit: bool, order: str) -> Response:
+    state = state_of(request)
+    body = (await read_body(request, type_may_be_missing=True)).content
+    identity = state.admit(request, body)
+    wanted, shown = selection(body, state.accounts(identity)), page(body, needs_limit=needs_limit, order=order)
+    identity.require_business(wanted.bk_biz_id or 0)
+    rows = await list_instances(
+        state.engine, wanted, shape=shape, order=shown.order, start=shown.start, limit=shown.limit
+    )
+    count = shown.start + len(rows)
+    is_last = len(rows) < shown.limit and (rows or not shown.start)
+    if not is_last:
+        count = await count_instances(state.engine, wanted)
+    data = {"count": count, "info": [orjson.Fragment(row) for row in rows]}
+    return succeeded(exchange_of(request), {"data": data}, 200)
+
+
+async def healthz() -> Response:
+    """The process runs."""
+    return PlainTextResponse("ok\n")
+
+
+async def readyz(request: Request) -> Response:
+    """The database answers."""
+    try:
+        await list_instances(state_of(request).engine, state_of(request).nothing, shape="head", limit=1)
+    except DatabaseError:
+        return refusal(exchange_of(request), [Refused(Code.INTERNAL)], status=503)
+    return PlainTextResponse("ok\n")
+
+
+async def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    return PlainTextResponse(state_of(request).metrics.text())

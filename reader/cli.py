@@ -1,0 +1,41 @@
+"""The reader's command."""
+
+import sys
+from importlib.util import find_spec
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+# The database driver tells that the worker's extra is installed, the web framework the submitter's.
+for _library, _extra in (("asyncpg", "worker"), ("fastapi", "shim")):
+    if find_spec(_library) is None:
+        raise ModuleNotFoundError(f"bksi read needs the extra: pip install 'bksi[{_extra}]'", name=_library)
+
+app: Final = App(name="reader", help="Reading back.")
+
+
+@app.command
+def read(*, share_port: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Serve what was created on BKSI_HTTP_HOST and BKSI_READ_PORT, from BKSI_READ_DSN, until it is told to stop.
+
+    Args:
+        share_port: As of `bksi serve`.
+    """
+    from api_shim.http import server  # noqa: PLC0415 - `bksi` and its help stay quick
+    from contract.settings import load_settings  # noqa: PLC0415 - same
+    from plumbing.logs import configure_logging  # noqa: PLC0415 - same
+    from plumbing.toml_file import TomlFileInvalid  # noqa: PLC0415 - same
+    from reader.app import create_app  # noqa: PLC0415 - same
+
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    dsn = settings.read_dsn
+    if dsn is None:
+        sys.exit("bksi read: BKSI_READ_DSN is not set: the database, or a replica, and a role that may only read")
+    try:
+        app = create_app(settings, dsn)
+        server.run(
+            server.serve_app(app, settings.model_copy(update={"http_port": settings.read_port}), share_port=share_port)
+        )
+    except (TomlFileInvalid, ValueError, server.CannotServe) as error:
+        sys.exit(f"bksi read: {error}")

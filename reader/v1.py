@@ -1,0 +1,83 @@
+"""``/v1/service-instances``: our own listing, paged by cursor, and one instance by its id."""
+
+from typing import Final
+
+import orjson
+from fastapi import APIRouter
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api_shim.http.answers import listed, succeeded, with_etag
+from api_shim.http.exchange import exchange_of
+from contract.codes import Code, Refused
+from contract.request.batch import MAX_INT64
+from reader.asked import MAX_HOSTS, MAX_LIMIT
+from reader.state import state_of
+from worker.postgres.instance_reads import Filter, list_instances
+
+router: Final = APIRouter(prefix="/v1", tags=["service instances"])
+_DEFAULT_LIMIT: Final = 100
+_KNOWN: Final = frozenset({"bk_biz_id", "bk_module_id", "bk_host_id", "id", "name", "cursor", "limit"})
+
+
+@router.get("/service-instances")
+async def list_service_instances(request: Request) -> Response:
+    """Service instances of a business with their processes, ids ascending.
+
+    ``bk_module_id``, ``bk_host_id``, ``id`` and ``name`` choose among them; hosts and ids may be lists: ``2,3``.
+    ``limit`` (100, at most 1000) and ``cursor`` turn pages.
+    """
+    state, query = state_of(request), request.query_params
+    identity = state.admit(request)
+    for name in query:
+        if name not in _KNOWN:
+            raise Refused.field(Code.PARAM_INVALID, f"query.{name}")
+    bk_biz_id = next(iter(_ids(query, "bk_biz_id") or ()), None)
+    if bk_biz_id is None:
+        raise Refused.field(Code.PARAM_REQUIRED, "query.bk_biz_id")
+    identity.require_business(bk_biz_id)
+    limit = next(iter(_ids(query, "limit") or ()), _DEFAULT_LIMIT)
+    if limit > MAX_LIMIT:
+        raise Refused(Code.PAGE_LIMIT_INVALID, path="query.limit")
+    purpose = f"service-instances {bk_biz_id}"
+    after = state.cursors.read(purpose, query.get("cursor"))
+    wanted = Filter(
+        accounts=state.accounts(identity),
+        bk_biz_id=bk_biz_id,
+        bk_module_id=next(iter(_ids(query, "bk_module_id") or ()), None),
+        bk_host_ids=_ids(query, "bk_host_id"),
+        ids=_ids(query, "id"),
+        names=[query["name"]] if "name" in query else None,
+        after_id=None if after is None else int(after),
+    )
+    rows = await list_instances(state.engine, wanted, shape="v1", limit=limit + 1)
+    shown = rows[:limit]
+    last = str(orjson.loads(shown[-1])["id"]) if len(rows) > limit else None
+    cursor = None if last is None else state.cursors.make(purpose, last)
+    return listed(exchange_of(request), "service_instances", [orjson.Fragment(row) for row in shown], cursor)
+
+
+@router.get("/service-instances/{service_instance_id}")
+async def get_service_instance(request: Request, service_instance_id: int) -> Response:
+    """One service instance with its processes; one of another business is as unknown as one that never was."""
+    state = state_of(request)
+    identity = state.admit(request)
+    wanted = Filter(state.accounts(identity), ids=[service_instance_id] if 0 < service_instance_id <= MAX_INT64 else [])
+    for row in await list_instances(state.engine, wanted, shape="v1"):
+        application = identity.application
+        if application is None or application.may_write(orjson.loads(row)["bk_biz_id"]):
+            answer = succeeded(exchange_of(request), {"service_instance": orjson.Fragment(row)}, 200)
+            return with_etag(answer, request.headers.get("if-none-match"))
+    raise Refused(Code.REQUEST_NOT_FOUND)
+
+
+def _ids(query: QueryParams, name: str) -> list[int] | None:
+    if name not in query:
+        return None
+    texts = query[name].split(",")
+    if len(texts) > MAX_HOSTS:
+        raise Refused(Code.TOO_MANY, f"query.{name}", MAX_HOSTS, path=f"query.{name}")
+    if not all(text.isascii() and text.isdecimal() and 0 < int(text[:20]) <= MAX_INT64 for text in texts):
+        raise Refused.field(Code.PARAM_NOT_INT, f"query.{name}")
+    return [int(text) for text in texts]
