@@ -34,7 +34,7 @@ def fingerprint(settings: Settings) -> str:
     """
     servers = [without_secrets(url) for url in (settings.redis_url, settings.broker)]
     apps = settings.apps_file and hashlib.sha256(settings.apps_file.read_bytes()).hexdigest()
-    waits = [settings.compat_wait_s, settings.max_wait_s]
+    waits = [settings.compat_wait_s, settings.max_wait_s, settings.on_existing, settings.mode]
     parts = [servers, settings.key_prefix, apps, sorted(settings.trusted_proxies), waits]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

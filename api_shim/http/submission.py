@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
@@ -14,6 +14,7 @@ from api_shim.identity.doorkeeper import Identity, without_credentials
 from contract.answer.items import Warning_
 from contract.answer.report import Report
 from contract.codes import Code, Reason, Refused
+from contract.request.defaults import with_defaults
 from contract.request.parse import IdempotencyKey, ParsedBatch, parse
 
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
@@ -54,7 +55,7 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
     state.greet(request, "submit")
     body = await read_body(request, type_may_be_missing=exchange.style.is_compat)
     identity = await state.admit(request, "submit", body)
-    parsed = parse(without_credentials(body.content), strict=is_strict(request))
+    parsed = parse(understood(request, body.content, identity), strict=is_strict(request))
     if exchange.style.is_compat:
         parsed = _all_or_nothing(parsed)
     identity.require_business(parsed.batch.bk_biz_id)
@@ -76,6 +77,14 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
     )
     exchange.request_id = submitted.request_id
     return Accepted(submitted.request_id, submitted.replayed, identity, parsed)
+
+
+def understood(request: Request, body: dict[str, Any], identity: Identity) -> dict[str, Any]:
+    """`body` without credentials, and with what the application or else the deployment means by leaving it out."""
+    settings, application = state_of(request).settings, identity.application
+    names = ("on_existing",) if exchange_of(request).style.is_compat else ("on_existing", "mode")
+    defaults = {name: getattr(application, name, None) or getattr(settings, name) for name in names}
+    return with_defaults(without_credentials(body), defaults)
 
 
 def idempotency_key(request: Request, client_request_id: str | None) -> str | None:

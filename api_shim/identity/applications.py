@@ -28,6 +28,7 @@ from typing import Annotated, Final, Literal
 from limits import parse as parse_rate
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from contract.request.defaults import Mode, OnExisting
 from plumbing.toml_file import read_toml
 
 _HASH: Final = re.compile(r"sha256:([0-9a-f]{32,128}):([0-9a-f]{64})")
@@ -62,6 +63,10 @@ class Application(_Configured):
     bk_biz_ids: tuple[Annotated[int, Field(gt=0)], ...] | Literal["*"]
     rate: Rate = "100/second"
     poll_rate: Rate = "1000/second"
+    on_existing: OnExisting | None = None
+    """What its bodies mean that leave ``on_existing`` out; None = as `Settings.on_existing` says."""
+    mode: Mode | None = None
+    """The same for ``mode``, which compat paths do not have."""
     supplier_accounts: tuple[str, ...] = ("0",)
     signing_keys: tuple[Annotated[str, StringConstraints(min_length=16)], ...] = Field(default=(), repr=False)
     """See `api_shim.identity.signature`."""

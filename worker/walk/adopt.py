@@ -8,6 +8,7 @@ from contract.codes import Code, Refused
 from contract.message import TaskArguments
 from contract.redis.requests import PendingEntry
 from contract.request.batch import MAX_INT64
+from contract.request.defaults import with_defaults
 from contract.request.parse import BatchRefused, parse
 from plumbing.failpoints import async_failpoint
 from worker.custody.finish import finish
@@ -34,7 +35,8 @@ async def adopt(
     request_id, caller = arguments.request_id, arguments.caller
     permission = None
     try:
-        parsed = parse(body)
+        settings = leases.settings
+        parsed = parse(with_defaults(body, {"on_existing": settings.on_existing, "mode": settings.mode}))
         errors: tuple[Refused, ...] = ()
     except BatchRefused as refused:
         errors = refused.errors

@@ -13,8 +13,7 @@ from api_shim.http.answers import succeeded, whole_seconds
 from api_shim.http.body import read_body
 from api_shim.http.exchange import exchange_of
 from api_shim.http.state import state_of, trace_headers
-from api_shim.http.submission import idempotency_key, is_strict
-from api_shim.identity.doorkeeper import without_credentials
+from api_shim.http.submission import idempotency_key, is_strict, understood
 from api_shim.jobs import Jobs
 from api_shim.refusals import BrokerUnavailable
 from contract.answer.report import Report, Statistics
@@ -34,7 +33,7 @@ async def submit_job(request: Request) -> Response:
     state.greet(request, "submit")
     body = await read_body(request)
     identity = await state.admit(request, "submit", body)
-    parts = list(_parse(without_credentials(body.content), strict=is_strict(request)))
+    parts = list(_parse(understood(request, body.content, identity), strict=is_strict(request)))
     identity.require_business(parts[0].batch.bk_biz_id)
     job = await Jobs(state.submitter).submit(
         parts,
