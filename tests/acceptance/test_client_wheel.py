@@ -93,7 +93,7 @@ def test_extra_brings_the_command_with_the_verbs_of_a_caller_alone(stack: Any, w
     bin_ = environment(wheel, tmp_path / "venv", "cli")
     commands = run(bin_ / "bksi", "--help").stdout
     assert " submit " in commands
-    assert " worker " not in commands
+    assert " migrate " not in commands
 
     submitted = run(bin_ / "bksi", "submit", "-", "--url", stack.http, "--wait", "60", input=json.dumps(bound(45)))
     assert submitted.returncode == 0, submitted.stderr

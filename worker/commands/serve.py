@@ -39,6 +39,13 @@ def worker(
 
 def migrate() -> None:
     """Bring the database (BKSI_POSTGRES_DSN) to the newest schema; several at once are harmless."""
-    from worker.postgres.migrate import upgrade  # noqa: PLC0415
+    from plumbing.urls import without_secrets  # noqa: PLC0415 - `bksi` and its help stay quick
+    from worker.postgres.errors import DatabaseError, typed_errors  # noqa: PLC0415 - same
+    from worker.postgres.migrate import upgrade  # noqa: PLC0415 - same
 
-    upgrade(load_settings().postgres_dsn)
+    dsn = load_settings().postgres_dsn
+    try:
+        with typed_errors():
+            upgrade(dsn)
+    except DatabaseError as error:
+        sys.exit(f"bksi migrate: BKSI_POSTGRES_DSN ({without_secrets(dsn)}): {error}")

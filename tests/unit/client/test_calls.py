@@ -176,7 +176,7 @@ def test_many_are_sent_as_they_are_asked_for_and_a_refused_part_says_where_it_st
     with pytest.raises(RequestRefused) as refused:
         accepted.extend(many)
 
-    assert [operation.idempotency_key for operation in accepted] == ["order.0", "order.1"]
+    assert [operation.idempotency_key for operation in accepted] == ["order", "order.1"]
     assert (refused.value.first_index, refused.value.idempotency_key) == (200, "order.2")
     assert refused.value.errors[0]["path"] == "instances[203].bk_host_id"
     assert "instances[203].bk_host_id" in str(refused.value)

@@ -255,7 +255,7 @@ class AsyncClient:
         key = idempotency_key or steps.new_key()
         for number, (start, part) in enumerate(calls.parts(batch)):
             try:
-                yield await self.submit(part, f"{key}.{number}")
+                yield await self.submit(part, calls.part_key(key, number))
             except RequestRefused as refused:
                 raise calls.moved(refused, start) from None
 

@@ -295,7 +295,7 @@ class Client:
         key = idempotency_key or steps.new_key()
         for number, (start, part) in enumerate(calls.parts(batch)):
             try:
-                yield self.submit(part, f"{key}.{number}")
+                yield self.submit(part, calls.part_key(key, number))
             except RequestRefused as refused:
                 raise calls.moved(refused, start) from None
 

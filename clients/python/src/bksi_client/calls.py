@@ -70,6 +70,11 @@ def parts(batch: Batch) -> Iterator[tuple[int, Batch]]:
             return
 
 
+def part_key(key: str, number: int) -> str:
+    """The key of a part, from 0: what fits into one request has the key itself."""
+    return f"{key}.{number}" if number else key
+
+
 def moved(error: RequestRefused, start: int) -> RequestRefused:
     """`error` with the places of instances counted from the first of all, of which `start` come before its own."""
     envelope = json.loads(_INDEX.sub(lambda found: f"instances[{int(found[1]) + start}]", json.dumps(error.envelope)))

@@ -335,10 +335,10 @@ def test_commands_submit_and_ask(url: str, seed: dict[str, Any], tmp_path: Path,
         command = [BKSI, *arguments, "--url", url]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
-    submitted = run("submit", str(file))
+    submitted = run("submit", str(file), "--json")
     assert submitted.returncode == 0
     request_id = json.loads(submitted.stdout)["request_id"]
-    assert json.loads(run("status", request_id).stdout)["status"] == "PENDING"
+    assert json.loads(run("status", request_id, "--json").stdout)["status"] == "PENDING"
     unknown = run("status", unknown_id)
     assert (unknown.returncode, "1190002" in unknown.stderr) == (1, True)
     assert run("submit", str(file), "--wait", "0.1").returncode == 3

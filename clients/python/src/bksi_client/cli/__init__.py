@@ -1,5 +1,7 @@
 """The command `bksi`: what a caller does from a shell, and the commands of every side that is installed beside it."""
 
+import io
+import os
 import sys
 from importlib.util import find_spec
 from typing import Final
@@ -7,7 +9,7 @@ from typing import Final
 NOTHING_INSTALLED: Final = (
     "bksi: only the client library is installed, and it has no command.\n"
     "Install what has some:\n"
-    "  pip install 'bksi-client[cli]'  submit, status: what a caller does\n"
+    "  pip install 'bksi-client[cli]'  submit, status, watch, list …: what a caller does\n"
     "  pip install 'bksi[shim]'        serve: the HTTP server\n"
     "  pip install 'bksi[worker]'      worker, migrate, catalogue, show, dlq, doctor: the worker and its database\n"
     "  pip install 'bksi[devstack]'    up: the whole system on one machine"
@@ -15,9 +17,29 @@ NOTHING_INSTALLED: Final = (
 
 
 def main() -> None:
-    """Run `bksi`."""
+    """Run `bksi`. What is wrong is said in one line on stderr; see `bksi_client.cli.errors` for the exit codes."""
     if find_spec("cyclopts") is None:
         sys.exit(NOTHING_INSTALLED)
-    from bksi_client.cli.root import root  # noqa: PLC0415 - comes with the extra
+    from bksi_client.cli.errors import CommandFailed  # noqa: PLC0415 - what follows comes with the extra
+    from bksi_client.cli.output import printable  # noqa: PLC0415
+    from bksi_client.cli.root import root  # noqa: PLC0415
 
-    root()()
+    _print_anything()
+    try:
+        root()(sys.argv[1:])
+    except CommandFailed as failed:
+        print(f"bksi: {printable(str(failed))}", file=sys.stderr)  # noqa: T201 - a command speaks
+        sys.exit(failed.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read has had enough. Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _print_anything() -> None:
+    """What a terminal's encoding cannot show is printed as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -10,9 +10,12 @@ from typing import Final
 
 from cyclopts import App
 
+from bksi_client.cli.errors import EXIT_CODES
+from bksi_client.cli.jobs import app as jobs
 from bksi_client.cli.verbs import app as verbs
 
 GROUP: Final = "bksi.commands"
+verbs.command(jobs)
 
 
 def root() -> App:
@@ -25,10 +28,12 @@ def mount(apps: Iterable[App]) -> App:
     root = App(
         name="bksi",
         help="Asynchronous create_service_instance for BlueKing CMDB.",
+        help_epilogue=EXIT_CODES,
         version=lambda: version("bksi-client"),
     )
+    root.register_install_completion_command()
     for app in apps:
-        root.command(app, name="*")
+        root.update(app)
     return root
 
 

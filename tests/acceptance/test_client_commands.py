@@ -1,0 +1,100 @@
+"""`bksi` for callers, against a running system."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devstack.running import BKSI
+from tests.acceptance.calls import bound
+from tests.conftest import RunBksi
+
+
+@pytest.fixture
+def here(stack: Any) -> dict[str, str]:
+    return {"BKSI_URL": stack.http}
+
+
+def hosts(*numbers: int) -> str:
+    """A request as lines of JSON."""
+    return "\n".join(json.dumps(line) for line in ({"bk_biz_id": 1, "bk_module_id": 60}, *map(_instance, numbers)))
+
+
+def _instance(host: int) -> dict[str, int]:
+    return {"bk_host_id": host}
+
+
+def piped(text: str, *arguments: str, env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [BKSI, *arguments], input=text, env=os.environ | env, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def test_request_is_submitted_followed_listed_and_looked_into(bksi: RunBksi, stack: Any, here: dict[str, str]) -> None:
+    done = piped(hosts(30, 31), "submit", "-", "--wait", "60", "--idempotency-key", "by-command", env=here)
+    assert done.returncode == 0, done.stderr
+    accepted, said = done.stdout.splitlines()
+    request_id = accepted.removeprefix("accepted ")
+    assert said.startswith("1 SUCCESS: ")
+
+    asked = bksi("status", request_id, "--json", "--stack", stack.directory)
+    assert json.loads(asked.stdout)["request_id"] == request_id
+    assert bksi("watch", request_id, env=here).stdout.startswith(f"{request_id}  SUCCESS  2 of 2  ids ")
+    assert bksi("list", "--idempotency-key", "by-command", "--output", "ids", env=here).stdout == f"{request_id}\n"
+    listed = bksi("list", "--status", "SUCCESS", "--limit", "500", "--json", env=here).stdout.splitlines()
+    assert request_id in [json.loads(line)["request_id"] for line in listed]
+    head, *items = bksi("items", request_id, env=here).stdout.splitlines()
+    assert head.split("\t")[:3] == ["index", "bk_host_id", "outcome"]
+    assert [item.split("\t")[1] for item in items] == ["30", "31"]
+    ids = bksi("status", request_id, "--output", "ids", env=here).stdout.split()
+    assert len(ids) == 2
+
+
+def test_failure_is_a_line_and_an_exit_code_and_can_be_tried_again(bksi: RunBksi, here: dict[str, str]) -> None:
+    failed = piped(json.dumps(bound(2, module=999)), "submit", "-", "--wait", "60", "--json", env=here)
+    report = json.loads(failed.stdout)
+    assert (failed.returncode, report["code"]) == (1, 1101034)
+    assert failed.stderr.splitlines()[-1] == f"bksi: {report['request_id']}: 1101034: No such module (bk_module_id)"
+    again = bksi("retry", report["request_id"], "--output", "ids", env=here)
+    assert (again.returncode, again.stdout.strip() != report["request_id"]) == (0, True)
+    assert bksi("cancel", report["request_id"], env=here).returncode == 1
+
+    refused = piped(json.dumps(bound(0)), "submit", "-", env=here)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "bksi: 1199006: instances[0].bk_host_id is not valid\n"
+    unknown = bksi("status", "0" * 32, env=here)
+    assert (unknown.returncode, unknown.stderr) == (1, "bksi: 1190002: No such request\n")
+
+
+def test_dry_run_says_what_would_be(here: dict[str, str]) -> None:
+    seen = piped(hosts(32, 33), "validate", "-", env=here)
+    assert seen.returncode == 0, seen.stderr
+    assert len(seen.stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize("command", ["status", "doctor", "--help"])
+def test_terminal_that_knows_ascii_alone_gets_escapes(
+    bksi: RunBksi, stack: Any, here: dict[str, str], command: str
+) -> None:
+    arguments = ("status", "0" * 32) if command == "status" else (command,)
+    more = {"PYTHONIOENCODING": "ascii", "BKSI_LANGUAGE": "zh", "BKSI_REDIS_URL": stack.redis}
+    said = bksi(*arguments, env=here | more)
+    assert "Traceback" not in said.stderr
+    assert (said.stdout + said.stderr).isascii()
+    if command == "status":
+        assert said.stderr == "bksi: 1190002: \\u8bf7\\u6c42\\u4e0d\\u5b58\\u5728\n"
+
+
+def test_migration_without_a_database_and_a_wrong_setting_are_one_line(bksi: RunBksi, tmp_path: Path) -> None:
+    nowhere = "postgresql://postgres@127.0.0.1:9/postgres"
+    for arguments, env, name in (
+        (("migrate",), {"BKSI_POSTGRES_DSN": nowhere}, "BKSI_POSTGRES_DSN"),
+        (("migrate",), {"BKSI_POSTGRES_DSN": "nothing"}, "BKSI_POSTGRES_DSN"),
+        (("serve",), {"BKSI_MAX_PENDING": "abc"}, "BKSI_MAX_PENDING"),
+        (("worker",), {"BKSI_MAX_PENDING": "abc"}, "BKSI_MAX_PENDING"),
+    ):
+        said = bksi(*arguments, env=env)
+        assert (said.returncode != 0, said.stderr.count("\n"), name in said.stderr) == (True, 1, True), said.stderr
