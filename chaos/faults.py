@@ -83,6 +83,7 @@ class Faults:
             "freeze worker at a step": (2, "worker", self._freeze_at_step),
             "Redis loses power": (400 if is_control else 4, "redis", self._power_loss),
             "Redis restarts": (1, "redis", lambda: self._restart(site.valkey)),
+            "Redis moves to its replica": (2, "redis", self._move_redis),
             "Redis is away": (1, "redis", self._outage),
             "Redis is read-only": (1, "redis", self._read_only),
             "Redis is full": (1, "redis", self._out_of_memory),
@@ -191,6 +192,10 @@ class Faults:
         self._site.valkey.kill()
         self._server_kills += 1
         self._site.valkey.start()
+        return "redis"
+
+    def _move_redis(self) -> str:
+        self._site.move_redis(self._aside.uniform(*_BETWEEN_S))
         return "redis"
 
     def _kill_postgres(self) -> str:

@@ -66,7 +66,7 @@ class Plan:
 
 def run_chaos(plan: Plan) -> None:
     """Carry out a plan; ends the process with exit code 1 unless nothing was lost, doubled or otherwise wrong."""
-    _remove(plan.directory, "postgres", "redis", "logs")
+    _remove(plan.directory, "postgres", "redis", "redis-2", "logs")
     try:
         with Site(plan.directory, workers=plan.workers, appendfsync=plan.appendfsync) as site:
             verdict = asyncio.run(_run(plan, site))
@@ -79,7 +79,7 @@ def run_chaos(plan: Plan) -> None:
     _console.print(f"{plan.directory}: result.json, result.svg, logs")
     if not verdict.is_good:
         sys.exit(1)
-    _remove(plan.directory, "postgres", "redis")
+    _remove(plan.directory, "postgres", "redis", "redis-2")
 
 
 def _remove(directory: Path, *names: str) -> None:

@@ -1,5 +1,6 @@
 """The live system that is hit: servers, a TCP relay before each, and workers and shims that are started again."""
 
+import shutil
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import Final, Self
 from chaos.nursery import Child, Nursery
 from chaos.power import NoCompiler, PowerlessValkey, build
 from chaos.proxy import FaultProxy
+from chaos.switchover import change_places, follow
 from devstack import sample
 from devstack.ports import free_port
 from devstack.process import Guard, ProcessFailed
@@ -71,6 +73,10 @@ class Site:
         self.directory = directory.absolute()
         self.ends = Ends()
         self.parts: list[Part] = []
+        self.valkey: Valkey
+        """The Redis that is the primary now; another one takes its place."""
+        self.before_redis: FaultProxy
+        self._spare: Valkey
         self.loses_power = True
         """Whether a kill of Redis drops what it has not synced; without a C compiler it is a plain SIGKILL."""
         self._counts = {"worker": workers, "serve": shims}
@@ -115,6 +121,21 @@ class Site:
         """Redis through the relay, as callers (`sender`) and parts (`bksi`) see it."""
         return self.valkey.url_of(user).replace(f":{self.valkey.port}/", f":{self.before_redis.port}/")
 
+    def move_redis(self, linger_s: float) -> None:
+        """Start a replica, and have it and the primary change places; the old one goes on as a replica for a while.
+
+        Raises:
+            ProcessFailed: the replica did not come up, or did not catch up.
+        """
+        old, new = self.valkey, self._spare
+        shutil.rmtree(new.data, ignore_errors=True)
+        new.start()
+        follow(new, old)
+        change_places(old, new, lambda: self.before_redis.move(new.port or 0))
+        self.valkey, self._spare = new, old
+        self._over.wait(linger_s)
+        old.stop()
+
     def supervise(self) -> None:
         """Start again what has ended, until `stop_supervising`."""
         while not self._over.wait(_LOOK_S):
@@ -149,7 +170,9 @@ class Site:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         guard = stack.enter_context(Guard())
         self.postgres = stack.enter_context(Postgres(self.directory / "postgres", guard))
-        self.valkey = stack.enter_context(self._valkey(guard))
+        self.valkey = stack.enter_context(self._valkey(guard, "redis"))
+        self._spare = self._valkey(guard, "redis-2", password=self.valkey.password)
+        stack.callback(self._spare.stop)
         self.before_redis, self.before_postgres = (
             stack.enter_context(FaultProxy(server.port or 0)) for server in (self.valkey, self.postgres)
         )
@@ -164,9 +187,11 @@ class Site:
             if not self.wait_ready(part):
                 raise ProcessFailed(f"{part.name} did not start\n{part.child.tail()}")
 
-    def _valkey(self, guard: Guard) -> Valkey:
-        directory = self.directory / "redis"
+    def _valkey(self, guard: Guard, name: str, password: str = "") -> Valkey:
+        directory = self.directory / name
         directory.mkdir(exist_ok=True)
+        if password:
+            (directory / "password").write_text(password)
         try:
             library = build(directory)
         except NoCompiler:

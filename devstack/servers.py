@@ -174,6 +174,16 @@ class Valkey(Server):
         """Redis URL of database 0, for who may do everything."""
         return self.url_of(OPERATOR) if self._has_users else f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
+    @property
+    def operator(self) -> str:
+        """The user who may do everything."""
+        return OPERATOR if self._has_users else "default"
+
+    @property
+    def operator_password(self) -> str:
+        """His."""
+        return password_of(OPERATOR, self.password) if self._has_users else self.password
+
     def url_of(self, user: str) -> str:
         """The same for one of its users."""
         return f"redis://{user}:{password_of(user, self.password)}@127.0.0.1:{self.port}/0"

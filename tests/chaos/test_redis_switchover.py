@@ -10,6 +10,7 @@ import redis as redis_client
 
 from api_shim.refusals import BrokerUnavailable
 from chaos.proxy import FaultProxy
+from chaos.switchover import change_places, follow
 from contract.message import QUEUE_NAME, make_celery, new_request_id, send_message
 from contract.settings import Settings
 from devstack.process import Guard
@@ -24,9 +25,8 @@ def replica(valkey: Valkey, guard: Guard, tmp_path: Path) -> Iterator[Valkey]:
     directory = tmp_path / "replica"
     directory.mkdir()
     (directory / "password").write_text(valkey.password)
-    settings = {"replicaof": f"127.0.0.1 {valkey.port}", "masterauth": valkey.password}
-    with Valkey(directory, guard, settings=settings) as server, redis_client.Redis.from_url(server.url) as client:
-        wait_until(lambda: client.info("replication")["master_link_status"] == "up", what="the replica follows")
+    with Valkey(directory, guard) as server:
+        follow(server, valkey)
         yield server
 
 
@@ -43,7 +43,7 @@ def test_primary_and_replica_change_places_behind_a_name(
         system.finish()
         assert f"port {valkey.port}," in _ready(shim)
 
-        _change_places(old, replica, name)
+        change_places(valkey, replica, lambda: name.move(replica.port or 0))
 
         # The submitter's connections, its first call included; the worker's leases and its consumer; the shim's.
         system.submit(bound(3), unbound(4))
@@ -56,10 +56,10 @@ def test_primary_and_replica_change_places_behind_a_name(
 
 def test_queue_on_a_redis_of_its_own_whose_role_moves(valkey: Valkey, replica: Valkey) -> None:
     """A sender, which kombu's connections serve. They need nothing of ours."""
-    with FaultProxy(valkey.port or 0) as name, redis_client.Redis.from_url(valkey.url) as old:
+    with FaultProxy(valkey.port or 0) as name:
         app = make_celery(Settings(redis_url=valkey.url.replace(f":{valkey.port}/", f":{name.port}/")))
         send_message(app, new_request_id(), "first")
-        _change_places(old, replica, name)
+        change_places(valkey, replica, lambda: name.move(replica.port or 0))
 
         send_message(app, new_request_id(), "second")
         app.close()
@@ -87,16 +87,6 @@ def test_user_who_loses_rights_and_gets_them_back(system: System, valkey: Valkey
         finally:
             system.close()
             operator.acl_deluser("app")
-
-
-def _change_places(old: "redis_client.Redis", replica: Valkey, name: FaultProxy) -> None:
-    with redis_client.Redis.from_url(replica.url) as new:
-        old.config_set("masterauth", replica.password)
-        assert old.wait(1, 5000) == 1
-        new.replicaof("NO", "ONE")
-        assert replica.port
-        name.move(replica.port)
-        old.replicaof("127.0.0.1", replica.port)
 
 
 def _ready(shim: str) -> str:
