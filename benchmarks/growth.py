@@ -28,6 +28,7 @@ from benchmarks.shapes import BK_APP_CODE, BK_BIZ_ID, Shape
 from contract.answer.report import Report
 from contract.message import Caller
 from contract.request.parse import parse
+from worker.expand.bound import Expansion
 from worker.expand.catalogue import CatalogueSlice, Host, Module
 from worker.expand.expand import expand
 from worker.expand.templates import parse_process_template
@@ -102,7 +103,7 @@ def _request(shape: Shape, module: int, hosts: Sequence[int]) -> WriteRequest:
     catalogue = CatalogueSlice(
         module=Module(module, BK_BIZ_ID, "growth", shape.service_template_id),
         service_template_biz_id=BK_BIZ_ID,
-        process_templates=tuple(parse_process_template(row[0], json.loads(row[4])) for row in shape.templates()),
+        expansions=tuple(Expansion(parse_process_template(row[0], json.loads(row[4]))) for row in shape.templates()),
         hosts={host: Host(host, "10.0.0.1") for host in hosts},
     )
     return WriteRequest(

@@ -9,17 +9,18 @@ import base64
 import json
 import os
 import uuid
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, cast
 
 import orjson
 from celery import Celery
 from kombu import Exchange, Queue
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from contract.answer.items import Warning_
 from contract.request.batch import ServiceInstanceBatch
-from contract.request.encoding import pack, unpack
 from contract.settings import Settings
 
 TASK_NAME: Final = "service_instance.create_batch.v1"
@@ -48,16 +49,27 @@ class Caller(BaseModel):
     bk_supplier_account: str = Field(default="0", max_length=128)
 
 
-class Payload(BaseModel):
-    """What waits in the pending entry of a request, as JSON; the worker validates it again."""
+_NOBODY: Final = Caller()
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    request_id: str = Field(pattern=REQUEST_ID_PATTERN)
-    batch: Annotated[ServiceInstanceBatch, BeforeValidator(unpack)]
-    caller: Caller = Caller()
+def _places_exist(batch: ServiceInstanceBatch) -> ServiceInstanceBatch:
+    if any(place is not None and place >= len(batch.processes) for _, _, place in batch.instances):
+        raise PydanticCustomError("no_such_place", "no such process list")
+    return batch
+
+
+Kind = Literal["create", "validate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What a pending entry holds under a request_id, as JSON."""
+
+    request_id: Annotated[str, Field(pattern=REQUEST_ID_PATTERN)]
+    batch: Annotated[ServiceInstanceBatch, AfterValidator(_places_exist)]
+    caller: Caller = _NOBODY
     warnings: tuple[Warning_, ...] = ()
-    kind: Literal["create", "validate"] = "create"
+    kind: Kind = "create"
 
     @classmethod
     def write(
@@ -66,27 +78,45 @@ class Payload(BaseModel):
         batch: ServiceInstanceBatch,
         caller: Caller,
         warnings: tuple[Warning_, ...] = (),
-        kind: Literal["create", "validate"] = "create",
+        kind: Kind = "create",
     ) -> bytes:
         """As it is stored."""
         return orjson.dumps(
             {
                 "request_id": request_id,
-                "batch": pack(batch),
+                "batch": batch,
                 "caller": caller.model_dump(exclude_unset=True),
-                "warnings": [warning.model_dump(exclude_unset=True) for warning in warnings],
+                "warnings": warnings,
                 "kind": kind,
             }
         )
 
     @classmethod
     def load(cls, stored: bytes | str) -> Self:
-        """What `write` wrote.
+        """What `write` wrote. It is not checked again: the script that submits wrote it, and nobody else may."""
+        values = orjson.loads(stored)
+        return cls(
+            values["request_id"],
+            ServiceInstanceBatch.trusted(values["batch"]),
+            Caller(**values["caller"]),
+            tuple(values["warnings"]),
+            values["kind"],
+        )
+
+    @classmethod
+    def check(cls, stored: bytes | str) -> Self:
+        """What `write` of some version wrote: kept for longer than a version may stand.
 
         Raises:
-            ValueError: it is no payload.
+            ValueError: it is nothing that this version takes.
         """
-        return cls.model_validate(orjson.loads(stored))
+        try:
+            return cast("Self", _PAYLOAD.validate_json(stored))
+        except ValidationError:  # whose text has values in it
+            raise ValueError("no payload that this version takes") from None
+
+
+_PAYLOAD: Final = TypeAdapter(Payload)
 
 
 class TaskArguments(BaseModel):

@@ -3,19 +3,20 @@
 import json
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 
 from contract.message import QUEUE_NAME, TASK_NAME, TaskArguments
-from contract.request.batch import ServiceInstanceBatch
+from contract.request.batch import BatchBody
 
 
 def schema() -> dict[str, Any]:
     """The schema, with the batch in full."""
-    _, definitions = models_json_schema([(TaskArguments, "validation"), (ServiceInstanceBatch, "validation")])
+    types = [(type_.__name__, "validation", TypeAdapter(type_)) for type_ in (TaskArguments, BatchBody)]
+    _, definitions = TypeAdapter.json_schemas(types)
     arguments = definitions["$defs"].pop("TaskArguments")
     arguments["properties"]["batch"] = {
         "description": "The body of POST /v1/batches, without credentials.",
-        "anyOf": [{"$ref": "#/$defs/ServiceInstanceBatch"}, {"type": "null"}],
+        "anyOf": [{"$ref": "#/$defs/BatchBody"}, {"type": "null"}],
         "default": None,
     }
     return {

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from worker.expand.bound import Expansion
 from worker.expand.catalogue import BindTemplate, CatalogueSlice, Host, Module, ProcessTemplate, TemplateProperty
 
 T = TypeVar("T")
@@ -105,7 +106,7 @@ def bound_catalogue(tape: Tape) -> CatalogueSlice:
     """A module with one to three process templates, a few with a list of ports, which no instance can have."""
     ids = sorted(tape.some((1, 2, 3), most=3, least=1))
     templates = tuple(_process_template(tape, id_, (*GOOD_PORTS * 4, "80,443")) for id_ in ids)
-    return CatalogueSlice(Module(60, 1, "job", 7), 1, templates, HOSTS)
+    return CatalogueSlice(Module(60, 1, "job", 7), 1, tuple(map(Expansion, templates)), HOSTS)
 
 
 def catalogue(tape: Tape) -> CatalogueSlice:
@@ -225,7 +226,7 @@ def overlapping(most: int, least: int = 1) -> Callable[[Tape], list[Asked]]:
             if is_bound:
                 ids = sorted(tape.some((1, 2, 3), most=3, least=1))
                 known = tuple(_as_it_is_now(tape, templates[id_ - 1]) for id_ in ids)
-                seen = CatalogueSlice(Module(60, 1, "job", 7), 1, known, HOSTS)
+                seen = CatalogueSlice(Module(60, 1, "job", 7), 1, tuple(map(Expansion, known)), HOSTS)
             instances = tape.many(_bound_instance if is_bound else _unbound_instance, most=3, least=1)
             requests.append((seen, _request(instances, tape)))
         return requests

@@ -5,9 +5,11 @@ The routes read their requests themselves, so that no framework's own 422 ever s
 
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from contract.answer.items import Outcome
 from contract.answer.report import Envelope, Status
-from contract.request.batch import ServiceInstanceBatch
+from contract.request.batch import BatchBody
 
 _ENVELOPE: Final[dict[str, Any]] = Envelope.model_json_schema()
 _REPORT: Final[dict[str, Any]] = {
@@ -77,15 +79,10 @@ _WAIT: Final = _header("Prefer", r"^wait=[0-9]{1,2}$")
 _BODY: Final[dict[str, Any]] = {
     "required": True,
     "content": {
-        "application/json": {
-            "schema": ServiceInstanceBatch.model_json_schema(ref_template="#/components/schemas/{model}")
-        }
+        "application/json": {"schema": TypeAdapter(BatchBody).json_schema(ref_template="#/components/schemas/{model}")}
     },
 }
-_BODY["content"]["application/json"]["schema"].pop("$defs", None)
-SCHEMAS: Final[dict[str, Any]] = ServiceInstanceBatch.model_json_schema(ref_template="#/components/schemas/{model}")[
-    "$defs"
-]
+SCHEMAS: Final[dict[str, Any]] = _BODY["content"]["application/json"]["schema"].pop("$defs")
 SUBMIT: Final[dict[str, Any]] = {
     "requestBody": _BODY,
     "parameters": [

@@ -15,7 +15,8 @@ from contract.answer.items import Warning_
 from contract.answer.report import Report
 from contract.codes import Code, Reason, Refused
 from contract.request.defaults import with_defaults
-from contract.request.parse import IdempotencyKey, ParsedBatch, parse
+from contract.request.idempotency import IdempotencyKey
+from contract.request.parse import ParsedBatch, parse
 
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
 
@@ -109,7 +110,7 @@ def _all_or_nothing(parsed: ParsedBatch) -> ParsedBatch:
         return parsed
     if parsed.batch.strict:
         raise Refused.field(Code.PARAM_INVALID, "mode")
-    batch = parsed.batch.model_copy(update={"mode": "atomic"})
+    batch = replace(parsed.batch, mode="atomic")
     return replace(parsed, batch=batch, warnings=(*parsed.warnings, Warning_(path="mode", reason=Reason.V1_ONLY)))
 
 

@@ -59,8 +59,8 @@ class GroupedJob:
 
     async def plan(self, request_id: str, batch: ServiceInstanceBatch) -> Plan:
         """The rows that a batch asks for."""
-        hosts = [instance.bk_host_id for instance in batch.instances]
-        return expand(await self._catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts), batch, request_id)
+        seen = await self._catalogue.slice(batch.bk_biz_id, batch.bk_module_id, batch.bk_host_ids)
+        return expand(seen, batch, request_id)
 
     async def create(self, request_id: str, batch: ServiceInstanceBatch) -> bytes:
         """Create what a batch asks for; the answer as JSON."""

@@ -21,7 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 from benchmarks.peers.answers import listening
 from benchmarks.peers.job import GroupedJob, open_job
 from benchmarks.peers.queue_client import QueueClient
-from contract.request.batch import ServiceInstanceBatch
+from contract.request.parse import parse
 from worker.expand.plan import Plan, PlannedInstance
 
 _REDIS: Final = os.environ["BENCH_REDIS_URL"]
@@ -99,7 +99,7 @@ def create_batch(request_id: str, batch: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _plan(job: GroupedJob, request_id: str, batch: dict[str, Any]) -> Plan:
-    return await job.plan(request_id, ServiceInstanceBatch.model_validate(batch))
+    return await job.plan(request_id, parse(batch).batch)
 
 
 def _instance(plan: Plan, planned: PlannedInstance, request_id: str) -> ServiceInstance:

@@ -12,7 +12,7 @@ from streaq import Worker
 from benchmarks.peers.answers import connect, listening, store
 from benchmarks.peers.job import GroupedJob, open_job
 from benchmarks.peers.queue_client import QueueClient
-from contract.request.batch import ServiceInstanceBatch
+from contract.request.parse import parse
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ worker = Worker(redis_url=os.environ["BENCH_REDIS_URL"], lifespan=lifespan, conc
 @worker.task(ttl=0)
 async def create_batch(request_id: str, batch: dict[str, Any]) -> None:
     """The task."""
-    answer = await worker.context.job.create(request_id, ServiceInstanceBatch.model_validate(batch))
+    answer = await worker.context.job.create(request_id, parse(batch).batch)
     await store(worker.context.redis, request_id, answer)
 
 

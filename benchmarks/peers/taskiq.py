@@ -15,7 +15,7 @@ from taskiq_redis import ListQueueBroker, RedisStreamBroker
 from benchmarks.peers.answers import connect, listening, store
 from benchmarks.peers.job import open_job
 from benchmarks.peers.queue_client import QueueClient
-from contract.request.batch import ServiceInstanceBatch
+from contract.request.parse import parse
 
 _Broker = RedisStreamBroker if os.environ.get("BENCH_BROKER") == "stream" else ListQueueBroker
 # Without a time-out: redis-py's default of 5 seconds ends a list broker's listener on the first idle queue.
@@ -39,7 +39,7 @@ async def stop(state: TaskiqState) -> None:
 @broker.task
 async def create_batch(request_id: str, batch: dict[str, Any]) -> None:
     """The task."""
-    answer = await broker.state.job.create(request_id, ServiceInstanceBatch.model_validate(batch))
+    answer = await broker.state.job.create(request_id, parse(batch).batch)
     await store(broker.state.redis, request_id, answer)
 
 

@@ -5,10 +5,9 @@ Nothing here holds a value that the caller sent: paths, numbers, ids.
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, Any, Final, NotRequired, Protocol, Self
+from typing import Annotated, Any, Final, NotRequired
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from typing_extensions import TypedDict  # before Python 3.12 pydantic takes no other
 
 from contract.codes import Code, Language, Reason, Refused, text
@@ -49,11 +48,7 @@ def _is_plain(arg: object) -> bool:
 MessageArgs = Annotated[tuple[Any, ...], BeforeValidator(_plain)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-
-class Warning_(_Frozen):  # noqa: N801 - `Warning` is a builtin
+class Warning_(TypedDict):  # noqa: N801 - `Warning` is a builtin
     """Something that was accepted but not taken as sent: a field path, never the value.
 
     `reason` is a `contract.codes.Reason`, or a text of its own.
@@ -62,76 +57,43 @@ class Warning_(_Frozen):  # noqa: N801 - `Warning` is a builtin
     path: str
     reason: str
 
-    def document(self, language: Language = "en") -> dict[str, str]:
-        """The warning as v1 shows it."""
-        try:
-            reason = Reason(self.reason)
-        except ValueError:
-            return {"path": self.path, "reason": self.reason, "message": self.reason}
+
+def warning_document(warning: Warning_, language: Language = "en") -> dict[str, str]:
+    """The warning as v1 shows it."""
+    try:
+        reason = Reason(warning["reason"])
+    except ValueError:
+        message = warning["reason"]
+    else:
         message = reason.english if language == "en" else reason.chinese
-        return {"path": self.path, "reason": self.reason, "message": message}
+    return {"path": warning["path"], "reason": warning["reason"], "message": message}
 
 
-class Said(Protocol):
-    """What a message is made of."""
-
-    @property
-    def code(self) -> int:
-        """A `Code`."""
-
-    @property
-    def message_args(self) -> tuple[Any, ...]:
-        """What its text needs."""
-
-    @property
-    def path(self) -> str:
-        """The field to blame; empty when it is none."""
-
-
-class Problem(_Frozen):
+class Problem(BaseModel):
     """A code with what its text needs: a `Refused` that can be stored."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     code: int = 0
     message_args: MessageArgs = ()
     path: str = ""
 
     @classmethod
-    def of(cls, said: Said) -> "Problem":
-        """The code, the arguments and the path of a `Refused`, or of another problem."""
-        return Problem(code=said.code, message_args=said.message_args, path=said.path)
+    def of(cls, refused: Refused) -> "Problem":
+        """The code, the arguments and the path of a `Refused`."""
+        return Problem(code=refused.code, message_args=refused.message_args, path=refused.path)
 
     def message(self, language: Language = "en") -> str:
         """The text to show."""
-        return _message(self, language)
+        return text(Code(self.code), self.message_args, language, path=self.path)
 
     def document(self, language: Language = "en") -> dict[str, Any]:
         """The problem as an entry of v1's ``errors``."""
-        return _document(self, language)
+        return {"path": self.path, "code": self.code, "message": self.message(language)}
 
 
-def _message(said: Said, language: Language) -> str:
-    return text(Code(said.code), said.message_args, language, path=said.path)
-
-
-def _document(said: Said, language: Language) -> dict[str, Any]:
-    return {"path": said.path, "code": said.code, "message": _message(said, language)}
-
-
-class ProcessItem(_Frozen):
-    """One process of an instance."""
-
-    bk_process_id: int | None = None
-    process_template_id: int = 0
-    bk_process_name: str | None = None
-    outcome: Outcome
-
-
-_OF_PROCESS: Final = {name: field.get_default() for name, field in ProcessItem.model_fields.items()}
-"""The fields of a process in their order, with their defaults."""
-
-
-class ProcessRecord(TypedDict):
-    """A `ProcessItem` as it is stored."""
+class ProcessItem(TypedDict):
+    """One process of an instance. What is null or 0 is left out."""
 
     bk_process_id: NotRequired[int | None]
     process_template_id: NotRequired[int]
@@ -139,8 +101,28 @@ class ProcessRecord(TypedDict):
     outcome: Outcome
 
 
-class ItemRecord(TypedDict):
-    """An `Item` as it is stored: in this order, and without what has its default (null, 0, empty)."""
+def process_item(
+    outcome: Outcome,
+    process_template_id: int = 0,
+    bk_process_name: str | None = None,
+    bk_process_id: int | None = None,
+) -> ProcessItem:
+    """One process of an instance, with what is known of it."""
+    item: ProcessItem = {"outcome": outcome}
+    if bk_process_name is not None:
+        item = {"bk_process_name": bk_process_name, **item}
+    if process_template_id:
+        item = {"process_template_id": process_template_id, **item}
+    return item if bk_process_id is None else {"bk_process_id": bk_process_id, **item}
+
+
+class Item(TypedDict):
+    """One instance of the request. `data` of the envelope holds the same ids in the same order.
+
+    What has its default (null, 0, empty) is left out. `code`, `message_args` and `path` say why it was not created;
+    `service_instance_id` is missing where it does not exist. `warnings` are what this one instance could not have as
+    asked: `Reason.DIFFERS`, `Reason.DUPLICATE_IN_REQUEST`.
+    """
 
     code: NotRequired[int]
     message_args: NotRequired[MessageArgs]
@@ -149,162 +131,63 @@ class ItemRecord(TypedDict):
     bk_host_id: int
     outcome: Outcome
     service_instance_id: NotRequired[int | None]
-    processes: NotRequired[list[ProcessRecord]]
-    warnings: NotRequired[list[dict[str, str]]]
+    processes: NotRequired[list[ProcessItem]]
+    warnings: NotRequired[list[Warning_]]
 
 
-class Item:
-    """One instance of the request. `data` of the envelope holds the same ids in the same order.
+def failed_item(index: int, bk_host_id: int, refused: Refused, *, outcome: Outcome = Outcome.FAILED) -> Item:
+    """An instance that was not created, and why.
 
-    A request has up to a hundred, with up to thousands of processes, and mostly nobody looks inside. So an item is its
-    stored form, `record`, and its properties read that. It is not changed once it is made.
+    With `Outcome.SKIPPED` nothing is wrong with the instance itself: `refused` is what ended the whole request.
     """
-
-    __slots__ = ("record",)
-
-    def __init__(
-        self,
-        *,
-        index: int,
-        bk_host_id: int,
-        outcome: Outcome,
-        service_instance_id: int | None = None,
-        processes: Iterable[ProcessItem] = (),
-        warnings: Iterable[Warning_] = (),
-    ) -> None:
-        record: ItemRecord = {"index": index, "bk_host_id": bk_host_id, "outcome": outcome}
-        if service_instance_id is not None:
-            record["service_instance_id"] = service_instance_id
-        if stored := [process_record(process) for process in processes]:
-            record["processes"] = stored
-        if said := [warning.model_dump() for warning in warnings]:
-            record["warnings"] = said
-        self.record = record
-
-    @classmethod
-    def stored(cls, record: ItemRecord) -> Self:
-        """The item of a record, which is not copied."""
-        item = cls.__new__(cls)
-        item.record = record
-        return item
-
-    @classmethod
-    def failed(cls, index: int, bk_host_id: int, refused: Refused, *, outcome: Outcome = Outcome.FAILED) -> Self:
-        """An instance that was not created, and why.
-
-        With `Outcome.SKIPPED` nothing is wrong with the instance itself: `refused` is what ended the whole request.
-        """
-        problem = Problem.of(refused).model_dump(exclude_defaults=True)
-        return cls.stored({**problem, "index": index, "bk_host_id": bk_host_id, "outcome": outcome})  # type: ignore[typeddict-item]
-
-    def repeated_at(self, index: int) -> Self:
-        """The item of a later instance of the same request with the same key and content: the same ids, existing."""
-        record = self.record.copy()
-        record["index"] = index
-        record["outcome"] = Outcome.EXISTING
-        if "processes" in record:
-            record["processes"] = [{**process, "outcome": Outcome.EXISTING} for process in record["processes"]]
-        record["warnings"] = [Warning_(path=f"instances[{index}]", reason=Reason.DUPLICATE_IN_REQUEST).model_dump()]
-        return self.stored(record)
-
-    def without_new_ids(self) -> Self:
-        """The item as a dry run shows it: what would be created has no id."""
-        record = self.record.copy()
-        if self.outcome is Outcome.CREATED:
-            record.pop("service_instance_id", None)
-        if "processes" in record:
-            record["processes"] = [
-                process_record(process.model_copy(update={"bk_process_id": None}))
-                if process.outcome is Outcome.CREATED
-                else process_record(process)
-                for process in self.processes
-            ]
-        return self.stored(record)
-
-    @property
-    def index(self) -> int:
-        """The instance's place in the request."""
-        return self.record["index"]
-
-    @property
-    def bk_host_id(self) -> int:
-        """Its host."""
-        return self.record["bk_host_id"]
-
-    @property
-    def outcome(self) -> Outcome:
-        """What became of it."""
-        return self.record["outcome"]
-
-    @property
-    def service_instance_id(self) -> int | None:
-        """None where it does not exist."""
-        return self.record.get("service_instance_id")
-
-    @property
-    def processes(self) -> tuple[ProcessItem, ...]:
-        """What became of its processes."""
-        return tuple(ProcessItem(**process) for process in self.record.get("processes", ()))
-
-    @property
-    def warnings(self) -> tuple[Warning_, ...]:
-        """What this one instance could not have as asked: `Reason.DIFFERS`, `Reason.DUPLICATE_IN_REQUEST`."""
-        return tuple(Warning_(**warning) for warning in self.record.get("warnings", ()))
-
-    @property
-    def code(self) -> int:
-        """Why it was not created; 0 where it was."""
-        return self.record.get("code", 0)
-
-    @property
-    def message_args(self) -> tuple[Any, ...]:
-        """What the text of `code` needs."""
-        return self.record.get("message_args", ())
-
-    @property
-    def path(self) -> str:
-        """The field to blame, if it is one."""
-        return self.record.get("path", "")
-
-    def message(self, language: Language = "en") -> str:
-        """The text to show."""
-        return _message(self, language)
-
-    def document(self, language: Language = "en") -> dict[str, Any]:
-        """The item as v1 shows it."""
-        return {
-            "index": self.index,
-            "bk_host_id": self.bk_host_id,
-            "outcome": self.outcome.value,
-            "service_instance_id": self.service_instance_id,
-            "processes": [
-                {**_OF_PROCESS, **process, "outcome": process["outcome"].value}
-                for process in self.record.get("processes", ())
-            ],
-            **_document(self, language),
-            "warnings": [warning.document(language) for warning in self.warnings],
-        }
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Item) and self.record == other.record
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"Item({self.record})"
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """An item is validated, and dumped, as its record."""
-        record = core_schema.no_info_after_validator_function(cls.stored, handler.generate_schema(ItemRecord))
-        return core_schema.json_or_python_schema(
-            json_schema=record,
-            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), record]),
-            serialization=core_schema.plain_serializer_function_ser_schema(lambda item: item.record),
-        )
+    problem = Problem.of(refused).model_dump(exclude_defaults=True)
+    return {**problem, "index": index, "bk_host_id": bk_host_id, "outcome": outcome}  # type: ignore[typeddict-item]
 
 
-def process_record(process: ProcessItem) -> ProcessRecord:
-    """One process of an instance as it is stored."""
-    record: ProcessRecord = process.model_dump(exclude_defaults=True)  # type: ignore[assignment]
-    return record
+def repeated_item(first: Item, index: int) -> Item:
+    """The item of a later instance of the same request with the same key and content: the same ids, existing."""
+    item: Item = {**first, "index": index, "outcome": Outcome.EXISTING}
+    if "processes" in item:
+        item["processes"] = [{**process, "outcome": Outcome.EXISTING} for process in item["processes"]]
+    item["warnings"] = [Warning_(path=f"instances[{index}]", reason=Reason.DUPLICATE_IN_REQUEST)]
+    return item
+
+
+def without_new_ids(item: Item) -> Item:
+    """The item as a dry run shows it: what would be created has no id."""
+    shown: Item = {**item}
+    if item["outcome"] is Outcome.CREATED:
+        shown.pop("service_instance_id", None)
+    if "processes" in item:
+        shown["processes"] = [_without_new_id(process) for process in item["processes"]]
+    return shown
+
+
+def _without_new_id(process: ProcessItem) -> ProcessItem:
+    shown: ProcessItem = {**process}
+    if process["outcome"] is Outcome.CREATED:
+        shown.pop("bk_process_id", None)
+    return shown
+
+
+def item_problem(item: Item) -> Problem:
+    """Why an instance was not created; code 0 where it was."""
+    return Problem(code=item.get("code", 0), message_args=item.get("message_args", ()), path=item.get("path", ""))
+
+
+_NOTHING: Final = {"bk_process_id": None, "process_template_id": 0, "bk_process_name": None}
+
+
+def item_document(item: Item, language: Language = "en") -> dict[str, Any]:
+    """The item as v1 shows it."""
+    return {
+        "index": item["index"],
+        "bk_host_id": item["bk_host_id"],
+        "outcome": item["outcome"].value,
+        "service_instance_id": item.get("service_instance_id"),
+        "processes": [
+            {**_NOTHING, **process, "outcome": process["outcome"].value} for process in item.get("processes", ())
+        ],
+        **item_problem(item).document(language),
+        "warnings": [warning_document(warning, language) for warning in item.get("warnings", ())],
+    }

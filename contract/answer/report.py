@@ -6,13 +6,23 @@ caller `Report.document`. Texts are rendered when somebody reads, in the reader'
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from functools import lru_cache
-from typing import Any, Final, NotRequired, Self, TypedDict, Unpack
+from typing import Annotated, Any, Final, NotRequired, Self, TypedDict, Unpack
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
 
-from contract.answer.items import SUCCESSES, Item, Outcome, Problem, Said, Warning_
+from contract.answer.items import (
+    SUCCESSES,
+    Item,
+    Outcome,
+    Problem,
+    Warning_,
+    failed_item,
+    item_document,
+    item_problem,
+    warning_document,
+)
 from contract.codes import Code, Language, Refused
 from contract.request.batch import MAX_ERRORS
 
@@ -70,20 +80,13 @@ class Statistics(_Frozen):
         Skipped instances count as failed: their rows are not there.
         """
         total = len(items) if total is None else total
-        outcomes = [item.record["outcome"] for item in items]
+        outcomes = [item["outcome"] for item in items]
         success = sum(map(outcomes.count, SUCCESSES))
-        if total == len(items):
-            return cls._counted(total, success)
         counts = {"success_count": success, "failed_count": len(items) - success}
         rest = {Status.PENDING: "pending_count", Status.RUNNING: "running_count", Status.SUCCESS: "success_count"}
         name = rest.get(status, "failed_count")
         counts[name] = counts.get(name, 0) + total - len(items)
         return cls(total_count=total, **counts)
-
-    @classmethod
-    @lru_cache(maxsize=256)
-    def _counted(cls, total: int, success: int) -> Self:
-        return cls(total_count=total, success_count=success, failed_count=total - success)
 
 
 _SUCCESS: Final = Problem(code=Code.SUCCESS)
@@ -105,6 +108,15 @@ class About(TypedDict):
     warnings: NotRequired[tuple[Warning_, ...]]
 
 
+class _Ours:
+    """Annotates what our own code makes: checked only where it is read from JSON."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        checked = handler(source)
+        return core_schema.json_or_python_schema(json_schema=checked, python_schema=core_schema.any_schema())
+
+
 class Report(Problem):
     """Everything known about a request. `code`, `message_args` and `path` are the error that decides it, or success."""
 
@@ -117,7 +129,7 @@ class Report(Problem):
     permission: dict[str, Any] | None = None
     data: list[int] | None = None
     statistics: Statistics = Field(default_factory=Statistics)
-    items: tuple[Item, ...] = ()
+    items: Annotated[tuple[Item, ...], _Ours] = ()
     warnings: tuple[Warning_, ...] = ()
     created_at: AwareDatetime
     finished_at: AwareDatetime | None = None
@@ -139,12 +151,12 @@ class Report(Problem):
         SUCCESS when all rows are there, with their ids as `data`; FAILED with the first failed item's code when none
         are; PART_FAILED (1190011) in between, which only mode "partial" reaches.
         """
-        ordered = tuple(sorted(items, key=lambda item: item.record["index"]))
+        ordered = tuple(sorted(items, key=lambda item: item["index"]))
         statistics = Statistics.of(ordered, Status.SUCCESS)
         if statistics.success_count == len(ordered):
-            ids = [id_ for item in ordered if (id_ := item.record.get("service_instance_id")) is not None]
+            ids = [id_ for item in ordered if (id_ := item.get("service_instance_id")) is not None]
             return cls._ended(Status.SUCCESS, _SUCCESS, (), ordered, statistics, data=ids, **about)
-        failed = [item for item in ordered if item.outcome is Outcome.FAILED]
+        failed = [item_problem(item) for item in ordered if item["outcome"] is Outcome.FAILED]
         if statistics.success_count:
             return cls._ended(
                 Status.PART_FAILED, Problem(code=Code.PARTLY_FAILED), failed, ordered, statistics, **about
@@ -170,9 +182,9 @@ class Report(Problem):
         decisive = refused[min(refused)]
         return cls.settled(
             (
-                Item.failed(index, host, refused[index])
+                failed_item(index, host, refused[index])
                 if index in refused
-                else Item.failed(index, host, decisive, outcome=Outcome.SKIPPED)
+                else failed_item(index, host, decisive, outcome=Outcome.SKIPPED)
                 for index, host in enumerate(hosts)
             ),
             **about,
@@ -203,7 +215,7 @@ class Report(Problem):
             about: the request.
         """
         outcome = Outcome.SKIPPED if status is Status.TERMINATED else Outcome.FAILED
-        items = tuple(Item.failed(index, host, refused, outcome=outcome) for index, host in enumerate(hosts))
+        items = tuple(failed_item(index, host, refused, outcome=outcome) for index, host in enumerate(hosts))
         problems = [Problem.of(one) for one in (refused, *further)]
         total = len(items) if count is None else count
         statistics = Statistics.of(items, status, total)
@@ -213,8 +225,8 @@ class Report(Problem):
     def _ended(
         cls,
         status: Status,
-        decisive: Said,
-        errors: Sequence[Said],
+        decisive: Problem,
+        errors: Sequence[Problem],
         items: tuple[Item, ...],
         statistics: Statistics,
         *,
@@ -227,7 +239,7 @@ class Report(Problem):
             code=decisive.code,
             message_args=decisive.message_args,
             path=decisive.path,
-            errors=tuple(map(Problem.of, errors[:MAX_ERRORS])),
+            errors=tuple(errors[:MAX_ERRORS]),
             permission=permission,
             data=data,
             statistics=statistics,
@@ -264,18 +276,18 @@ class Report(Problem):
         document |= {
             "status": self.status.value,
             "statistics": self.statistics.model_dump(),
-            "items": [item.document(language) for item in self.items],
-            "warnings": [warning.document(language) for warning in self.warnings],
+            "items": [item_document(item, language) for item in self.items],
+            "warnings": [warning_document(warning, language) for warning in self.warnings],
             "errors": [problem.document(language) for problem in self.errors],
             **self.model_dump(mode="json", include={"created_at", "finished_at", "expires_at", "attempts"}),
         }
         if self.preview is not None:
             document["preview"] = list(self.preview)
         if self.status is Status.PART_FAILED:
-            created = [item for item in self.items if item.outcome.is_success]
-            others = [item for item in self.items if not item.outcome.is_success]
-            document["success_created"] = {str(item.index): item.service_instance_id for item in created}
-            document["error_msg"] = {str(item.index): item.message(language) for item in others}
+            created = [item for item in self.items if item["outcome"].is_success]
+            others = [item for item in self.items if not item["outcome"].is_success]
+            document["success_created"] = {str(item["index"]): item.get("service_instance_id") for item in created}
+            document["error_msg"] = {str(item["index"]): item_problem(item).message(language) for item in others}
         return document
 
     def dump(self) -> bytes:
@@ -287,7 +299,7 @@ class Report(Problem):
         for name, default in _OTHERS.items():
             value = getattr(self, name)
             if value is not default and value != default:
-                stored[name] = [item.record for item in value] if name == "items" else value
+                stored[name] = value
         return orjson.dumps(stored, _plainly, orjson.OPT_UTC_Z)
 
     @classmethod

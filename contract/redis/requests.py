@@ -249,9 +249,13 @@ class Requests:
         return {id_: Report.load(value) for id_, value in zip(request_ids, values, strict=True) if value is not None}
 
     async def load_kept(self, request_id: str) -> Payload | None:
-        """The payload of a finished request that did not succeed, while its report lives."""
+        """The payload of a finished request that did not succeed, while its report lives.
+
+        Raises:
+            ValueError: it is nothing that this version takes.
+        """
         payload = await self.client.get(self.keys.kept(request_id))
-        return None if payload is None else Payload.load(payload)
+        return None if payload is None else Payload.check(payload)
 
     async def cancel(self, report: Report) -> int:
         """End an unstarted request with `report`: 1 cancelled, 0 too late, -1 unknown or another application's."""

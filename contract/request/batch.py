@@ -1,24 +1,26 @@
-"""The request: its models, its limits and its canonical form. `parse` makes a batch of JSON.
+"""The request: its types, its limits and its digest. `parse` makes a batch of JSON.
+
+A request's data is plain typed dictionaries. A key that is there was given, one that is not was not: an absent property
+takes the template's value, a null one stores null (CMDB 3.6). What pydantic has checked has its keys in the order of
+the class, so that equal values are equal bytes.
 
 Only what needs no database is checked here: JSON types, counts, ids, and that every text can be stored. Ranges,
 lengths and formats of process and bind values are the worker's, because a bad value of a field that the template locks
-is not an error. Presence matters and is kept in ``model_fields_set``: an absent property takes the template's value,
-a null one stores null (CMDB 3.6).
+is not an error.
 
 Texts of process properties are trimmed here, as CMDB trims them before it validates (Unicode white space, both ends);
 ``service_instance_name`` and the columns of a bind row are kept exactly as sent.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NotRequired, Self, TypeAlias, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+import orjson
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter
 from pydantic_core import PydanticCustomError
-
-from plumbing.lru import Recent
+from typing_extensions import TypedDict  # before Python 3.12 pydantic takes no other
 
 MAX_INSTANCES: Final = 100
 """CMDB V3."""
@@ -46,6 +48,10 @@ Bool = Annotated[bool, Field(strict=True)]
 # PostgreSQL has no NUL in text; lone surrogates are refused by pydantic itself.
 Verbatim = Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00]*$")]
 Text = Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00]*$", strip_whitespace=True)]
+OnExisting = Annotated[Literal["reuse", "fail", "clone"], Field(json_schema_extra={"default": "reuse"})]
+Mode = Annotated[Literal["atomic", "partial"], Field(json_schema_extra={"default": "atomic"})]
+Name = Annotated[Verbatim, AfterValidator(_fits)]
+_NO_OTHERS: Final = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,177 +79,179 @@ def _whole(minimum: int, maximum: int) -> PropertyRule:
     return PropertyRule("int", minimum=minimum, maximum=maximum)
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class _Sparse(_Frozen):
-    """A row of which only the given columns count: absent and null differ, in `==` too."""
-
-    def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) and isinstance(other, _Sparse) and self.model_fields_set == other.model_fields_set
-
-    def __hash__(self) -> int:
-        return hash(frozenset((name, getattr(self, name)) for name in self.model_fields_set))
-
-
-class BindRow(_Sparse):
+class BindRow(TypedDict, total=False):
     """One row of ``bind_info``. `protocol` is CMDB's enum text: "1" TCP, "2" UDP, "3" TCP6, "4" UDP6."""
 
-    template_row_id: Int | None = None
-    ip: Verbatim | None = None
-    port: Verbatim | None = None
-    protocol: Verbatim | None = None
-    enable: Bool | None = None
+    __pydantic_config__ = _NO_OTHERS  # type: ignore[misc] # as pydantic documents it
+
+    template_row_id: Int | None
+    ip: Verbatim | None
+    port: Verbatim | None
+    protocol: Verbatim | None
+    enable: Bool | None
 
 
-class ProcessInfo(_Sparse):
-    """The properties of one process: CMDB 3.1, and the two that its documentation still lists (the last two)."""
+class Properties(TypedDict, total=False):
+    """The scalar properties of one process: CMDB 3.1, and the two that its documentation still lists (the last two)."""
 
-    bk_process_name: Annotated[Text | None, _NAME] = None
-    bk_func_name: Annotated[Text | None, _NAME] = None
-    bk_start_param_regex: Annotated[Text | None, _LONG] = None
-    description: Annotated[Text | None, _SHORT] = None
-    work_path: Annotated[Text | None, _LONG] = None
-    user: Annotated[Text | None, _SHORT] = None
-    start_cmd: Annotated[Text | None, _LONG] = None
-    stop_cmd: Annotated[Text | None, _LONG] = None
-    restart_cmd: Annotated[Text | None, _LONG] = None
-    face_stop_cmd: Annotated[Text | None, _LONG] = None
-    reload_cmd: Annotated[Text | None, _LONG] = None
-    pid_file: Annotated[Text | None, _LONG] = None
-    auto_start: Annotated[Bool | None, PropertyRule("bool", default=False)] = None
-    proc_num: Annotated[Int | None, _whole(1, 10_000)] = None
-    timeout: Annotated[Int | None, _whole(1, 10_000)] = None
+    __pydantic_config__ = _NO_OTHERS  # type: ignore[misc] # as pydantic documents it
+
+    bk_process_name: Annotated[Text | None, _NAME]
+    bk_func_name: Annotated[Text | None, _NAME]
+    bk_start_param_regex: Annotated[Text | None, _LONG]
+    description: Annotated[Text | None, _SHORT]
+    work_path: Annotated[Text | None, _LONG]
+    user: Annotated[Text | None, _SHORT]
+    start_cmd: Annotated[Text | None, _LONG]
+    stop_cmd: Annotated[Text | None, _LONG]
+    restart_cmd: Annotated[Text | None, _LONG]
+    face_stop_cmd: Annotated[Text | None, _LONG]
+    reload_cmd: Annotated[Text | None, _LONG]
+    pid_file: Annotated[Text | None, _LONG]
+    auto_start: Annotated[Bool | None, PropertyRule("bool", default=False)]
+    proc_num: Annotated[Int | None, _whole(1, 10_000)]
+    timeout: Annotated[Int | None, _whole(1, 10_000)]
     """Seconds."""
-    priority: Annotated[Int | None, _whole(-100, 10_000)] = None
-    bk_start_check_secs: Annotated[Int | None, _whole(0, 600)] = None
+    priority: Annotated[Int | None, _whole(-100, 10_000)]
+    bk_start_check_secs: Annotated[Int | None, _whole(0, 600)]
     """Seconds."""
-    auto_time_gap: Annotated[Int | None, _whole(1, 10_000)] = None
+    auto_time_gap: Annotated[Int | None, _whole(1, 10_000)]
     """Seconds."""
-    bk_func_id: Annotated[Text | None, _SHORT] = None
-    bind_info: tuple[BindRow, ...] | None = None
+    bk_func_id: Annotated[Text | None, _SHORT]
+
+
+class ProcessInfo(Properties, total=False):
+    """All that is said of one process."""
+
+    bind_info: list[BindRow] | None
 
 
 PROCESS_PROPERTIES: Final[Mapping[str, PropertyRule]] = {
     name: rule
-    for name, info in ProcessInfo.model_fields.items()
-    for rule in info.metadata
+    for name, type_ in Properties.__annotations__.items()
+    for rule in type_.__metadata__
     if isinstance(rule, PropertyRule)
 }
-"""Every scalar property by CMDB's name, in the order of `ProcessInfo`."""
+"""Every scalar property by CMDB's name, in the order of `Properties`."""
 
 
-class ProcessSpec(_Frozen):
-    """One process of an instance. `process_info` is None when neither it nor a property beside it was sent."""
+class ProcessHead(TypedDict, total=False):
+    """Which template a process is of; absent means 0, which is none."""
 
-    process_template_id: Annotated[int, Field(**_WHOLE, gt=-1)] = 0
-    process_info: ProcessInfo | None = None
+    __pydantic_config__ = _NO_OTHERS  # type: ignore[misc] # as pydantic documents it
+
+    process_template_id: Annotated[int, Field(**_WHOLE, gt=-1)]
 
 
-class InstanceSpec(_Frozen):
+class Process(ProcessHead, total=False):
+    """One process of an instance. `process_info` is absent when neither it nor a property beside it was sent."""
+
+    process_info: ProcessInfo
+
+
+class InstanceHead(TypedDict):
     """One service instance. Without `service_instance_name` (or with an empty one) the worker names it (CMDB 4.3)."""
 
+    __pydantic_config__ = _NO_OTHERS  # type: ignore[misc] # as pydantic documents it
+
     bk_host_id: Id
-    service_instance_name: Annotated[Verbatim, AfterValidator(_fits)] | None = None
-    processes: tuple[ProcessSpec, ...] = ()
+    service_instance_name: NotRequired[Name]
 
 
-class BatchHead(_Frozen):
+class BatchHead(TypedDict):
     """What a batch says besides its instances."""
+
+    __pydantic_config__ = _NO_OTHERS  # type: ignore[misc] # as pydantic documents it
 
     bk_biz_id: Id
     bk_module_id: Id
-    on_existing: Literal["reuse", "fail", "clone"] = "reuse"
-    mode: Literal["atomic", "partial"] = "atomic"
-    strict: Bool = False
+    on_existing: NotRequired[OnExisting]
+    mode: NotRequired[Mode]
+    strict: NotRequired[Bool]
     """Refuse what would only be ignored with a warning: unknown keys, processes and bind rows that match nothing."""
 
 
-class ServiceInstanceBatch(BatchHead):
+ProcessList: TypeAlias = list[Process]
+"""What one instance asks for. Equal lists are one list of the batch, known by its place there."""
+Instance: TypeAlias = tuple[Id, Name | None, Annotated[int, Field(strict=True, ge=0)] | None]
+"""``(bk_host_id, service_instance_name, place of its process list)``; None where it was not given."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInstanceBatch:
     """What one request asks for: up to 100 service instances in one module.
 
-    ``model_validate`` of ``model_dump(mode="json", exclude_unset=True)`` gives an equal batch again.
+    A pending entry holds the same fields as JSON.
     """
 
-    instances: Annotated[tuple[InstanceSpec, ...], Field(min_length=1, max_length=MAX_INSTANCES)]
+    __pydantic_config__ = _NO_OTHERS
+
+    bk_biz_id: Id
+    bk_module_id: Id
+    processes: list[ProcessList]
+    """The distinct process lists."""
+    instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_INSTANCES)]
+    on_existing: OnExisting = "reuse"
+    mode: Mode = "atomic"
+    strict: Bool = False
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Self:
+        """The batch of these fields, whoever wrote them.
+
+        Raises:
+            pydantic.ValidationError: something is not as the types have it.
+        """
+        return cast("Self", _BATCH.validate_python(values))
+
+    @classmethod
+    def trusted(cls, values: Mapping[str, Any]) -> Self:
+        """The batch of fields that were checked before they were written down."""
+        return cls(**{**values, "instances": list(map(tuple, values["instances"]))})
+
+    @property
+    def bk_host_ids(self) -> list[int]:
+        """The host of each instance."""
+        return [bk_host_id for bk_host_id, _, _ in self.instances]
+
+    def asked(self, place: int | None) -> Sequence[Process]:
+        """The process list at `place`."""
+        return () if place is None else self.processes[place]
 
     def canonical(self) -> bytes:
-        """The meaning as bytes: what was given, field by field, defaults filled in where absent means the default."""
-        lists: dict[tuple[int, ...], str] = {}  # most instances share theirs, and that is most of the work
-        instances = []
-        for instance in self.instances:
-            key = tuple(map(id, instance.processes))
-            if key not in lists:
-                lists[key] = texts_of_processes(instance.processes).canonical
-            name = json.dumps(instance.service_instance_name) if instance.service_instance_name else "null"
-            instances.append(f"[{instance.bk_host_id},{name},[{lists[key]}]]")
-        strict = "true" if self.strict else "false"
-        head = f'[{self.bk_biz_id}, {self.bk_module_id}, "{self.on_existing}", "{self.mode}", {strict}]'
-        return f"[{head},[{','.join(instances)}]]".encode()
+        """The meaning as bytes: what was given, defaults filled in where absent means the default."""
+        meanings = [orjson.dumps(list(map(_meaning, list_))) for list_ in self.processes]
+        places: dict[bytes, int] = {}
+        instances = [
+            (bk_host_id, name or None, places.setdefault(b"[]" if place is None else meanings[place], len(places)))
+            for bk_host_id, name, place in self.instances
+        ]
+        head = (self.bk_biz_id, self.bk_module_id, self.on_existing, self.mode, self.strict)
+        return orjson.dumps((head, list(map(orjson.Fragment, places)), instances))
 
     def digest(self) -> str:
         """SHA-256 of `canonical`, 64 hex digits."""
         return hashlib.sha256(self.canonical()).hexdigest()
 
 
-REMEMBERED_LISTS: Final = 128
-"""Callers ask for the same processes again and again: so many lists of them are kept, the latest, for each purpose."""
-REMEMBERED_LENGTH: Final = 8 * 1024
-"""Of a list as text, beyond which it is not kept."""
+_BATCH: Final = TypeAdapter(ServiceInstanceBatch)
 
 
-class Texts(NamedTuple):
-    """What is written of a list of processes, without the brackets around it."""
-
-    canonical: str
-    """In `ServiceInstanceBatch.canonical`."""
-    stored: str
-    """As JSON objects: every field that was given."""
-
-
-class TextsOfProcesses:
-    """The texts of a list of processes. By the objects: what is read once (`contract.request.parse`) is written once.
-
-    Args:
-        write: makes the texts.
-    """
-
-    def __init__(self, write: Callable[[tuple[ProcessSpec, ...]], Texts]) -> None:
-        self._write = write
-        # With the processes themselves, so that their ids stay their own.
-        self._known: Recent[tuple[int, ...], tuple[tuple[ProcessSpec, ...], Texts]] = Recent(REMEMBERED_LISTS)
-
-    def __call__(self, processes: tuple[ProcessSpec, ...]) -> Texts:
-        """The texts of `processes`."""
-        key = tuple(map(id, processes))
-        known = self._known.get(key)
-        if known is None:
-            known = processes, self._write(processes)
-            if len(known[1].stored) <= REMEMBERED_LENGTH:
-                self._known.put(key, known)
-        return known[1]
+def _meaning(process: Process) -> tuple[int, Mapping[str, Any] | None]:
+    """A process without what says no more than its absence: template 0, no bind rows."""
+    info = process.get("process_info")
+    if info is not None and not info.get("bind_info", True):
+        return process.get("process_template_id", 0), {name: info[name] for name in info if name != "bind_info"}  # type: ignore[literal-required]
+    return process.get("process_template_id", 0), info
 
 
-def _texts(processes: Iterable[ProcessSpec]) -> Texts:
-    pairs = [_texts_of(process) for process in processes]
-    return Texts(",".join([pair[0] for pair in pairs]), ",".join([pair[1] for pair in pairs]))
+class InstanceBody(InstanceHead):
+    """An instance as a caller writes it."""
+
+    processes: NotRequired[ProcessList]
 
 
-def _texts_of(process: ProcessSpec) -> tuple[str, str]:
-    given, id_, info = process.model_fields_set, process.process_template_id, process.process_info
-    # pydantic writes the fields in the order of the class, whatever order they were given in.
-    stored = "null" if info is None else info.model_dump_json(exclude_unset=True)
-    meant = stored
-    if info is not None and not info.bind_info and "bind_info" in info.model_fields_set:
-        meant = info.model_dump_json(exclude_unset=True, exclude={"bind_info"})
-    fields = []
-    if "process_template_id" in given:
-        fields.append(f'"process_template_id":{id_}')
-    if "process_info" in given:
-        fields.append(f'"process_info":{stored}')
-    return f"[{id_},{meant}]", f"{{{','.join(fields)}}}"
+class BatchBody(BatchHead):
+    """A batch as a caller writes it: the body of ``POST /v1/batches``."""
 
-
-texts_of_processes: Final = TextsOfProcesses(_texts)
-"""Most instances share theirs with others, of this request or the one before, and that is most of the work."""
+    instances: Annotated[list[InstanceBody], Field(min_length=1, max_length=MAX_INSTANCES)]

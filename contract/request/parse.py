@@ -5,22 +5,13 @@ becomes a warning.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contract.answer.items import Warning_
 from contract.codes import Code, Refused
 from contract.request.batch import ServiceInstanceBatch
-from contract.request.idempotency import IdempotencyKey, parse_idempotency_key
-from contract.request.reader import IDENTITY_KEYS, Reader
-
-__all__ = [
-    "IDENTITY_KEYS",
-    "BatchRefused",
-    "IdempotencyKey",
-    "ParsedBatch",
-    "parse",
-    "parse_idempotency_key",
-]
+from contract.request.plain import plain_batch
+from contract.request.reader import Reader
 
 
 class BatchRefused(Exception):
@@ -56,9 +47,13 @@ def parse(body: object, *, strict: bool = False) -> ParsedBatch:
     """
     if not isinstance(body, Mapping):
         raise BatchRefused((Refused(Code.PARAM_INVALID, "$", path="$"),))
-    for at_once in (True, False):
-        reader = Reader(strict=strict, at_once=at_once)
+    strict = strict or body.get("strict") is True
+    warnings: tuple[Warning_, ...] = ()
+    batch = plain_batch(body)
+    if batch is None:
+        reader = Reader(strict=strict)
         batch = reader.read(body)
-        if batch is not None:
-            return ParsedBatch(batch, reader.found.warnings, body.get("client_request_id"))
-    raise BatchRefused(reader.found.errors)
+        if batch is None:
+            raise BatchRefused(reader.found.errors)
+        warnings = reader.found.warnings
+    return ParsedBatch(replace(batch, strict=True) if strict else batch, warnings, body.get("client_request_id"))

@@ -1,49 +1,38 @@
-"""The walk over a caller's JSON for `contract.request.parse`."""
+"""The patient walk over a caller's JSON, one object after the other, for what `contract.request.plain` does not take.
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeAlias, TypeVar, cast
+It tells what is ignored, or wrong, and where.
+"""
+
+from collections.abc import Iterator, Mapping, Set
+from typing import Any, Final, TypeVar, cast
 
 import orjson
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from contract.codes import Code, Reason, Refused
+from contract.request import keys
 from contract.request.batch import (
     MAX_INSTANCES,
     MAX_ROWS,
-    REMEMBERED_LENGTH,
-    REMEMBERED_LISTS,
     BatchHead,
     BindRow,
-    InstanceSpec,
+    Instance,
+    InstanceHead,
+    Process,
+    ProcessHead,
     ProcessInfo,
-    ProcessSpec,
+    ProcessList,
+    Properties,
     ServiceInstanceBatch,
 )
 from contract.request.findings import Check, EnoughErrors, Findings, shown_key
 from contract.request.idempotency import parse_idempotency_key
-from plumbing.lru import Recent
 
-IDENTITY_KEYS: Final = frozenset(
-    {"bk_app_code", "bk_app_secret", "bk_username", "bk_token", "app_code", "app_secret", "username", "access_token"}
-    | {"bk_ticket", "bk_signature", "bk_timestamp", "bk_nonce"}
-)
-"""Top-level keys that say who calls (ESB's common arguments). Never part of a batch, a warning or a stored payload."""
-
-_SERVER_OWNED: Final = frozenset(
-    {"bk_supplier_account", "bk_biz_id", "bk_process_id", "service_instance_id", "create_time", "last_time"}
-    | {"bk_created_by", "bk_created_at", "bk_updated_by", "bk_updated_at"}
-)
-# CMDB had these on a process until 2020; its documented example still sends the first.
-_REPLACED: Final = frozenset(
-    {"port", "protocol", "bind_ip", "bk_enable_port"}
-    | {"bk_gateway_ip", "bk_gateway_port", "bk_gateway_protocol", "bk_gateway_city"}
-)
-_HEAD: Final = frozenset(BatchHead.model_fields)
-_BODY: Final = _HEAD | {"instances", "client_request_id"} | IDENTITY_KEYS
-_INSTANCE: Final = frozenset(InstanceSpec.model_fields)
-_PROPERTIES: Final = frozenset(ProcessInfo.model_fields)
-_PROCESS: Final = frozenset(ProcessSpec.model_fields) | _PROPERTIES
-_ROW: Final = frozenset(BindRow.model_fields)
+_HEAD: Final = TypeAdapter(BatchHead)
+_INSTANCE: Final = TypeAdapter(InstanceHead)
+_PROCESS: Final = TypeAdapter(ProcessHead)
+_PROPERTIES: Final = TypeAdapter(Properties)
+_ROW: Final = TypeAdapter(BindRow)
 
 _CODES: Final = {
     "missing": Code.PARAM_REQUIRED,
@@ -60,55 +49,38 @@ _CHECK_OF_FIELD: Final = {
     "service_instance_name": Check.NAME,
 }
 
-_Seen = tuple[tuple[ProcessSpec, ...], int]
-"""Processes that gave no cause for a word, and how many rows they are."""
-_remembered: Final[Recent[bytes, _Seen]] = Recent(REMEMBERED_LISTS)
-"""Callers ask for the same processes again and again, one host after the other: by their JSON, if it is not long."""
+_OF_INSTANCE: Final = frozenset(InstanceHead.__annotations__)
+_OF_PROCESS: Final = frozenset(ProcessHead.__annotations__)
 
-_PROCESSES: Final = TypeAdapter(tuple[ProcessSpec, ...])
-
-M = TypeVar("M", bound=BaseModel)
-_Made: TypeAlias = M | Mapping[str, Any]
-"""An object by its model, or the values it will be made of."""
+T = TypeVar("T")
 
 
 class Reader:
-    """One walk over one body: shapes here, values by the models, errors and warnings on the side.
+    """One walk over one body: shapes here, values by the types, errors and warnings on the side.
 
     Args:
         strict: refuse what would otherwise be ignored with a warning.
-        at_once: have the models look at many objects in one call, which is several times faster, and can only tell that
-            a body is right. What is wrong, and where, is told by a walk that has them look at one object at a time.
     """
 
-    def __init__(self, *, strict: bool, at_once: bool) -> None:
+    def __init__(self, *, strict: bool) -> None:
         self.found = Findings()
         self._strict = strict
-        self._at_once = at_once
-        self._is_plain = True
         self._rows = 0
-        self._seen: dict[bytes, _Seen] = {}
+        self._lists: dict[bytes, ProcessList] = {}
+        self._places: dict[bytes, int] = {}
 
     def read(self, body: Mapping[str, Any]) -> ServiceInstanceBatch | None:
         """The batch; None when there is something wrong with it."""
-        self._strict = self._strict or body.get("strict") is True
-        given = self._known(body, _BODY, "")
-        head = {name: value for name, value in _without_nulls(given).items() if name in _HEAD}
+        given = self._known(body, keys.BODY, "")
         try:
-            self._model(BatchHead, head, "")
+            head = self._checked(_HEAD, _without_nulls(given, keys.HEAD), "")
             self._key(given.get("client_request_id"))
             instances = list(self._instances(given.get("instances")))
-            if self.found.errors:
-                return None
-            if self._strict:
-                head["strict"] = True
-            return ServiceInstanceBatch.model_validate({**head, "instances": instances})
         except EnoughErrors:
             return None
-        except ValidationError:
-            if not self._at_once:  # every part of it was right: a rule is missing here
-                raise
+        if self.found.errors or head is None:
             return None
+        return ServiceInstanceBatch(processes=list(self._lists.values()), instances=instances, **_plain(head))
 
     # The levels of the body -------------------------------------------------------------------------------------------
 
@@ -119,7 +91,7 @@ class Reader:
         except Refused as refused:
             self.found.refuse(Check.WRONG_TYPE, refused.code, refused.path)
 
-    def _instances(self, given: object) -> Iterator[_Made[InstanceSpec]]:
+    def _instances(self, given: object) -> Iterator[Instance]:
         if given is None or given == []:
             self.found.refuse(Check.NO_INSTANCES, Code.PARAM_REQUIRED, "instances")
             return
@@ -129,93 +101,65 @@ class Reader:
             self.found.note(Check.TOO_MANY, too_many)
             return
         for path, values in self._objects(given, "instances"):
-            known = _without_nulls(self._known(values, _INSTANCE, path))
-            if "processes" in known:
-                known["processes"] = self._processes_once(known["processes"], path)
-            instance = self._model(InstanceSpec, known, path)
-            if instance is not None:
-                yield instance
+            known = self._known(values, keys.INSTANCE, path)
+            place = self._place(known.get("processes"), f"{path}.processes")
+            head = self._checked(_INSTANCE, _without_nulls(known, _OF_INSTANCE), path)
+            if head is not None:
+                yield head["bk_host_id"], head.get("service_instance_name"), place
 
-    def _processes_once(self, given: object, instance: str) -> tuple[_Made[ProcessSpec], ...]:
-        """Like `_processes`; what was read before without a word is not read again, and is the same object."""
-        key = _bytes_of(given)
-        if key is None:
-            return tuple(self._processes(given, f"{instance}.processes"))
-        is_short = len(key) <= REMEMBERED_LENGTH
-        seen = self._seen.get(key) or (_remembered.get(key) if is_short else None)
-        if seen is not None:
-            self._add_rows(seen[1])
-        else:
-            rows, found = self._rows, self.found.count
-            processes = self._plain(given)
-            if processes is None:
-                processes = _PROCESSES.validate_python(tuple(self._processes(given, f"{instance}.processes")))
-            if found != self.found.count:
-                return processes
-            seen = processes, self._rows - rows
-            if is_short:
-                _remembered.put(key, seen)
-        self._seen[key] = seen
-        return seen[0]
+    def _place(self, given: object, path: str) -> int | None:
+        """Where the process list stands among the distinct ones; None when none was given."""
+        if given is None:
+            return None
+        processes = list(self._processes(given, path))
+        if self.found.errors:
+            return None
+        text = orjson.dumps(processes)
+        self._lists.setdefault(text, processes)
+        return self._places.setdefault(text, len(self._places))
 
-    def _plain(self, given: object) -> tuple[ProcessSpec, ...] | None:
-        """`_processes` where they stand as the models have them, every key and every level; None where they don't."""
-        if not (self._at_once and self._is_plain):
-            return None
-        rows = _plain_rows(given)
-        if rows is None or self._rows + rows > MAX_ROWS:  # too many must cost nothing
-            return None
-        try:
-            processes = _PROCESSES.validate_python(given)
-        except ValidationError:
-            self._is_plain = False  # one caller writes all of them in one way
-            return None
-        self._add_rows(rows)
-        return processes
-
-    def _processes(self, given: object, path: str) -> Iterator[_Made[ProcessSpec]]:
+    def _processes(self, given: object, path: str) -> Iterator[Process]:
         self._count_rows(given)
         for at, values in self._objects(given, path):
-            known = self._known(values, _PROCESS, at)
-            spec: dict[str, Any] = {}
-            if known.get("process_template_id") is not None:
-                spec["process_template_id"] = known["process_template_id"]
+            known = self._known(values, keys.PROCESS, at)
             info = self._process_info(known, at)
-            if info is not None:
-                spec["process_info"] = info
-            process = self._model(ProcessSpec, spec, at)
-            if process is not None:
+            head = self._checked(_PROCESS, _without_nulls(known, _OF_PROCESS), at)
+            if head is not None:
+                process = cast("Process", {**head})
+                if info is not None:
+                    process["process_info"] = info
                 yield process
 
-    def _process_info(self, process: Mapping[str, Any], path: str) -> _Made[ProcessInfo] | None:
+    def _process_info(self, process: Mapping[str, Any], path: str) -> ProcessInfo | None:
         """Merge what is inside ``process_info`` with the properties beside it; None when there is neither."""
         inside = process.get("process_info")
         at = f"{path}.process_info"
         if inside is not None and not isinstance(inside, dict):
             self.found.refuse(Check.WRONG_TYPE, Code.PARAM_INVALID, at)
             return None
-        beside = [name for name in process if name in _PROPERTIES]
+        beside = [name for name in process if name in keys.INFO]
         if inside is None and not beside:
             return None
-        nested = self._known(inside or {}, _PROPERTIES, at)
+        nested = self._known(inside or {}, keys.INFO, at)
         paths = {name: path for name in beside if name not in nested}
         for name in beside:
             if name in nested:
                 self._ignore(f"{path}.{name}", Reason.NESTED_WINS)
         merged = {**nested, **{name: process[name] for name in paths}}
-        if merged.get("bind_info") is not None:
-            rows = f"{paths.get('bind_info', at)}.bind_info"
-            merged["bind_info"] = tuple(self._bind_rows(merged["bind_info"], rows))
-        return self._model(ProcessInfo, merged, at, paths)
+        rows = self._bind_rows(merged.pop("bind_info", ...), f"{paths.get('bind_info', at)}.bind_info")
+        properties = self._checked(_PROPERTIES, merged, at, paths)
+        return None if properties is None else cast("ProcessInfo", {**properties, **rows})
 
-    def _bind_rows(self, given: object, path: str) -> Iterator[_Made[BindRow]]:
+    def _bind_rows(self, given: object, path: str) -> dict[str, list[BindRow] | None]:
+        if given is ...:
+            return {}
+        if given is None:
+            return {"bind_info": None}
         if isinstance(given, dict):
             given = [given]
         self._count_rows(given)
-        for at, values in self._objects(given, path):
-            row = self._model(BindRow, self._known(values, _ROW, at), at)
-            if row is not None:
-                yield row
+        rows = [self._checked(_ROW, self._known(values, keys.ROW, at), at) for at, values in self._objects(given, path)]
+        return {"bind_info": [row for row in rows if row is not None]}
 
     # Shapes and values ------------------------------------------------------------------------------------------------
 
@@ -246,7 +190,7 @@ class Reader:
             return values
         for key in values:
             if key not in names:
-                self._ignore(_joined(path, shown_key(key)), _reason(key))
+                self._ignore(_joined(path, shown_key(key)), keys.why_ignored(key))
         return {key: value for key, value in values.items() if key in names}
 
     def _ignore(self, path: str, reason: Reason) -> None:
@@ -255,17 +199,12 @@ class Reader:
         else:
             self.found.warn(path, reason)
 
-    def _model(
-        self, model: type[M], values: Mapping[str, Any], path: str, paths: Mapping[str, str] = {}
-    ) -> _Made[M] | None:
-        """Validate one object by its model; `paths` says which fields stand elsewhere than under `path`.
-
-        At once, the values are left to who validates the whole.
-        """
-        if self._at_once:
-            return values
+    def _checked(
+        self, types: TypeAdapter[T], values: Mapping[str, Any], path: str, paths: Mapping[str, str] = {}
+    ) -> T | None:
+        """Check one object; `paths` says which fields stand elsewhere than under `path`."""
         try:
-            return model.model_validate(values)
+            return types.validate_python(values)
         except ValidationError as problem:
             for error in problem.errors(include_url=False, include_context=False, include_input=False):
                 name = cast("str", error["loc"][0])
@@ -281,36 +220,13 @@ class Reader:
         self.found.refuse(check, code, path)
 
 
-def _plain_rows(processes: object) -> int | None:
-    """How many rows a list of processes is; None for anything that is not one object after the other, without null."""
-    if not isinstance(processes, list):
-        return None
-    rows = len(processes)
-    for process in processes:
-        info = process.get("process_info", {}) if isinstance(process, dict) else None
-        bind_info = info.get("bind_info", []) if isinstance(info, dict) else None
-        if not isinstance(bind_info, list):
-            return None
-        rows += len(bind_info)
-    return rows
+def _without_nulls(values: Mapping[str, Any], names: Set[str]) -> dict[str, Any]:
+    """Those of `names` that are given; in the skeleton of a request null means absent."""
+    return {name: value for name, value in values.items() if name in names and value is not None}
 
 
-def _bytes_of(value: object) -> bytes | None:
-    """`value` as JSON, which tells types apart as ``==`` does not; None for what is no array, or no JSON."""
-    try:
-        return orjson.dumps(value) if isinstance(value, list) else None
-    except TypeError:
-        return None
-
-
-def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _reason(key: str) -> Reason:
-    if key in _SERVER_OWNED:
-        return Reason.SERVER_OWNED
-    return Reason.REPLACED if key in _REPLACED else Reason.UNKNOWN_FIELD
+def _plain(head: BatchHead) -> dict[str, Any]:
+    return {**head}
 
 
 def _joined(path: str, name: str) -> str:

@@ -23,7 +23,7 @@ from redis.retry import Retry
 
 from api_shim.submitter import Submitter
 from contract.message import Caller
-from contract.request.batch import ServiceInstanceBatch
+from contract.request.parse import parse
 from contract.settings import Settings
 from devstack.ports import free_port
 from devstack.process import Guard, Process
@@ -137,7 +137,7 @@ def test_signed_message_for_a_business_of_somebody_else_is_refused_with_the_perm
 def test_server_and_worker_share_a_user_that_needs_no_more(place: Place) -> None:
     async def submit_and_wait() -> Any:
         async with Submitter.open(Settings(redis_url=place.url("bksi"))) as submitter:
-            batch = ServiceInstanceBatch.model_validate(bound(46))
+            batch = parse(bound(46)).batch
             submitted = await submitter.submit(batch, Caller(bk_app_code="app"))
             assert await submitter.ready() == {"redis": True, "broker": True, "worker": True}
             return await submitter.wait(submitted.request_id, "app", 30)

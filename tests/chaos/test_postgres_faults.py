@@ -98,7 +98,7 @@ def test_commit_whose_outcome_is_unknown(behind_proxy: tuple[System, FaultProxy]
     assert lost.is_set()
     assert report.attempts == 1
     # Done before the answer was lost: found in the ledger, and neither written again nor taken for an existing one.
-    assert {item.outcome.value for item in report.items} == {"created"}
+    assert {item["outcome"].value for item in report.items} == {"created"}
 
 
 def test_deadlocks_and_conflicts_between_many_workers(system: System) -> None:
@@ -114,7 +114,7 @@ def test_deadlocks_and_conflicts_between_many_workers(system: System) -> None:
 
     reports = system.all_succeed()
 
-    created = [item for report in reports for item in report.items if item.outcome.value == "created"]
+    created = [item for report in reports for item in report.items if item["outcome"].value == "created"]
     assert len(created) == 2 * len(hosts)
 
 

@@ -61,7 +61,7 @@ def log_end(report: Report, leased_at: datetime | None = None) -> None:
         status=report.status.value,
         code=int(report.code),
         instances=report.statistics.total_count,
-        **Counter(str(item.record["outcome"]) for item in report.items),
+        **Counter(str(item["outcome"]) for item in report.items),
         attempts=report.attempts,
         total_ms=_between(report.created_at, report.finished_at),
         run_ms=_between(leased_at or report.finished_at, report.finished_at),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, cast
 
 from contract.codes import Code, Reason, Refused
 from contract.request.batch import MAX_INT64, BindRow
@@ -14,7 +14,7 @@ from worker.expand.ports import port_range
 from worker.expand.where import Warnings, Where
 
 _COLUMNS: Final = ("ip", "port", "protocol", "enable")
-_NONE: Final[Set[str]] = frozenset()
+_NOT_SENT: Final[tuple[int, BindRow]] = 0, {}
 _NO_HOST: Final = Host(0)
 
 
@@ -64,17 +64,17 @@ def unbound_rows(where: Where, rows: Sequence[BindRow]) -> tuple[PlannedBind, ..
     last = max(_positions(where, rows), default=0)
     planned = []
     for position, row in enumerate(rows):
-        row_id = row.template_row_id
+        row_id = row.get("template_row_id")
         if not row_id:
             last += 1
             row_id = last
         if not 0 < row_id <= MAX_INT64:
             raise Refused.field(Code.VALUE_INVALID, where.path(f"bind_info[{position}].template_row_id"))
-        port, protocol = row.port or "", row.protocol or ""
-        ip = _storable_ip(row.ip or "", port, protocol)
+        port, protocol = row.get("port") or "", row.get("protocol") or ""
+        ip = _storable_ip(row.get("ip") or "", port, protocol)
         if not isinstance(ip, str):
             raise Refused.field(ip.code, where.path(f"bind_info[{position}].{ip.column}"))
-        planned.append(PlannedBind(row_id, ip, port, protocol, bool(row.enable)))
+        planned.append(PlannedBind(row_id, ip, port, protocol, bool(row.get("enable"))))
     return tuple(planned)
 
 
@@ -97,49 +97,43 @@ def bound_rows(
             matched += 1
             planned.append(_bound_row(where, template, host, (position, rows[position]), warnings))
         else:
-            planned.append(template.fixed or _bound_row(where, template, host, None, warnings))
+            planned.append(template.fixed or _bound_row(where, template, host, _NOT_SENT, warnings))
     if matched < len(rows):
         known = {template.row_id for template in templates}
         for position, row in enumerate(rows):
-            if row.template_row_id not in known:
+            if row.get("template_row_id") not in known:
                 warnings.add(where, f"bind_info[{position}]", Reason.ROW_UNMATCHED)
     return tuple(planned)
 
 
 def _bound_row(
-    where: Where, template: TemplateRow, host: Host, caller: tuple[int, BindRow] | None, warnings: Warnings
+    where: Where, template: TemplateRow, host: Host, caller: tuple[int, BindRow], warnings: Warnings
 ) -> PlannedBind:
-    ip = resolve_template_ip(template.ip, host)
-    port, protocol, enable = template.port, template.protocol, template.enable
-    position, sent = 0, _NONE
-    if caller is not None:
-        position, row = caller
-        sent = row.model_fields_set
-        if not template.locked.isdisjoint(sent):
-            sent = sent - template.locked
-            _warn_of_locked(where, template, ip, caller, warnings)
-        if "ip" in sent:
-            ip = row.ip or ""
-        if "port" in sent:
-            port = row.port or ""
-        if "protocol" in sent:
-            protocol = row.protocol or ""
-        if "enable" in sent:
-            enable = bool(row.enable)
+    position, given = caller
+    if not template.locked.isdisjoint(given):
+        _warn_of_locked(where, template, host, caller, warnings)
+        given = _without(template.locked, given)
+    ip = given["ip"] or "" if "ip" in given else resolve_template_ip(template.ip, host)
+    port = given.get("port", template.port) or ""
+    protocol = given.get("protocol", template.protocol) or ""
     found = _storable_ip(ip, port, protocol)
     if isinstance(found, _Fault):
-        raise _refusal(where, template, position, sent, found)
-    return PlannedBind(template.row_id, found, port, protocol, enable)
+        raise _refusal(where, template, position, given.keys(), found)
+    return PlannedBind(template.row_id, found, port, protocol, bool(given.get("enable", template.enable)))
+
+
+def _without(locked: Set[str], row: BindRow) -> BindRow:
+    return cast("BindRow", {name: value for name, value in row.items() if name not in locked})
 
 
 def _warn_of_locked(
-    where: Where, template: TemplateRow, ip: str, caller: tuple[int, BindRow], warnings: Warnings
+    where: Where, template: TemplateRow, host: Host, caller: tuple[int, BindRow], warnings: Warnings
 ) -> None:
-    position, row = caller
+    position, given = caller
     for name in _COLUMNS:
-        if name in template.locked and name in row.model_fields_set:
-            stored = ip if name == "ip" else getattr(template, name)
-            if _is_other(name, getattr(row, name), stored):
+        if name in template.locked and name in given:
+            stored = resolve_template_ip(template.ip, host) if name == "ip" else getattr(template, name)
+            if _is_other(name, given[name], stored):
                 warnings.add(where, f"bind_info[{position}].{name}", Reason.LOCKED)
 
 
@@ -164,7 +158,7 @@ def _positions(where: Where, rows: Sequence[BindRow]) -> dict[int, int]:
     """Return where the row of each given (positive) id stands; raises `Refused` (1199014) for one that comes twice."""
     found: dict[int, int] = {}
     for position, row in enumerate(rows):
-        row_id = row.template_row_id
+        row_id = row.get("template_row_id")
         if row_id is not None and row_id > 0:
             if row_id in found:
                 paths = [where.path(f"bind_info[{index}].template_row_id") for index in (found[row_id], position)]

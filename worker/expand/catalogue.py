@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worker.expand.bound import Expansion
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,16 @@ class CatalogueSlice:
     """The part of the catalogue that one batch touches.
 
     `module` is None when no module has the id in any business. `hosts` holds the requested hosts that are related to
-    (business, module), and no others. `process_templates` are those of the module's service template, id ascending.
+    (business, module), and no others. `expansions` are the process templates of the module's service template, id
+    ascending, made ready.
     """
 
     module: Module | None
     service_template_biz_id: int | None = None
-    process_templates: tuple[ProcessTemplate, ...] = ()
+    expansions: "tuple[Expansion, ...]" = ()
     hosts: Mapping[int, Host] = field(default_factory=dict)
+
+    @property
+    def process_templates(self) -> tuple[ProcessTemplate, ...]:
+        """The process templates as CMDB has them."""
+        return tuple(expansion.template for expansion in self.expansions)

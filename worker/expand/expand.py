@@ -1,14 +1,11 @@
 """A batch and the catalogue in, the rows it asks for or the reason to refuse out (CMDB sections 2 to 4)."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
 
 from contract.codes import Code, Refused
-from contract.request.batch import MAX_NAME_BYTES, InstanceSpec, ProcessSpec, ServiceInstanceBatch
-from plumbing.lru import Recent
-from worker.expand.bound import Expansion, Merged, Prepared, bound_processes
+from contract.request.batch import MAX_NAME_BYTES, Instance, ServiceInstanceBatch
+from worker.expand.bound import Merged, bound_processes
 from worker.expand.catalogue import CatalogueSlice, Host, Module
 from worker.expand.naming import generate_name, unbound_key
 from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
@@ -37,11 +34,11 @@ def expand(catalogue: CatalogueSlice, batch: ServiceInstanceBatch, request_id: s
     expander = _Expander(catalogue, module, batch, request_id)
     planned = []
     is_over = bool(refused) and batch.mode == "atomic"
-    for index, spec in enumerate(() if is_over else batch.instances):
+    for index, instance in enumerate(() if is_over else batch.instances):
         if index in refused:
             continue
         try:
-            planned.append(expander.plan(index, spec))
+            planned.append(expander.plan(index, instance))
         except Refused as problem:
             refused[index] = problem
     instances = _without_conflicts(planned, refused)
@@ -63,7 +60,7 @@ def _checked_module(catalogue: CatalogueSlice, batch: ServiceInstanceBatch) -> M
         raise Refused(Code.MODULE_NOT_IN_BIZ, batch.bk_module_id, batch.bk_biz_id, path="bk_module_id")
     if module.default != 0:
         raise Refused.field(Code.PARAM_INVALID, "bk_module_id")
-    if module.is_bound and not catalogue.process_templates:
+    if module.is_bound and not catalogue.expansions:
         raise Refused(Code.PARAM_INVALID, "service_template_id", path="bk_module_id")
     if module.is_bound and batch.on_existing == "clone":
         # A service template allows one instance per host: a second one is what `clone` asks for.
@@ -78,30 +75,17 @@ def _refusals_before_expansion(
     is_atomic = batch.mode == "atomic"
     refused: dict[int, Refused] = {}
     if not module.is_bound:
-        for index, spec in enumerate(batch.instances):
-            if not spec.processes:
+        for index, (_, _, place) in enumerate(batch.instances):
+            if not batch.asked(place):
                 refused[index] = Refused.field(Code.PARAM_REQUIRED, f"instances[{index}].processes")
     if is_atomic and refused:
         return refused
-    strangers = {
-        index: spec.bk_host_id for index, spec in enumerate(batch.instances) if spec.bk_host_id not in catalogue.hosts
-    }
+    strangers = {index: host for index, host in enumerate(batch.bk_host_ids) if host not in catalogue.hosts}
     for index, host in strangers.items():
         named = strangers.values() if is_atomic and not refused else [host]
         path = f"instances[{index}].bk_host_id"
         refused.setdefault(index, Refused(Code.HOST_NOT_IN_MODULE, list(dict.fromkeys(named)), path=path))
     return refused
-
-
-_PREPARED: Final = Prepared()
-_Planned = tuple[Sequence[Expansion], tuple[ProcessSpec, ...], tuple[PlannedProcess, ...]]
-_planned: Final[Recent[tuple[int, ...], _Planned]] = Recent(256)
-"""What came of the same templates and the same processes, one small request after the other. Told apart by the objects,
-which are kept, so that their ids stay their own."""
-_SMALL: Final = 10
-"""Instances of a request whose processes are remembered; a larger one has enough of its own that are alike."""
-_REMEMBERED: Final = 8 * 1024
-"""Characters of what is remembered of one instance at most."""
 
 
 class _Expander:
@@ -111,56 +95,44 @@ class _Expander:
         self.warnings = Warnings(strict=batch.strict)
         self._catalogue = catalogue
         self._module = module
+        self._batch = batch
         self._clone_of = request_id if batch.on_existing == "clone" else None
-        self._filled: dict[Hashable, Mapping[str, Any]] = {}
-        self._merged: Merged = {}
-        self._alike: dict[tuple[int, ...], tuple[PlannedProcess, ...]] = {}
-        self._remembers = len(batch.instances) <= _SMALL
-        self._expansions = _PREPARED.of(catalogue.process_templates)
-        self._may_share = not any(expansion.depends_on_host for expansion in self._expansions)
+        self._merged: dict[int | None, Merged] = defaultdict(dict)
+        self._planned: dict[int, tuple[PlannedProcess, ...]] = {}
+        """By place in the plan: that of the list in the batch, or the instance's own where the host has a say."""
+        self._depends_on_host = any(expansion.depends_on_host for expansion in catalogue.expansions)
         self._is_sound = not module.is_bound or catalogue.service_template_biz_id == module.bk_biz_id
 
-    def plan(self, index: int, spec: InstanceSpec) -> PlannedInstance:
+    def plan(self, index: int, instance: Instance) -> PlannedInstance:
         """Return the rows of one instance whose host is in the module; raises `Refused` (CMDB V10 to V22)."""
-        given = spec.service_instance_name
+        bk_host_id, given, asked = instance
         if given or not self._is_sound:
             self._check(index, given)
-        ignored = self.warnings.ignored
-        host, ignored_before = self._catalogue.hosts[spec.bk_host_id], len(ignored)
-        processes = self._processes(index, spec, host)
+        ignored, found = self.warnings.ignored, self.warnings.found
+        host, ignored_before = self._catalogue.hosts[bk_host_id], len(ignored)
+        place = index if self._depends_on_host else len(self._batch.processes) if asked is None else asked
+        processes = self._planned.get(place)
+        if processes is None:
+            processes = self._processes(index, asked, host)
+            if found == self.warnings.found:  # else it is planned again, for a warning names its instance
+                self._planned[place] = processes
         if self._module.is_bound:
-            name = given or self._expansions[0].generate_name(host)
+            name = given or self._catalogue.expansions[0].generate_name(host)
             instance_key = ""
         else:
             name = given or _generate_unbound_name(host, processes[0])
             instance_key = unbound_key(name) if self._clone_of is None else f"{self._clone_of}/{index}"
         if len(ignored) > ignored_before:
             raise Refused.field(Code.PARAM_INVALID, ignored[ignored_before])
-        return PlannedInstance(index, host.bk_host_id, instance_key, name, processes, None, bool(given))
+        return PlannedInstance(index, bk_host_id, instance_key, name, processes, place, None, bool(given))
 
-    def _processes(self, index: int, spec: InstanceSpec, host: Host) -> tuple[PlannedProcess, ...]:
-        """The processes of one instance; those that an earlier instance asked for by the same objects are the same.
-
-        Not where the host has a say, and not where there is something to warn of, for a warning names its instance.
-        """
-        key = (id(self._expansions), *map(id, spec.processes))
-        known = self._alike.get(key)
-        if known is None and self._may_share and (remembered := _planned.get(key)):
-            known = self._alike[key] = remembered[2]
-        if known is not None:
-            return known
-        found = self.warnings.found
-        if self._module.is_bound:
-            processes = bound_processes(
-                self._expansions, index, spec, host, warnings=self.warnings, merged=self._merged
-            )
-        else:
-            processes = unbound_processes(index, spec, self.warnings, self._filled)
-        if self._may_share and found == self.warnings.found:
-            self._alike[key] = processes
-            if self._remembers and _size(processes) <= _REMEMBERED:
-                _planned.put(key, (self._expansions, spec.processes, processes))
-        return processes
+    def _processes(self, index: int, place: int | None, host: Host) -> tuple[PlannedProcess, ...]:
+        asked = self._batch.asked(place)
+        if not self._module.is_bound:
+            return unbound_processes(index, asked, self.warnings)
+        return bound_processes(
+            self._catalogue.expansions, index, asked, host, warnings=self.warnings, merged=self._merged[place]
+        )
 
     def _check(self, index: int, name: str | None) -> None:
         if name and len(name.encode()) > MAX_NAME_BYTES:
@@ -170,11 +142,6 @@ class _Expander:
         if self._catalogue.service_template_biz_id is None:
             raise Refused(Code.PARAM_INVALID, "service_template_id", path="bk_module_id")
         raise Refused.field(Code.PARAM_INVALID, "bk_biz_id")
-
-
-def _size(processes: Sequence[PlannedProcess]) -> int:
-    texts = (value for process in processes for value in process.values.values() if isinstance(value, str))
-    return sum(map(len, texts)) + sum(100 * (1 + len(process.bind_info)) for process in processes)
 
 
 def _generate_unbound_name(host: Host, first: PlannedProcess) -> str:

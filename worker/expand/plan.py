@@ -41,6 +41,7 @@ class PlannedProcess:
 class PlannedInstance:
     """One service instance; the natural key is (bk_module_id, bk_host_id, instance_key).
 
+    Instances of one plan that have the same `place` have the same `processes`: the place of their list in the plan.
     `duplicate_of` is the index of an earlier instance of the same request with the same key and content; such an
     instance brings no rows of its own and gets the same id. `is_name_given`: the caller chose the name, so an existing
     instance with another one differs from what was asked.
@@ -51,6 +52,7 @@ class PlannedInstance:
     instance_key: str
     name: str
     processes: tuple[PlannedProcess, ...]
+    place: int
     duplicate_of: int | None = None
     is_name_given: bool = False
 

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from plumbing.coalesce import Gather
 from plumbing.lru import Recent
-from worker.expand.catalogue import CatalogueSlice, Host, Module, ProcessTemplate
+from worker.expand.bound import Expansion
+from worker.expand.catalogue import CatalogueSlice, Host, Module
 from worker.expand.templates import parse_process_template
 from worker.postgres.columns import bigint_array
 from worker.postgres.engine import driver_connection
@@ -72,10 +73,10 @@ class _Cache:
 
     version: int
     modules: Recent[int, tuple[Module, int | None]] = field(default_factory=lambda: Recent(MAX_MODULES))
-    templates: Recent[int, tuple[ProcessTemplate, ...]] = field(default_factory=lambda: Recent(MAX_TEMPLATES))
+    templates: Recent[int, tuple[Expansion, ...]] = field(default_factory=lambda: Recent(MAX_TEMPLATES))
     hosts: Recent[tuple[int, int, int], Host] = field(default_factory=lambda: Recent(MAX_HOSTS))
 
-    def module(self, bk_module_id: int) -> tuple[Module, int | None, tuple[ProcessTemplate, ...]] | None:
+    def module(self, bk_module_id: int) -> tuple[Module, int | None, tuple[Expansion, ...]] | None:
         """The module, its template's business and its process templates, if all of it is here."""
         module, template_biz_id = self.modules.get(bk_module_id) or (None, None)
         if module is None:
@@ -93,7 +94,7 @@ class _Cache:
 class _Known:
     """What the cache held of it before PostgreSQL was asked for the rest."""
 
-    module: tuple[Module, int | None, tuple[ProcessTemplate, ...]] | None
+    module: tuple[Module, int | None, tuple[Expansion, ...]] | None
     hosts: dict[int, Host]
 
 
@@ -208,10 +209,10 @@ def _filled(cache: _Cache, wanted: _Wanted, known: _Known, row: Any) -> Catalogu
         return CatalogueSlice(*known.module, hosts)
     module = Module(*row[1:6])
     template_biz_id = row["template_biz_id"]
-    templates: tuple[ProcessTemplate, ...] = ()
+    templates: tuple[Expansion, ...] = ()
     if module.is_bound:
         templates = cache.templates.get(module.service_template_id) or tuple(
-            parse_process_template(*pair) for pair in orjson.loads(row["templates"] or "[]")
+            Expansion(parse_process_template(*pair)) for pair in orjson.loads(row["templates"] or "[]")
         )
         cache.templates.put(module.service_template_id, templates)
     cache.modules.put(module.bk_module_id, (module, template_biz_id))

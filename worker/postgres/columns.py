@@ -9,7 +9,6 @@ for each value in it, where orjson takes a few for everything.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ import orjson
 from sqlalchemy import BigInteger, Table
 from sqlalchemy.dialects import postgresql
 
-from contract.answer.items import Outcome, ProcessItem, ProcessRecord, process_record
+from contract.answer.items import Outcome, ProcessItem, process_item
 from worker.expand.plan import PlannedProcess
 from worker.postgres import tables
 
@@ -131,27 +130,22 @@ class AlikeRows:
         ).decode()
 
 
-@lru_cache(maxsize=1024)
-def _created(process_template_id: int, bk_process_name: str) -> ProcessRecord:
-    return process_record(
-        ProcessItem(process_template_id=process_template_id, bk_process_name=bk_process_name, outcome=Outcome.CREATED)
-    )
-
-
-class AlikeProcesses:
-    """The same processes under any number of service instances."""
+class NewList:
+    """One process list, under any number of service instances."""
 
     def __init__(self, processes: Sequence[PlannedProcess]) -> None:
         self.processes = processes
         self.row_count = sum(1 + len(process.bind_info) for process in processes)
         """Of one instance."""
-        self._created = [_created(process.process_template_id, process.bk_process_name) for process in processes]
+        self._created = [
+            process_item(Outcome.CREATED, process.process_template_id, process.bk_process_name) for process in processes
+        ]
         self._instances: list[int] = []
         self._hosts: list[int] = []
         self._ids: list[int] = []
 
-    def add(self, service_instance_id: int, bk_host_id: int, ids: Sequence[int]) -> list[ProcessRecord]:
-        """Add them under one instance; `ids` are those of its processes. Returns what the instance's item says."""
+    def add(self, service_instance_id: int, bk_host_id: int, ids: Sequence[int]) -> list[ProcessItem]:
+        """Add it under one instance; `ids` are those of its processes. Returns what the instance's item says."""
         self._instances.append(service_instance_id)
         self._hosts.append(bk_host_id)
         self._ids.extend(ids)
@@ -176,23 +170,17 @@ class NewRows:
     def __init__(self) -> None:
         self.instances = AlikeRows(INSTANCES)
         self.bind_rows = AlikeRows(BIND_ROWS)
-        self._alike: dict[tuple[Any, ...], AlikeProcesses] = {}
+        self._lists: list[tuple[Shape, NewList]] = []
 
-    def alike(self, bk_biz_id: int, who: tuple[str, str], processes: Sequence[PlannedProcess]) -> AlikeProcesses:
-        """Where instances of one business are added that get these processes, by user `who` (name, account).
-
-        The rules give the same objects to instances that are alike, so what a process holds is looked at but once.
-        """
-        key = (bk_biz_id, *who, *map(id, processes))
-        alike = self._alike.get(key)
-        if alike is None:
-            # The processes are kept, so that their ids stay their own.
-            alike = self._alike[key] = AlikeProcesses(processes)
-        return alike
+    def new_list(self, bk_biz_id: int, who: tuple[str, str], processes: Sequence[PlannedProcess]) -> NewList:
+        """A process list for instances of one business, created by user `who` (name, account)."""
+        new = NewList(processes)
+        self._lists.append(((bk_biz_id, *who), new))
+        return new
 
     def arguments(self) -> tuple[str, str, str]:
         """Of instances, processes and bind rows, for `Layout.source`. Call it once."""
         processes = AlikeRows(PROCESSES)
-        for key, alike in self._alike.items():
-            alike.rows(key[:3], processes, self.bind_rows)
+        for shared, new in self._lists:
+            new.rows(shared, processes, self.bind_rows)
         return self.instances.argument(), processes.argument(), self.bind_rows.argument()

@@ -5,14 +5,22 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-from contract.answer.items import Item, ItemRecord, Outcome, ProcessItem, ProcessRecord, Warning_
+from contract.answer.items import (
+    Item,
+    Outcome,
+    ProcessItem,
+    Warning_,
+    failed_item,
+    process_item,
+    repeated_item,
+)
 from contract.answer.report import Report
 from contract.codes import Reason
 from contract.message import Caller
 from worker.expand.catalogue import Host
 from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
 from worker.expand.reconcile import ExistingInstance, reconcile, refuse_existing
-from worker.postgres.columns import AlikeProcesses, NewRows
+from worker.postgres.columns import NewList, NewRows
 from worker.postgres.existing import Key
 
 
@@ -82,12 +90,12 @@ def draft(
     drafting = _Drafting(request, instance_ids, process_ids, rows)
     for planned in request.plan.instances:
         if planned.index in refused:
-            item = Item.failed(planned.index, planned.bk_host_id, refused[planned.index])
+            item = failed_item(planned.index, planned.bk_host_id, refused[planned.index])
         elif refused and request.mode == "atomic":
             decisive = refused[min(refused)]
-            item = Item.failed(planned.index, planned.bk_host_id, decisive, outcome=Outcome.SKIPPED)
+            item = failed_item(planned.index, planned.bk_host_id, decisive, outcome=Outcome.SKIPPED)
         elif planned.duplicate_of is not None:
-            item = drafting.items[planned.duplicate_of].repeated_at(planned.index)
+            item = repeated_item(drafting.items[planned.duplicate_of], planned.index)
         elif taken and (existing := known.get(request.key(planned))):
             item = drafting.complete(planned, existing)
         else:
@@ -114,7 +122,8 @@ class _Drafting:
             (plan.bk_biz_id, plan.bk_module_id, plan.service_template_id, *self._who, request.request_id)
         )
         self._rows = rows
-        self._alike: AlikeProcesses | None = None
+        self._lists: dict[int, NewList] = {}
+        """By their place in the plan."""
 
     def create(self, planned: PlannedInstance) -> Item:
         """Insert all of a new instance."""
@@ -126,15 +135,18 @@ class _Drafting:
         names.append(planned.name)
         self.result.created_ids.append(id_)
         self.result.row_count += 1
-        record: ItemRecord = {
+        item: Item = {
             "index": planned.index,
             "bk_host_id": host,
             "outcome": Outcome.CREATED,
             "service_instance_id": id_,
         }
         if planned.processes:
-            record["processes"] = self._insert(id_, host, planned.processes)
-        return Item.stored(record)
+            new = self._lists.get(planned.place)
+            if new is None:
+                new = self._lists[planned.place] = self._new_list(planned.processes)
+            item["processes"] = self._insert(id_, host, new)
+        return item
 
     def complete(self, planned: PlannedInstance, existing: ExistingInstance) -> Item:
         """Insert what is missing under an existing instance, and say where it differs."""
@@ -147,39 +159,37 @@ class _Drafting:
             processes.append(bk_process_id)
             healed.add(bk_process_id)
         self.result.row_count += len(missing.bind_rows)
-        items = {}
+        new = []
+        if missing.processes:
+            new = self._insert(id_, planned.bk_host_id, self._new_list(missing.processes))
+        # A name is unique within an instance (CMDB 4.4).
+        items = {process.bk_process_name: item for process, item in zip(missing.processes, new, strict=True)}
         for process, bk_process_id in missing.kept:
             outcome = Outcome.HEALED if bk_process_id in healed else Outcome.EXISTING
-            items[id(process)] = _item(process, bk_process_id, outcome)
+            items[process.bk_process_name] = _item(process, outcome, bk_process_id)
         for process in missing.blocked:
-            items[id(process)] = _item(process, None, Outcome.SKIPPED)
-        new = self._insert(id_, planned.bk_host_id, missing.processes) if missing.processes else []
-        items |= {id(process): ProcessItem(**record) for process, record in zip(missing.processes, new, strict=True)}
+            items[process.bk_process_name] = _item(process, Outcome.SKIPPED)
+        item: Item = {
+            "index": planned.index,
+            "bk_host_id": planned.bk_host_id,
+            "outcome": Outcome.EXISTING if missing.is_empty else Outcome.HEALED,
+            "service_instance_id": id_,
+        }
+        if planned.processes:
+            item["processes"] = [items[process.bk_process_name] for process in planned.processes]
+        if missing.differences:
+            item["warnings"] = [Warning_(path=path, reason=Reason.DIFFERS) for path in missing.differences]
         if not missing.is_empty:
             self.result.healed.add(id_)
-        return Item(
-            index=planned.index,
-            bk_host_id=planned.bk_host_id,
-            outcome=Outcome.EXISTING if missing.is_empty else Outcome.HEALED,
-            service_instance_id=id_,
-            processes=[items[id(process)] for process in planned.processes],
-            warnings=[Warning_(path=path, reason=Reason.DIFFERS) for path in missing.differences],
-        )
+        return item
 
-    def _insert(
-        self, service_instance_id: int, bk_host_id: int, processes: Sequence[PlannedProcess]
-    ) -> list[ProcessRecord]:
-        alike = self._alike
-        if alike is None or alike.processes is not processes:
-            alike = self._alike = self._rows.alike(self._request.plan.bk_biz_id, self._who, processes)
-        self.result.row_count += alike.row_count
-        return alike.add(service_instance_id, bk_host_id, [*islice(self._process_ids, len(processes))])
+    def _new_list(self, processes: Sequence[PlannedProcess]) -> NewList:
+        return self._rows.new_list(self._request.plan.bk_biz_id, self._who, processes)
+
+    def _insert(self, service_instance_id: int, bk_host_id: int, new: NewList) -> list[ProcessItem]:
+        self.result.row_count += new.row_count
+        return new.add(service_instance_id, bk_host_id, [*islice(self._process_ids, len(new.processes))])
 
 
-def _item(process: PlannedProcess, bk_process_id: int | None, outcome: Outcome) -> ProcessItem:
-    return ProcessItem(
-        bk_process_id=bk_process_id,
-        process_template_id=process.process_template_id,
-        bk_process_name=process.bk_process_name,
-        outcome=outcome,
-    )
+def _item(process: PlannedProcess, outcome: Outcome, bk_process_id: int | None = None) -> ProcessItem:
+    return process_item(outcome, process.process_template_id, process.bk_process_name, bk_process_id)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.answer.items import Item
+from contract.answer.items import Item, without_new_ids
 from contract.answer.report import Report
 from plumbing.coalesce import Gather
 from plumbing.failpoints import async_failpoint
@@ -98,7 +98,7 @@ class Writer:
         """
         async with driver_connection(self._engine) as driver:
             known = await read_existing(driver, request.natural_keys())
-        return [item.without_new_ids() for item in draft(request, known, count(), count(), NewRows()).items]
+        return [without_new_ids(item) for item in draft(request, known, count(), count(), NewRows()).items]
 
     async def write_group(self, requests: Sequence[WriteRequest]) -> list[Written | DatabaseError]:
         """Write several requests in as few transactions as they allow, usually one.

@@ -18,7 +18,7 @@ import structlog
 from celery import Celery
 from pydantic import ValidationError
 
-from contract.answer.items import Item, Warning_
+from contract.answer.items import Warning_, failed_item
 from contract.answer.report import About, Report, Status
 from contract.codes import Code, Refused
 from contract.message import PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, summary
@@ -95,7 +95,7 @@ class Attempt:
 
     def refusal(self, refused: Refused) -> Report:
         """The report of a request that ends as a whole for one reason."""
-        return Report.failed(refused, [instance.bk_host_id for instance in self.batch.instances], **self.about())
+        return Report.failed(refused, self.batch.bk_host_ids, **self.about())
 
 
 class Walk:
@@ -197,13 +197,13 @@ class Walk:
 
     async def _write(self, attempt: Attempt) -> tuple[Report, bytes | None]:
         batch = attempt.batch
-        hosts = [instance.bk_host_id for instance in batch.instances]
+        hosts = batch.bk_host_ids
         catalogue = await self._runtime.catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts)
         plan = expand(catalogue, batch, attempt.lease.request_id)
         about = attempt.about(plan.warnings)
         if plan.refused and batch.mode == "atomic":
             return await self._decide(attempt, Report.refused(plan.refused, hosts, **about)), None
-        refused = [Item.failed(index, hosts[index], why) for index, why in plan.refused.items()]
+        refused = [failed_item(index, hosts[index], why) for index, why in plan.refused.items()]
         request = WriteRequest(
             request_id=attempt.lease.request_id,
             plan=plan,
@@ -266,5 +266,5 @@ def _line(report: Report) -> str:
     """What Flower shows as the result; an unsuccessful request is a failed task there."""
     if report.status is not Status.SUCCESS:
         raise BatchFailed(f"{report.code}: {report.message()}")
-    outcomes = Counter([item.record["outcome"] for item in report.items])
+    outcomes = Counter([item["outcome"] for item in report.items])
     return " ".join(f"{outcome.value}={count}" for outcome, count in sorted(outcomes.items()))

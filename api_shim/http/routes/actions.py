@@ -14,7 +14,7 @@ from api_shim.http.exchange import Exchange, exchange_of
 from api_shim.http.state import AppState, state_of, trace_headers
 from api_shim.http.submission import checked_key
 from api_shim.refusals import BrokerUnavailable
-from contract.answer.items import Outcome
+from contract.answer.items import Outcome, item_document
 from contract.answer.report import Report, Status
 from contract.codes import Code, Refused
 
@@ -69,9 +69,9 @@ async def list_items(request: Request, request_id: str) -> Response:
     limit = _limit(request)
     report = await _known(state, request_id, app)
     exchange.request_id = request_id
-    items = [item for item in report.items if item.index > after and outcome in (None, item.outcome.value)]
-    cursor = state.cursors.make(purpose, str(items[limit - 1].index)) if len(items) > limit else None
-    return listed(exchange, "items", [item.document(exchange.language) for item in items[:limit]], cursor)
+    items = [item for item in report.items if item["index"] > after and outcome in (None, item["outcome"].value)]
+    cursor = state.cursors.make(purpose, str(items[limit - 1]["index"])) if len(items) > limit else None
+    return listed(exchange, "items", [item_document(item, exchange.language) for item in items[:limit]], cursor)
 
 
 @router.post("/batches/{request_id}:cancel", responses=openapi.RESPONSES)

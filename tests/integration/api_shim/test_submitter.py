@@ -20,7 +20,7 @@ from contract.settings import Settings
 from devstack.process import Guard
 from devstack.servers import Valkey
 
-BATCH = ServiceInstanceBatch.model_validate({"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": 2}]})
+BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, processes=[], instances=[(2, None, None)])
 CALLER = Caller(bk_app_code="esb_test", bk_username="admin")
 
 

@@ -8,14 +8,14 @@ import redis
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, build_message, make_celery, new_request_id
 from contract.redis.connection import connect
 from contract.redis.requests import PendingEntry
-from contract.request.batch import InstanceSpec, ServiceInstanceBatch
+from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from worker.custody.leases import Leases
 from worker.custody.queue import open_queue
 from worker.custody.reaper import Reaper
 from worker.postgres.engine import make_engine
 
-BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, instances=(InstanceSpec(bk_host_id=2),))
+BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, processes=[], instances=[(2, None, None)])
 LEASE_MS = 500
 
 

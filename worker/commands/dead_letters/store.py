@@ -14,7 +14,6 @@ from typing import Final, cast
 import orjson
 from celery import Celery
 from kombu.exceptions import KombuError
-from pydantic import ValidationError
 
 from contract.codes import Code
 from contract.message import QUEUE_NAME, build_message, send_message
@@ -142,7 +141,7 @@ class DeadLetters:
         """The pending entry to write; None when somebody else has sent or dropped the letter meanwhile."""
         try:
             payload = await self._requests.load_kept(letter.id)
-        except ValidationError:
+        except ValueError:
             raise CannotRequeue("what it asked for is nothing that this version takes") from None
         if payload is None:
             if await self._requests.client.lpos(self._key, letter.stored) is None:  # type: ignore[arg-type] # as below

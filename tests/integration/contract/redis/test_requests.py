@@ -18,11 +18,11 @@ from contract.message import QUEUE_NAME, Caller, Payload
 from contract.redis.connection import connect
 from contract.redis.notices import read_done
 from contract.redis.requests import IdempotencyConflict, PendingEntry, QueueFull
-from contract.request.batch import InstanceSpec, ServiceInstanceBatch
+from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from worker.custody.leases import Lease, Leases
 
-BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, instances=(InstanceSpec(bk_host_id=2),))
+BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, processes=[], instances=[(2, None, None)])
 
 
 def an_entry(app: str = "esb_test", digest: str = "d" * 64) -> PendingEntry:

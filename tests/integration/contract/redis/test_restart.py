@@ -14,7 +14,7 @@ from contract.redis.connection import connect
 from contract.redis.replay import DEFAULT_USER, Replay, examine_replay, written_by_scripts
 from contract.redis.requests import PendingEntry
 from contract.redis.safety import UnsafeRedis, require_safe_redis
-from contract.request.batch import InstanceSpec, ServiceInstanceBatch
+from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from devstack.process import Guard
 from tests.compose_redis import ComposeRedis
@@ -24,7 +24,7 @@ from worker.custody.leases import Leases
 pytestmark = pytest.mark.anyio
 
 CALLER = Caller(bk_app_code="app")
-BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, instances=(InstanceSpec(bk_host_id=2),))
+BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, processes=[], instances=[(2, None, None)])
 RIGHTS = f"--{DEFAULT_USER}"
 
 

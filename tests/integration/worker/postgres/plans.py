@@ -46,7 +46,12 @@ def plan(
     """One instance for each host; `keys` make it a plan of an unbound module."""
     instances = tuple(
         PlannedInstance(
-            index, host, keys[index] if keys else "", f"10.0.0.{host}_job_1_8001", tuple(processes or two_by_two())
+            index,
+            host,
+            keys[index] if keys else "",
+            f"10.0.0.{host}_job_1_8001",
+            tuple(processes or two_by_two()),
+            place=0,
         )
         for index, host in enumerate(hosts)
     )
@@ -68,7 +73,7 @@ def request(plan: Plan, request_id: str = "", **changes: Any) -> WriteRequest:
 
 def outcomes(report: Report | None) -> list[str]:
     assert report is not None
-    return [item.outcome.value for item in report.items]
+    return [item["outcome"].value for item in report.items]
 
 
 async def fetch(engine: AsyncEngine, sql: str, *args: Any) -> list[tuple[Any, ...]]:

@@ -115,7 +115,7 @@ async def test_cached_answer_needs_no_connection(database: str) -> None:
         again = await catalogue.slice(1, 60, [3])
 
     assert again.module is first.module
-    assert again.process_templates is first.process_templates
+    assert again.expansions is first.expansions
     assert again.hosts[3] is first.hosts[3]
     await engine.dispose()
 

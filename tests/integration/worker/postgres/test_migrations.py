@@ -55,7 +55,7 @@ async def test_upgrade_of_a_database_in_use_keeps_what_is_stored(database: str, 
     again = (await Writer(engine).write(request(plan([3, 2])))).report
     assert before is not None
     assert again is not None
-    assert [item.outcome for item in again.items] == [Outcome.EXISTING] * 2
+    assert [item["outcome"] for item in again.items] == [Outcome.EXISTING] * 2
     assert sorted(again.data or ()) == sorted(before.data or ())
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 def process_outcomes(report: Report | None, index: int = 0) -> list[str]:
     assert report is not None
-    return [process.outcome.value for process in report.items[index].processes]
+    return [process["outcome"].value for process in report.items[index]["processes"]]
 
 
 async def test_missing_process_is_added(writer: Writer, engine: AsyncEngine) -> None:
@@ -102,13 +102,13 @@ async def test_differing_content_is_named_and_left_alone(writer: Writer, engine:
 
     assert outcomes(written.report) == ["existing"]
     assert written.report is not None
-    warnings = written.report.items[0].warnings
-    assert {warning.path for warning in warnings} == {
+    warnings = written.report.items[0]["warnings"]
+    assert {warning["path"] for warning in warnings} == {
         "instances[0].processes[0].process_info.start_cmd",
         "instances[0].processes[0].process_info.timeout",
         "instances[0].processes[0].process_info.bind_info[template_row_id=1].port",
     }
-    assert {warning.reason for warning in warnings} == {Reason.DIFFERS}
+    assert {warning["reason"] for warning in warnings} == {Reason.DIFFERS}
     assert b"secret-canary" not in written.report.dump()
     assert await stored(engine) == before
 
@@ -134,7 +134,7 @@ async def test_twenty_workers_heal_one_past_once(writer: Writer, engine: AsyncEn
     assert sum(one.rows for one in written) == 5 * (1 + 1 + 2)
     answered = {
         frozenset(
-            (item.bk_host_id, item.service_instance_id, *(process.bk_process_id for process in item.processes))
+            (item["bk_host_id"], item["service_instance_id"], *(made["bk_process_id"] for made in item["processes"]))
             for item in one.report.items
         )
         for one in written

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contract.answer.items import item_problem
 from contract.answer.report import Status
 from contract.codes import Code
 from tests.integration.worker.postgres.plans import (
@@ -41,7 +42,7 @@ async def test_fresh_request_creates_every_row_in_one_transaction(writer: Writer
     assert outcomes(written.report) == ["created", "created"]
     assert written.report is not None
     assert written.report.data == [1, 2]
-    assert [p.bk_process_id for item in written.report.items for p in item.processes] == [1, 2, 3, 4]
+    assert [p["bk_process_id"] for item in written.report.items for p in item["processes"]] == [1, 2, 3, 4]
     assert await counts(engine) == {
         "service_instance": 2,
         "process": 4,
@@ -169,7 +170,7 @@ async def test_twenty_concurrent_repeats_create_one_set_of_rows(engine: AsyncEng
     written = await asyncio.gather(*(Writer(engine).write(one) for one in asked))
 
     ids = {
-        frozenset((item.bk_host_id, item.service_instance_id) for item in one.report.items)
+        frozenset((item["bk_host_id"], item["service_instance_id"]) for item in one.report.items)
         for one in written
         if one.report
     }
@@ -266,8 +267,8 @@ async def test_on_existing_fail_refuses_what_exists(writer: Writer, engine: Asyn
     written = await writer.write(asked)
 
     assert written.report is not None
-    item = written.report.items[1]
-    assert (item.code, item.path, item.message_args) == (
+    problem = item_problem(written.report.items[1])
+    assert (problem.code, problem.path, problem.message_args) == (
         Code.INSTANCE_EXISTS,
         "instances[1].bk_host_id",
         ("10.0.0.2",),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contract.request.batch import ProcessInfo
+from contract.request.batch import Process, ProcessInfo
 from contract.request.parse import BatchRefused, ParsedBatch, parse
 
 PROCESS = "instances[0].processes[0]"
@@ -34,10 +34,14 @@ def refusals(sent: object, *, strict: bool = False) -> list[tuple[int, str]]:
 
 
 def warnings(parsed: ParsedBatch) -> list[tuple[str, str]]:
-    return [(warning.path, warning.reason) for warning in parsed.warnings]
+    return [(warning["path"], warning["reason"]) for warning in parsed.warnings]
+
+
+def process(sent: object) -> Process:
+    """The only process of the only instance."""
+    (list_,) = parse(sent).batch.processes
+    return list_[0]
 
 
 def process_info(sent: object) -> ProcessInfo:
-    info = parse(sent).batch.instances[0].processes[0].process_info
-    assert info is not None
-    return info
+    return process(sent)["process_info"]

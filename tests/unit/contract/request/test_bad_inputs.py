@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from contract.codes import Code, Reason, Refused
-from contract.request.batch import MAX_ROWS
-from contract.request.parse import BatchRefused, parse, parse_idempotency_key
+from contract.request.batch import MAX_ROWS, ServiceInstanceBatch
+from contract.request.idempotency import parse_idempotency_key
+from contract.request.parse import BatchRefused, parse
 from tests.unit.contract.request.bodies import (
     INFO,
     PROCESS,
@@ -15,6 +16,7 @@ from tests.unit.contract.request.bodies import (
     body_with_info,
     body_with_process,
     body_with_row,
+    process,
     process_info,
     refusals,
     warnings,
@@ -63,10 +65,19 @@ def test_bad_input_is_refused(sent: object, expected: list[tuple[int, str]]) -> 
     assert refusals(sent) == expected
 
 
+def as_sent(batch: ServiceInstanceBatch) -> dict[str, Any]:
+    """The body that a batch was made of, if it was written without a word too many."""
+    instances = [
+        {"bk_host_id": host} | ({} if place is None else {"processes": batch.asked(place)})
+        for host, _, place in batch.instances
+    ]
+    return {"bk_biz_id": batch.bk_biz_id, "bk_module_id": batch.bk_module_id, "instances": instances}
+
+
 @pytest.mark.parametrize("sent", LEFT_TO_THE_WORKER)
 def test_input_that_only_the_worker_can_judge_is_accepted_as_sent(sent: dict[str, Any]) -> None:
     parsed = parse(sent)
-    assert parsed.batch.model_dump(mode="json", exclude_unset=True) == sent
+    assert as_sent(parsed.batch) == sent
     assert parsed.warnings == ()
 
 
@@ -81,7 +92,7 @@ def test_field_of_the_server_is_ignored_whatever_its_value(name: str) -> None:
     for sent, path in ((body_with_info(**{name: "x"}), INFO), (body_with_process(**{name: 2}, user=""), PROCESS)):
         parsed = parse(sent)
         assert warnings(parsed) == [(f"{path}.{name}", Reason.SERVER_OWNED)]
-        assert name not in parsed.batch.instances[0].model_dump_json(exclude_unset=True)
+        assert name not in str(parsed.batch.processes)
 
 
 @pytest.mark.rule(
@@ -138,8 +149,8 @@ def test_id_of_zero_or_less_is_1199006(bad: int) -> None:
 
 @pytest.mark.rule("A5", "process_template_id absent counts as 0", ours="a negative one is 1199006")
 def test_process_template_id_may_be_zero_or_absent_but_not_negative() -> None:
-    assert parse(body_with_process(process_template_id=0)).batch.instances[0].processes[0].process_template_id == 0
-    assert parse(body_with_process()).batch.instances[0].processes[0].process_template_id == 0
+    assert process(body_with_process(process_template_id=0)) == {"process_template_id": 0}
+    assert process(body_with_process()) == {}
     assert refusals(body_with_process(process_template_id=-1)) == [(1199006, f"{PROCESS}.process_template_id")]
 
 
@@ -248,7 +259,7 @@ def test_missing_host_is_1199010() -> None:
     "V10", "service_instance_name longer than 256 bytes: 1199006", ours="found before the module is looked up"
 )
 def test_name_is_measured_in_bytes() -> None:
-    assert parse(body(service_instance_name="名" * 85 + "x")).batch.instances[0].service_instance_name
+    assert parse(body(service_instance_name="名" * 85 + "x")).batch.instances[0][1]
     assert refusals(body(service_instance_name="名" * 85 + "xx")) == [(1199006, "instances[0].service_instance_name")]
 
 
@@ -256,12 +267,12 @@ def test_name_is_measured_in_bytes() -> None:
 def test_values_are_not_judged_because_the_template_may_lock_them() -> None:
     row = {"ip": "999.1.1.1", "port": "0", "protocol": "tcp", "template_row_id": -1}
     sent = body_with_info(timeout=-5, proc_num=10**9, user="x" * 5000, bk_process_name="", bind_info=[row, row])
-    assert process_info(sent).timeout == -5
+    assert process_info(sent)["timeout"] == -5
 
 
 def test_hostile_text_is_kept_as_it_is() -> None:
     hostile = "$(rm -rf /) '; DROP TABLE process; -- {{7*7}} %s {0} \u202e"
-    assert process_info(body_with_info(start_cmd=hostile)).start_cmd == hostile
+    assert process_info(body_with_info(start_cmd=hostile)) == {"start_cmd": hostile}
 
 
 @pytest.mark.parametrize(

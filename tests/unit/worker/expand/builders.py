@@ -6,6 +6,7 @@ from typing import Any
 from contract.codes import Refused
 from contract.request.batch import ServiceInstanceBatch
 from contract.request.parse import parse
+from worker.expand.bound import Expansion
 from worker.expand.catalogue import (
     BindTemplate,
     CatalogueSlice,
@@ -51,7 +52,7 @@ def bound(*templates: ProcessTemplate, host: Host | None = None, **changes: Any)
     values: dict[str, Any] = {
         "module": Module(MODULE, BIZ, "module", TEMPLATE),
         "service_template_biz_id": BIZ,
-        "process_templates": templates,
+        "expansions": tuple(map(Expansion, templates)),
         "hosts": hosts(*range(1, 10)) if host is None else {host.bk_host_id: host},
     }
     return CatalogueSlice(**(values | changes))

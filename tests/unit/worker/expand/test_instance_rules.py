@@ -2,7 +2,7 @@
 
 import pytest
 
-from contract.request.batch import InstanceSpec, ServiceInstanceBatch
+from contract.request.batch import ServiceInstanceBatch
 from tests.unit.worker.expand.builders import (
     REQUEST_ID,
     bind,
@@ -34,9 +34,8 @@ BOUND = bound(template(1, timeout=free(10), priority=locked(5)))
 )
 def test_name_is_limited_in_bytes(name, fits):
     # A message that another service put on the queue has not been through the submitter.
-    spec = InstanceSpec.model_construct(bk_host_id=1, service_instance_name=name, processes=())
-    batch = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, instances=(InstanceSpec(bk_host_id=1),))
-    expanded = expand(BOUND, batch.model_copy(update={"instances": (spec,)}), REQUEST_ID)
+    batch = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, processes=[], instances=[(1, name, None)])
+    expanded = expand(BOUND, batch, REQUEST_ID)
     if fits:
         assert expanded.instances[0].name == name
     else:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from contract.answer.items import Outcome
 from contract.request.batch import PROCESS_PROPERTIES
 from worker.expand.plan import PlannedBind, PlannedProcess
-from worker.postgres.columns import NewRows, bigint_array, text_array
+from worker.postgres.columns import NewList, NewRows, bigint_array, text_array
 
 WHO = ("user", "0")
 STORABLE = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=8)
@@ -59,8 +59,10 @@ LISTS = st.lists(planned_processes(), min_size=1, max_size=3)
 
 
 @given(st.lists(LISTS, min_size=1, max_size=3), st.data())
-def test_alike_processes_are_the_rows_of_each_instance(lists: list[list[PlannedProcess]], data: st.DataObject) -> None:
-    rows = NewRows()
+def test_processes_of_a_list_are_the_rows_of_each_instance(
+    lists: list[list[PlannedProcess]], data: st.DataObject
+) -> None:
+    rows, new = NewRows(), dict[int, NewList]()
     processes: Counter[tuple[Any, ...]] = Counter()
     binds: Counter[tuple[Any, ...]] = Counter()
     count = 0
@@ -69,9 +71,11 @@ def test_alike_processes_are_the_rows_of_each_instance(lists: list[list[PlannedP
         asked = data.draw(st.sampled_from(lists))
         ids = list(range(next_id, next_id + len(asked)))
         next_id += len(asked)
-        alike = rows.alike(7, WHO, asked)
-        said = alike.add(instance, 1000 + instance, ids)
-        count += alike.row_count
+        place = lists.index(asked)
+        if place not in new:
+            new[place] = rows.new_list(7, WHO, asked)
+        said = new[place].add(instance, 1000 + instance, ids)
+        count += new[place].row_count
         for id_, process, record in zip(ids, asked, said, strict=True):
             name, template = process.bk_process_name, process.process_template_id
             assert record["outcome"] is Outcome.CREATED
