@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+TOOLS := .venv-tools
 BIN := $(VENV)/bin
 # A recipe never depends on what the caller's shell has activated or exported.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
@@ -11,7 +12,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_REQUIRE_VIRTUALENV := 1
 export PIP_USER := 0
 
-.PHONY: help demo unit test test-pythons test-matrix test-containers check fmt coverage chaos bench lock
+.PHONY: help demo unit test test-pythons test-matrix test-containers check fmt coverage chaos bench audit lock
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -84,12 +85,22 @@ $(VENV)/ready: requirements/dev.lock pyproject.toml clients/python/pyproject.tom
 	@touch $@
 
 # The client is this project's own and installed from its folder; what it needs is locked with the rest.
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package bksi-client \
+COMPILE := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package bksi-client \
 	--custom-compile-command 'make lock'
 
-lock: $(VENV)/ready ## Resolve requirements/*.lock anew from pyproject.toml (UPGRADE=1 takes the newest versions).
-	$(BIN)/python -m pip install --quiet uv
+audit: $(TOOLS)/ready ## Known vulnerabilities of what the locks name (asks PyPI).
+	@for lock in requirements/*.lock; do echo "$$lock"; \
+	  $(TOOLS)/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes --requirement "$$lock" || failed=1; \
+	done; [ -z "$$failed" ]
+
+$(TOOLS)/ready: requirements/tools.lock
+	$(PYTHON) -m venv --clear $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/tools.lock
+	@touch $@
+
+lock: $(TOOLS)/ready ## Resolve requirements/*.lock anew from pyproject.toml (UPGRADE=1 takes the newest versions).
 	$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --extra devstack --extra tracing --group dev --output-file requirements/dev.lock
 	$(COMPILE) --constraint requirements/dev.lock pyproject.toml --extra shim --extra worker --extra monitor --extra tracing --output-file requirements/run.lock
 	$(COMPILE) --constraint requirements/dev.lock --group build --output-file requirements/build.lock
 	$(COMPILE) --constraint requirements/dev.lock --group bench --output-file requirements/bench.lock
+	$(COMPILE) --group tools --output-file requirements/tools.lock

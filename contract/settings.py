@@ -56,7 +56,9 @@ class Settings(BaseSettings):
     """Start although a Redis beyond this machine takes anybody without a password."""
 
     http_host: str = "127.0.0.1"
+    """The address that the server listens at."""
     http_port: int = 8080
+    """The port that the server listens at."""
     keep_alive_s: float = Field(default=75.0, ge=1, le=3600)
     """How long a connection may be idle, and the headers of a request may take. Longer than a proxy in front keeps its
     own (60 s as most come): else it sends into a connection that is just being closed."""
@@ -71,7 +73,9 @@ class Settings(BaseSettings):
     max_pending: int = Field(default=100_000, ge=1)
     """Accepted and unfinished requests; beyond it a submit answers 503/1190006."""
     max_open_waits: int = Field(default=5_000, ge=1)
+    """Callers of one server process that are kept waiting; beyond it they are answered at once."""
     max_open_waits_per_app: int = Field(default=1_000, ge=1)
+    """The same of one application."""
     redis_timeout_s: float = Field(default=2.0, gt=0)
     """Connect and reply time-out of the shim towards Redis: a dead Redis is answered 503, never waited for."""
     apps_file: Path | None = None
@@ -84,6 +88,7 @@ class Settings(BaseSettings):
     ledger_days: int = Field(default=30, ge=1)
     """How long PostgreSQL can publish an envelope again; afterwards the answer is 410."""
     idempotency_ttl_s: int = Field(default=86_400, ge=1)
+    """How long an ``Idempotency-Key`` is remembered."""
 
     transport: Literal["guarded", "stock"] = "guarded"
     """`worker.consumer.transport` (batch take, shape guard, liveness recovery) or kombu's own transport."""
@@ -96,9 +101,11 @@ class Settings(BaseSettings):
     senders_file: Path | None = None
     """TOML file of services whose direct messages run, if signed; ``None`` = those of all who can write the queue."""
     database_connections: int = Field(default=4, ge=1)
+    """The most that one worker process opens."""
     owner_ttl_ms: int = Field(default=6_000, ge=500)
     """A worker process that has not refreshed its owner key for this long counts as dead; its leases are void."""
     reaper_interval_s: float = Field(default=1.0, gt=0)
+    """How often a worker looks for requests whose owner is dead."""
     max_attempts: int = Field(default=3, ge=1)
     """Starts of one request before it ends as a dead letter (1190010)."""
     attempt_timeout_s: float = Field(default=120.0, gt=0)
@@ -135,7 +142,9 @@ class Settings(BaseSettings):
     """Where passages of failpoints are counted, so that a process that is started again does not die for ever."""
 
     log_level: str = "INFO"
+    """What is less than it is not logged; at DEBUG, libraries log what requests hold."""
     log_format: Literal["json", "console"] = "json"
+    """One JSON object a line, or text for people."""
 
     def report_expires_at(self, finished_at: datetime, *, in_ledger: bool = True) -> datetime:
         """Until when a report can be polled: while PostgreSQL keeps it, or, of a dry run, while Redis does."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections import Counter
 from dataclasses import asdict
 from typing import Final
@@ -12,6 +13,7 @@ from rich.text import Text
 from contract.message import make_celery
 from contract.settings import Settings, load_settings
 from worker.commands.console import out
+from worker.commands.doctor.environment import examine_environment, examine_open_files
 from worker.commands.doctor.finding import Finding, Level
 from worker.commands.doctor.flower import examine_flower
 from worker.commands.doctor.postgres import examine_postgres
@@ -43,6 +45,8 @@ async def examine(settings: Settings, flower: str | None = None) -> list[Finding
             *[finding async for finding in examine_postgres(settings)],
             await examine_flower(flower),
             *examine_settings(settings),
+            *examine_environment(os.environ),
+            examine_open_files(settings),
         ]
     finally:
         celery.close()
