@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
@@ -58,8 +58,14 @@ def _range(field: FieldInfo) -> str:
         for kind, attribute, sign in _SIGNS
         if isinstance(rule, kind)
     ]
-    choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
-    return " ".join(limits) or " · ".join(f"`{choice}`" for choice in choices)
+    return " ".join(limits) or " · ".join(f"`{choice}`" for choice in _choices(field.annotation))
+
+
+def _choices(annotation: Any) -> list[str]:
+    """Of a ``Literal``, also where it may be left out."""
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 
 def _docstrings() -> dict[str, str]:

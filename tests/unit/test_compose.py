@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,20 @@ def _run(command: list[str], **env: str) -> "subprocess.CompletedProcess[str]":
 def test_every_setting_is_passed_on_or_decided_here(name: str) -> None:
     passed = {key for key, value in SERVICES[name]["environment"].items() if value is None}
     assert passed == {f"BKSI_{setting.upper()}" for setting in set(Settings.model_fields) - FIXED}
+
+
+def test_no_setting_is_passed_on_twice() -> None:
+    """Newer generations of Compose read no file with such a mistake; PyYAML does."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    block = re.findall(r"^  (BKSI_[A-Z_]+):$", text, re.M)
+    assert len(block) == len(set(block)) > 0
+
+
+def test_image_has_every_package_of_the_wheel() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for package in wheel["packages"]:
+        assert f"COPY {package} {package}\n" in (ROOT / "Dockerfile").read_text()
+        assert f"!{package}\n" in (ROOT / ".dockerignore").read_text()
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

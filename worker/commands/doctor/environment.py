@@ -9,7 +9,7 @@ from contract.settings import PREFIX, Settings
 from worker.commands.doctor.finding import Finding, ok, warning
 
 _OF_COMMANDS: Final = frozenset(
-    f"{PREFIX}{name}" for name in ("URL", "APP_CODE", "APP_SECRET", "USERNAME", "LANGUAGE", "FLOWER_URL")
+    f"{PREFIX}{name}" for name in ("URL", "APP_CODE", "APP_SECRET", "USERNAME", "LANGUAGE", "PROFILE", "FLOWER_URL")
 )
 """Read by the caller's commands and by this one."""
 _OF_COMPOSE: Final = frozenset(f"{PREFIX}{name}" for name in ("PUBLISH", "IMAGE"))

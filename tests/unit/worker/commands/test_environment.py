@@ -1,4 +1,6 @@
+import re
 import resource
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +36,10 @@ def test_limit_of_open_files_is_held_against_the_callers_that_may_wait() -> None
     finding = examine_open_files(Settings(max_open_waits=max(limit, 1) + 1))
     assert finding.level is Level.WARNING
     assert f"ulimit -n {limit + 1 + 512}" in finding.mend
+
+
+def test_every_variable_of_the_callers_commands_is_known() -> None:
+    sources = (Path(__file__).parents[4] / "clients" / "python" / "src").rglob("*.py")
+    named = {name for source in sources for name in re.findall(r'"(BKSI_[A-Z_]+)"', source.read_text())}
+    assert named
+    assert {finding.level for finding in examine_environment(named)} == {Level.OK}
