@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import orjson
 from celery.app.task import Context
-from celery.utils.time import maybe_iso8601
 from kombu.utils.json import loads
 
 LARGEST_MESSAGE: Final = 2 * 1024 * 1024
@@ -25,8 +24,18 @@ KEPT_OF_DEAD: Final = 256 * 1024
 
 _PARSE_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _LONGEST_NAME: Final = 255
+_LONGEST_REPR: Final = 4 * 1024
+"""Four times what Celery writes; Flower keeps it for each of the tasks it remembers."""
 _EMBEDDED: Final = frozenset({"callbacks", "errbacks", "chain", "chord"})
 _VERSION: Final = re.compile(r"(?P<stem>.+)\.v(?P<version>\d{1,6})")
+
+
+# A name and its text as JSON or Python writes them, or as either stands inside a text; to the end if it was cut.
+_SECRET: Final = re.compile(
+    rb"""(\\*["'])(bk_app_secret|app_secret|bk_token|bk_ticket|access_token|bk_signature)\1(\s*:\s*)\1.*?(?:(?<!\\)(\1)|\Z)""",
+    re.DOTALL,
+)
+_BODY: Final = re.compile(rb'(?P<before>"body"\s*:\s*")(?P<body>[A-Za-z0-9+/]*=*)')
 
 
 class Unfit(Exception):
@@ -113,9 +122,10 @@ def dead_letter(raw: bytes, *, queue: str, reason: str, at_ms: int, size: int | 
 
     Its keys: ``id`` (of the letter), ``kind`` = ``"message"``, ``at`` (ms since 1970), ``queue`` (the list it came
     from), ``reason``, ``task_id`` (str or null), ``size`` (bytes), ``raw`` (base64), ``truncated`` (whether ``raw``
-    is only the beginning, so that it cannot be sent again).
+    is only the beginning, so that it cannot be sent again). Credentials in it are emptied.
     """
     size = size or len(raw)
+    kept = without_credentials(raw[:KEPT_OF_DEAD])
     return orjson.dumps(
         {
             "id": uuid.uuid4().hex,
@@ -125,10 +135,26 @@ def dead_letter(raw: bytes, *, queue: str, reason: str, at_ms: int, size: int | 
             "reason": reason,
             "task_id": _task_id(raw),
             "size": size,
-            "raw": base64.b64encode(raw[:KEPT_OF_DEAD]).decode(),
+            "raw": base64.b64encode(kept).decode(),
             "truncated": size > KEPT_OF_DEAD,
         }
     )
+
+
+def without_credentials(raw: bytes) -> bytes:
+    """`raw`, a message or its beginning, with an empty text for each secret in it, in its body too."""
+    return _BODY.sub(_without_in_body, _SECRET.sub(rb"\1\2\1\3\1\4", raw))
+
+
+def _without_in_body(found: re.Match[bytes]) -> bytes:
+    encoded = found["body"]
+    whole = len(encoded) - len(encoded) % 4
+    try:
+        body = base64.b64decode(encoded[:whole], validate=True)
+    except binascii.Error:
+        return found[0]
+    cleaned = _SECRET.sub(rb"\1\2\1\3\1\4", body)
+    return found[0] if cleaned == body else found["before"] + base64.b64encode(cleaned)
 
 
 def _task_id(raw: bytes) -> str | None:
@@ -214,10 +240,6 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
 
@@ -230,22 +252,16 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def _is_time(value: Any) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        maybe_iso8601(value)
-    except _PARSE_ERRORS:
-        return False
-    return True
+def _are_no_limits(value: Any) -> bool:
+    return isinstance(value, list) and value == [None, None]
 
 
-def _are_limits(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(limit is None or _is_count(limit) or (isinstance(limit, float) and limit >= 0) for limit in value)
-    )
+def _is_short(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_NAME
+
+
+def _is_repr(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_REPR
 
 
 def _are_texts(value: Any) -> bool:
@@ -260,30 +276,32 @@ def _is_object(value: Any) -> bool:
 _HEADERS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "id": _is_name,
     "task": _is_name,
-    "lang": _is_text,
-    "shadow": _is_text,
-    "eta": _is_time,
-    "expires": _is_time,
-    "group": _is_text,
+    "lang": _is_short,
+    "group": _is_short,
     "group_index": _is_int,
     "retries": _is_count,
-    "timelimit": _are_limits,
-    "root_id": _is_text,
-    "parent_id": _is_text,
-    "argsrepr": _is_text,
-    "kwargsrepr": _is_text,
-    "origin": _is_text,
+    "root_id": _is_short,
+    "parent_id": _is_short,
+    "argsrepr": _is_repr,
+    "kwargsrepr": _is_repr,
+    "origin": _is_short,
     "ignore_result": _is_bool,
     "replaced_task_nesting": _is_count,
     "stamped_headers": _are_texts,
     "stamps": _is_object,
     "redelivered": _is_bool,
+    # Never. A message that waits for its time is in a worker's memory till then, and on nobody's
+    # account; a request has a deadline of its own. Flower shows a request by its task's name.
+    "eta": lambda _: False,
+    "expires": lambda _: False,
+    "timelimit": _are_no_limits,
+    "shadow": lambda _: False,
     # Never: what inflates to gigabytes fits any limit of size.
     "compression": lambda _: False,
 }
 _PROPERTIES: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "correlation_id": _is_text,
-    "reply_to": _is_text,
+    "correlation_id": _is_short,
+    "reply_to": _is_short,
     "priority": _is_int,
     "delivery_mode": _is_int,
 }

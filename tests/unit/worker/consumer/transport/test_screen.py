@@ -78,6 +78,18 @@ def test_kombu_types_are_read_as_kombu_reads_them() -> None:
     assert screen.check(raw(message)).content[0][0].hex == "0" * 32
 
 
+@pytest.mark.bad_input(95, "eta, expires, timelimit or shadow in a message; 5 KB of argsrepr", "dead letter")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("eta", "2036-01-01T00:00:00"), ("shadow", "a"), ("timelimit", [1, 1]), ("argsrepr", "a" * 5_000)],
+)
+def test_what_would_stay_in_a_worker_or_in_flower_is_refused(name: str, value: Any) -> None:
+    message = wire()
+    message["headers"][name] = value
+    with pytest.raises(Unfit, match=f"headers.{name} is malformed"):
+        screen.check(raw(message))
+
+
 @pytest.mark.bad_input(100, "a message over 2 MB", "dead letter with its beginning")
 def test_size_is_that_of_the_whole_message() -> None:
     with pytest.raises(Unfit, match="larger than"):
@@ -97,6 +109,29 @@ def test_dead_letter_keeps_the_message() -> None:
         "size": len(raw(wire())),
         "truncated": False,
     }
+
+
+SECRET = "CANARY"
+
+
+@pytest.mark.bad_input(108, "a secret in a message that becomes a dead letter", "emptied; the rest is kept")
+@pytest.mark.parametrize("cut", [None, 700])
+def test_dead_letter_keeps_no_secret(cut: int | None) -> None:
+    batch = {"bk_app_secret": SECRET, "bk_biz_id": 1, "deep": [{"bk_token": f'{SECRET}"{SECRET}'}]}
+    message = wire(args=[batch])
+    message["headers"] |= {
+        "kwargsrepr": repr({"batch": {"access_token": SECRET}}),
+        "X-Bkapi-Authorization": json.dumps({"bk_app_code": "a", "bk_app_secret": SECRET}),
+    }
+    letter = json.loads(dead_letter(raw(message)[:cut], queue="work", reason="why", at_ms=5))
+    kept = base64.b64decode(letter["raw"])
+    assert SECRET.encode() not in kept
+    if cut is None:
+        cleaned = json.loads(kept)
+        [args, _, _] = json.loads(base64.b64decode(cleaned["body"]))
+        assert args == [{"bk_app_secret": "", "bk_biz_id": 1, "deep": [{"bk_token": ""}]}]
+        assert json.loads(cleaned["headers"]["X-Bkapi-Authorization"]) == {"bk_app_code": "a", "bk_app_secret": ""}
+        assert SECRET.encode() not in base64.b64decode(cleaned["body"])
 
 
 def test_dead_letter_keeps_the_beginning_of_a_large_message() -> None:
