@@ -43,24 +43,26 @@ class Expired(Refused):
 
 
 class TooLate(Refused):
-    """A worker has started the request, or it has ended: it cannot be cancelled any more."""
+    """A worker has started the request, or it has ended: it cannot be cancelled any more. `status` is how it stands."""
 
-    def __init__(self) -> None:
-        super().__init__(Code.CANCELLED)
+    def __init__(self, status: Status = Status.RUNNING) -> None:
+        super().__init__(Code.TOO_LATE, status.value)
+        self.status = status
 
 
 class NotRetryable(Refused):
-    """Only a request that has ended without success can be tried again."""
+    """Only a request that has ended without success can be tried again. `status` is how it stands."""
 
-    def __init__(self) -> None:
-        super().__init__(Code.PARAM_INVALID, "status", path="status")
+    def __init__(self, status: Status = Status.RUNNING) -> None:
+        super().__init__(Code.NOT_RETRYABLE, status.value)
+        self.status = status
 
 
 class PayloadGone(Refused):
     """The payload of the request is not kept any more: send it again instead."""
 
     def __init__(self) -> None:
-        super().__init__(Code.RESULT_EXPIRED)
+        super().__init__(Code.PAYLOAD_GONE)
 
 
 async def reaching_redis(call: Awaitable[T]) -> T:

@@ -25,6 +25,7 @@ from contract.answer.report import Report, Status
 from contract.codes import Code, Refused
 from contract.message import Caller, build_message, make_celery, new_request_id, send_message
 from contract.redis.connection import connect
+from contract.redis.listing import Listing, Wanted
 from contract.redis.probe import write_probe
 from contract.redis.requests import PendingEntry, QueueFull, Requests
 from contract.request.batch import ServiceInstanceBatch
@@ -66,6 +67,7 @@ class Submitter:
         self._celery = celery or make_celery(settings)
         self._own_queue = settings.one_redis
         self._drain = DrainRate()
+        self._listing = Listing(requests.client, requests.keys)
         self._lookup = Lookup(requests, self.waiters, settings, self._celery)
 
     @classmethod
@@ -180,7 +182,7 @@ class Submitter:
         if report.status.is_final:
             if report.status is Status.TERMINATED:
                 return report
-            raise TooLate
+            raise TooLate(report.status)
         now = datetime.now(tz=UTC)
         ended = Report.failed(
             Refused(Code.CANCELLED),
@@ -196,7 +198,8 @@ class Submitter:
         )
         answer = await reaching_redis(self.requests.cancel(ended))
         if answer == 0:
-            raise TooLate
+            now_is = await reaching_redis(self.requests.load(request_id))
+            raise TooLate(now_is.status if now_is else Status.RUNNING)
         return ended if answer == 1 else None
 
     async def retry(self, request_id: str, caller: Caller, headers: dict[str, str] | None = None) -> Submitted | None:
@@ -212,7 +215,7 @@ class Submitter:
         if report is None:
             return None
         if not report.status.is_final or report.status is Status.SUCCESS:
-            raise NotRetryable
+            raise NotRetryable(report.status)
         payload = await reaching_redis(self.requests.load_kept(request_id))
         if payload is None:
             raise PayloadGone
@@ -227,14 +230,18 @@ class Submitter:
             headers=headers,
         )
 
-    async def recent(self, bk_app_code: str, after: str | None, limit: int) -> list[tuple[str, Report | None]]:
-        """An application's requests, newest first, at most `limit`, going on after a request_id.
+    async def recent(
+        self, bk_app_code: str, after: str | None, limit: int, wanted: Wanted
+    ) -> tuple[list[Report], str | None]:
+        """An application's requests that Redis knows, newest first, at most `limit`, going on after a request_id.
 
-        None in place of a report that Redis holds no more.
+        Returns:
+            Their reports, and after which request_id the next page goes on; None: there is none. A page may be shorter,
+            empty even, and yet be followed by another.
         """
-        ids = await reaching_redis(self.requests.recent_ids(bk_app_code, after, limit))
-        reports = await reaching_redis(self.requests.load_many(ids)) if ids else []
-        return list(zip(ids, reports, strict=True))
+        page = await reaching_redis(self._listing.page(bk_app_code, after, limit, wanted))
+        reports = await reaching_redis(self.requests.load_many(page.request_ids))
+        return [report for report in reports if report is not None], page.after
 
     async def find(self, bk_app_code: str, idempotency_key: str) -> Report | None:
         """The report of the request that an application submitted under a key, as `poll` gives it."""

@@ -37,6 +37,21 @@ class Code(IntEnum):
     QUEUE_FULL = 1190006, "Too many requests are waiting; try again later", "排队的请求过多，请稍后重试"
     BROKER_UNAVAILABLE = 1190007, "The queue cannot be reached; try again later", "队列暂不可用，请稍后重试"
     CANCELLED = 1190008, "The request was cancelled", "请求已取消"
+    TOO_LATE = (
+        1190012,
+        "Only a request that no worker has started can be cancelled; this one is {0}",
+        "仅可取消尚未开始执行的请求，当前状态为 {0}",
+    )
+    NOT_RETRYABLE = (
+        1190016,
+        "Only a request that has ended without success can be tried again; this one is {0}",
+        "仅可重试未成功结束的请求，当前状态为 {0}",
+    )
+    PAYLOAD_GONE = (
+        1190017,
+        "What the request asked for is not kept any more; send it again",
+        "该请求的内容已不再保存，请重新提交",
+    )
     DEADLINE_EXCEEDED = 1190009, "The request was not finished before its deadline", "请求未能在截止时间前完成"
     DEAD_LETTER = 1190010, "The request was started several times and never finished", "请求多次启动均未完成，已放弃"
     PARTLY_FAILED = 1190011, "Some instances could not be created; see the items", "部分服务实例创建失败，详见各项"
@@ -144,6 +159,41 @@ class Why(StrEnum):
     CONTRADICTED = "contradicted", "another value is given elsewhere", "与别处给出的值不一致"
     MALFORMED = "malformed", "missing or malformed", "缺失或格式错误"
     ONLY_CHUNKED = "only_chunked", "only chunked is taken", "仅支持 chunked"
+    STRICT = "strict", "it would be ignored, which strict mode refuses", "该字段会被忽略，严格模式不允许"
+    NOT_A_LIST = "not_a_list", "must be an array", "必须是数组"
+    NOT_AN_OBJECT = "not_an_object", "must be an object", "必须是对象"
+    NOT_POSITIVE = "not_positive", "must be above 0", "必须大于 0"
+    NEGATIVE = "negative", "must be 0 or above", "不能小于 0"
+    OUT_OF_RANGE = "out_of_range", "out of range", "超出范围"
+    WRONG_TYPE = "wrong_type", "of the wrong type", "类型错误"
+    EMPTY = "empty", "must not be empty", "不能为空"
+    NAME_TOO_LONG = "name_too_long", "longer than 256 bytes", "长度超过 256 字节"
+    CHARACTERS = "characters", "holds a character that is not allowed there", "含有不允许的字符"
+    ON_EXISTING = "on_existing", "must be reuse, fail or clone", "必须是 reuse、fail 或 clone"
+    MODE = "mode", "must be atomic or partial", "必须是 atomic 或 partial"
+    PARTIAL_ON_V1 = "partial_on_v1", "only /v1 can say which instances failed", "仅 /v1 路径支持"
+    ZERO_OR_ONE = "zero_or_one", "must be 0 or 1", "必须是 0 或 1"
+    KEY = "key", "must be 1 to 255 visible ASCII characters", "必须是 1 到 255 个可见 ASCII 字符"
+    USERNAME = "username", "at most 128 characters, no control characters", "最多 128 个字符，不含控制字符"
+    ACCOUNT = "account", "no account of this application", "不是该应用的开发商账号"
+    CURSOR = "cursor", "no cursor of this list", "不是该列表的游标"
+    NUMBER = "number", "must be a whole number of at most 18 digits", "必须是不超过 18 位的整数"
+    NOT_LISTED = "not_listed", "none of the values that the documentation lists", "不在文档列出的取值之中"
+    NO_CLONE = (
+        "no_clone",
+        "a module with a service template has one instance for each host and takes no clone",
+        "绑定服务模板的模块每台主机只能有一个实例，不支持 clone",
+    )
+    BUILT_IN = "built_in", "a built-in module has no service instances", "内置模块不能有服务实例"
+    TEMPLATE_EMPTY = "template_empty", "the module's service template has no process", "该模块的服务模板没有进程"
+    TEMPLATE_MISSING = "template_missing", "it is not in the catalogue", "目录中没有该服务模板"
+    TEMPLATE_FOREIGN = "template_foreign", "the service template is another business's", "服务模板属于其他业务"
+    PROTOCOL = (
+        "protocol",
+        'must be "1" (TCP), "2" (UDP), "3" (TCP6) or "4" (UDP6)',
+        '必须是 "1"（TCP）、"2"（UDP）、"3"（TCP6）或 "4"（UDP6）',
+    )
+    FAMILY = "family", "address and protocol are of different IP versions", "地址与协议的 IP 版本不一致"
     FOREIGN_HOST = (
         "foreign_host",
         "without BKSI_APPS_FILE only this machine is served; call 127.0.0.1 or localhost",

@@ -9,7 +9,7 @@ import orjson
 from starlette.responses import Response
 
 from api_shim.http.exchange import Exchange, Style
-from api_shim.refusals import Expired, NotRetryable
+from api_shim.refusals import Expired, NotRetryable, TooLate
 from contract.answer.report import Envelope, Report
 from contract.codes import Code, Refused, text
 
@@ -20,8 +20,10 @@ _STATUS: Final[Mapping[Code, int]] = {
     Code.NO_PERMISSION: 403,
     Code.REQUEST_NOT_FOUND: 404,
     Code.BODY_UNREADABLE: 408,
-    Code.CANCELLED: 409,
+    Code.TOO_LATE: 409,
+    Code.NOT_RETRYABLE: 409,
     Code.RESULT_EXPIRED: 410,
+    Code.PAYLOAD_GONE: 410,
     Code.BODY_TOO_LARGE: 413,
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.IDEMPOTENCY_CONFLICT: 422,
@@ -62,10 +64,10 @@ def refusal(
     content: dict[str, Any] = envelope.model_dump()
     if exchange.style is Style.V1:
         content["errors"] = [_error(exchange, error) for error in errors]
-        if isinstance(first, Expired):
+        if isinstance(first, Expired | TooLate | NotRetryable):
             content["status"] = first.status.value
     if status is None:
-        status = 409 if isinstance(first, NotRetryable) else _STATUS.get(first.code, 400)
+        status = _STATUS.get(first.code, 400)
         if exchange.style.is_compat and status not in _STATUS_ON_COMPAT:
             status = 200
     return _json(exchange, content, status, {**_advice(first), **(headers or {})})

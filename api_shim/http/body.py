@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 
 from api_shim.http.strict_json import NotJson, loads
-from contract.codes import Code, Refused
+from contract.codes import Code, Refused, Why
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """Eight times a full, indented request of 100 instances."""
@@ -81,7 +81,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     except NotJson as error:
         raise MalformedBody(Code.BODY_NOT_JSON, error.reason, error.offset) from None
     if not isinstance(value, dict):
-        raise Refused(Code.PARAM_INVALID, "$", path="$")
+        raise Refused.field(Code.PARAM_INVALID, "$", Why.NOT_AN_OBJECT)
     return value
 
 

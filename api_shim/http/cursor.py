@@ -5,7 +5,7 @@ import hashlib
 import hmac
 from typing import Final
 
-from contract.codes import Code, Refused
+from contract.codes import Code, Refused, Why
 from contract.settings import Settings
 
 _SIGNATURE_BYTES: Final = 12
@@ -29,9 +29,9 @@ class Cursors:
             raw = base64.b64decode(cursor[:256] + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             signature, value = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:].decode()
         except ValueError:
-            raise Refused.field(Code.PARAM_INVALID, "query.cursor") from None
+            raise Refused.field(Code.PARAM_INVALID, "query.cursor", Why.CURSOR) from None
         if not hmac.compare_digest(signature, self._sign(purpose, value)):
-            raise Refused.field(Code.PARAM_INVALID, "query.cursor")
+            raise Refused.field(Code.PARAM_INVALID, "query.cursor", Why.CURSOR)
         return value
 
     def _sign(self, purpose: str, value: str) -> bytes:

@@ -13,7 +13,7 @@ from api_shim.http.state import state_of, trace_headers
 from api_shim.identity.doorkeeper import Identity, without_credentials
 from contract.answer.items import Warning_
 from contract.answer.report import Report
-from contract.codes import Code, Reason, Refused
+from contract.codes import Code, Reason, Refused, Why
 from contract.request.defaults import with_defaults
 from contract.request.idempotency import IdempotencyKey
 from contract.request.parse import ParsedBatch, parse
@@ -101,7 +101,7 @@ def checked_key(key: str, path: str) -> str:
     try:
         return _KEY.validate_python(key)
     except ValidationError:
-        raise Refused.field(Code.PARAM_INVALID, path) from None
+        raise Refused.field(Code.PARAM_INVALID, path, Why.KEY) from None
 
 
 def _all_or_nothing(parsed: ParsedBatch) -> ParsedBatch:
@@ -109,7 +109,7 @@ def _all_or_nothing(parsed: ParsedBatch) -> ParsedBatch:
     if parsed.batch.mode == "atomic":
         return parsed
     if parsed.batch.strict:
-        raise Refused.field(Code.PARAM_INVALID, "mode")
+        raise Refused.field(Code.PARAM_INVALID, "mode", Why.PARTIAL_ON_V1)
     batch = replace(parsed.batch, mode="atomic")
     return replace(parsed, batch=batch, warnings=(*parsed.warnings, Warning_(path="mode", reason=Reason.V1_ONLY)))
 
@@ -122,4 +122,4 @@ def is_strict(request: Request) -> bool:
         case "0" | "false" | "":
             return False
         case _:
-            raise Refused.field(Code.PARAM_INVALID, "query.strict")
+            raise Refused.field(Code.PARAM_INVALID, "query.strict", Why.ZERO_OR_ONE)

@@ -205,7 +205,7 @@ class Doorkeeper:
             username = _one_of(headers, _USER_HEADERS, "bk_username") or username
         account = _one_of(headers, _SUPPLIER_HEADERS, "bk_supplier_account") or "0"
         if not _ACCOUNT.fullmatch(account) or (application and account not in application.supplier_accounts):
-            raise Refused.field(Code.PARAM_INVALID, "bk_supplier_account")
+            raise Refused.field(Code.PARAM_INVALID, "bk_supplier_account", Why.ACCOUNT)
         caller = Caller(bk_app_code=said.bk_app_code, bk_username=_storable(username), bk_supplier_account=account)
         return Identity(caller, application)
 
@@ -275,7 +275,7 @@ def _refuse_other(said: str, bk_app_code: str) -> None:
 
 def _storable(username: str) -> str:
     if not _NAME.fullmatch(username):
-        raise Refused.field(Code.PARAM_INVALID, "bk_username")
+        raise Refused.field(Code.PARAM_INVALID, "bk_username", Why.USERNAME)
     return username
 
 

@@ -230,17 +230,6 @@ class Requests:
         )
         return [_found(id_, answer, now_ms) for id_, answer in zip(request_ids, answers, strict=True)]
 
-    async def recent_ids(self, bk_app_code: str, after: str | None, limit: int) -> list[str]:
-        """An application's request ids, newest first, at most `limit`; those that follow on `after`, or the newest."""
-        index, start = self.keys.of_app(bk_app_code), 0
-        if after is not None:
-            rank = await self.client.zrevrank(index, after)
-            if rank is None:
-                return []
-            start = cast("int", rank) + 1
-        rows = cast("list[bytes]", await self.client.zrevrange(index, start, start + limit - 1))
-        return [request_id.decode() for request_id in rows]
-
     async def load_finished(self, request_ids: Sequence[str]) -> dict[str, Report]:
         """The stored reports among `request_ids`, in one MGET."""
         if not request_ids:
@@ -251,10 +240,14 @@ class Requests:
     async def load_kept(self, request_id: str) -> Payload | None:
         """The payload of a finished request that did not succeed, while its report lives.
 
+        What was cancelled stands as a pending entry until a worker has met it.
+
         Raises:
             ValueError: it is nothing that this version takes.
         """
         payload = await self.client.get(self.keys.kept(request_id))
+        if payload is None:
+            payload = cast("bytes | None", await self.client.hget(self.keys.request(request_id), "payload"))
         return None if payload is None else Payload.check(payload)
 
     async def cancel(self, report: Report) -> int:

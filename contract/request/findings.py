@@ -4,7 +4,7 @@ from collections import Counter
 from enum import IntEnum
 
 from contract.answer.items import Warning_
-from contract.codes import Code, Reason, Refused
+from contract.codes import Code, Reason, Refused, Why
 from contract.request.batch import MAX_ERRORS, MAX_WARNINGS
 
 
@@ -47,9 +47,9 @@ class Findings:
         """At most `MAX_WARNINGS`, then one `Reason.MORE`."""
         return tuple(self._warnings)
 
-    def refuse(self, check: Check, code: Code, path: str) -> None:
+    def refuse(self, check: Check, code: Code, path: str, why: Why | None = None) -> None:
         """Note an error of the field at `path`; raises `EnoughErrors` as `note` does."""
-        self.note(check, Refused(code, path, path=path))
+        self.note(check, Refused.field(code, path, why))
 
     def note(self, check: Check, refused: Refused) -> None:
         """Note an error.

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from contract.codes import Code, Refused
+from contract.codes import Code, Refused, Why
 
 IdempotencyKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[\x21-\x7e]{1,255}$")]
 """Printable ASCII without blanks, 1 to 255 characters."""
@@ -23,4 +23,4 @@ def parse_idempotency_key(key: object, path: str) -> str:
     try:
         return _KEY.validate_python(key)
     except ValidationError:
-        raise Refused(Code.PARAM_INVALID, path, path=path) from None
+        raise Refused.field(Code.PARAM_INVALID, path, Why.KEY) from None

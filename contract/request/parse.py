@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from contract.answer.items import Warning_
-from contract.codes import Code, Refused
+from contract.codes import Code, Refused, Why
 from contract.request.batch import ServiceInstanceBatch
 from contract.request.plain import plain_batch
 from contract.request.reader import Reader
@@ -46,7 +46,7 @@ def parse(body: object, *, strict: bool = False) -> ParsedBatch:
             1199007/1199009/1199025 wrong type, 1199010 missing, 1199035 too many, 1199006 anything else.
     """
     if not isinstance(body, Mapping):
-        raise BatchRefused((Refused(Code.PARAM_INVALID, "$", path="$"),))
+        raise BatchRefused((Refused.field(Code.PARAM_INVALID, "$", Why.NOT_AN_OBJECT),))
     strict = strict or body.get("strict") is True
     warnings: tuple[Warning_, ...] = ()
     batch = plain_batch(body)

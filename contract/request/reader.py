@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, cast
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from contract.codes import Code, Reason, Refused
+from contract.codes import Code, Reason, Refused, Why
 from contract.request import keys
 from contract.request.batch import (
     MAX_INSTANCES,
@@ -41,6 +41,17 @@ _CODES: Final = {
     "greater_than_equal": Code.PARAM_NOT_INT,
     "bool_type": Code.PARAM_NOT_BOOL,
     "string_type": Code.PARAM_NOT_TEXT,
+}
+_WHY: Final = {
+    "greater_than": Why.NOT_POSITIVE,
+    "name_too_long": Why.NAME_TOO_LONG,
+    "string_pattern_mismatch": Why.CHARACTERS,
+    "string_unicode": Why.CHARACTERS,
+}
+_WHY_OF_FIELD: Final = {
+    "process_template_id": {"greater_than": Why.NEGATIVE},
+    "on_existing": {"literal_error": Why.ON_EXISTING},
+    "mode": {"literal_error": Why.MODE},
 }
 _CHECK_OF_FIELD: Final = {
     "bk_module_id": Check.MODULE,
@@ -89,7 +100,7 @@ class Reader:
             if key is not None:
                 parse_idempotency_key(key, "client_request_id")
         except Refused as refused:
-            self.found.refuse(Check.WRONG_TYPE, refused.code, refused.path)
+            self.found.note(Check.WRONG_TYPE, refused)
 
     def _instances(self, given: object) -> Iterator[Instance]:
         if given is None or given == []:
@@ -135,7 +146,7 @@ class Reader:
         inside = process.get("process_info")
         at = f"{path}.process_info"
         if inside is not None and not isinstance(inside, dict):
-            self.found.refuse(Check.WRONG_TYPE, Code.PARAM_INVALID, at)
+            self.found.refuse(Check.WRONG_TYPE, Code.PARAM_INVALID, at, Why.NOT_AN_OBJECT)
             return None
         beside = [name for name in process if name in keys.INFO]
         if inside is None and not beside:
@@ -166,13 +177,13 @@ class Reader:
     def _objects(self, given: object, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The objects of an array with their paths; anything else is refused."""
         if not isinstance(given, list):
-            self.found.refuse(Check.WRONG_TYPE, Code.PARAM_INVALID, path)
+            self.found.refuse(Check.WRONG_TYPE, Code.PARAM_INVALID, path, Why.NOT_A_LIST)
             return
         for index, item in enumerate(given):
             if isinstance(item, dict):
                 yield f"{path}[{index}]", item
             else:
-                self.found.refuse(Check.WRONG_TYPE, Code.PARAM_INVALID, f"{path}[{index}]")
+                self.found.refuse(Check.WRONG_TYPE, Code.PARAM_INVALID, f"{path}[{index}]", Why.NOT_AN_OBJECT)
 
     def _count_rows(self, given: object) -> None:
         self._add_rows(len(given) if isinstance(given, list) else 0)
@@ -195,7 +206,7 @@ class Reader:
 
     def _ignore(self, path: str, reason: Reason) -> None:
         if self._strict:
-            self.found.refuse(Check.STRICT, Code.PARAM_INVALID, path)
+            self.found.refuse(Check.STRICT, Code.PARAM_INVALID, path, Why.STRICT)
         else:
             self.found.warn(path, reason)
 
@@ -217,7 +228,11 @@ class Reader:
             code = Code.PARAM_NOT_TEXT
         by_type = code not in (Code.PARAM_INVALID, Code.PARAM_REQUIRED)
         check = Check.WRONG_TYPE if by_type else _CHECK_OF_FIELD.get(name, Check.PROCESS_CREATION)
-        self.found.refuse(check, code, path)
+        self.found.refuse(check, code, path, _why(kind, name) if code is Code.PARAM_INVALID else None)
+
+
+def _why(kind: str, name: str) -> Why | None:
+    return _WHY_OF_FIELD.get(name, {}).get(kind) or _WHY.get(kind)
 
 
 def _without_nulls(values: Mapping[str, Any], names: Set[str]) -> dict[str, Any]:

@@ -85,6 +85,19 @@ def expired(world: World) -> Said:
     return of_report(world, request_id)
 
 
+def acted(world: World, verb: str) -> Said:
+    """What is said to acting upon a request that has succeeded."""
+    request_id = run(world.stack.http, bound(49))["request_id"]
+    return Said.of(lambda more: world.http.post(f"/v1/batches/{request_id}:{verb}", headers=more))
+
+
+def gone(world: World) -> Said:
+    request_id = run(world.stack.http, refused())["request_id"]
+    with redis_client.Redis.from_url(world.stack.redis) as redis:
+        redis.delete(f"bksi:kept:{request_id}")
+    return Said.of(lambda more: world.http.post(f"/v1/batches/{request_id}:retry", headers=more))
+
+
 def partly(world: World) -> Said:
     good, bad = unbound(49, mode="partial"), unbound(50, port="0")
     good["instances"] += bad["instances"]
@@ -134,6 +147,21 @@ CAUSES: dict[Code, tuple[Callable[[World], Said], str, str]] = {
         "队列暂不可用，请稍后重试",
     ),
     Code.CANCELLED: (prepared(Code.CANCELLED), "The request was cancelled", "请求已取消"),
+    Code.TOO_LATE: (
+        lambda w: acted(w, "cancel"),
+        "Only a request that no worker has started can be cancelled; this one is SUCCESS",
+        "仅可取消尚未开始执行的请求，当前状态为 SUCCESS",
+    ),
+    Code.NOT_RETRYABLE: (
+        lambda w: acted(w, "retry"),
+        "Only a request that has ended without success can be tried again; this one is SUCCESS",
+        "仅可重试未成功结束的请求，当前状态为 SUCCESS",
+    ),
+    Code.PAYLOAD_GONE: (
+        gone,
+        "What the request asked for is not kept any more; send it again",
+        "该请求的内容已不再保存，请重新提交",
+    ),
     Code.DEADLINE_EXCEEDED: (
         prepared(Code.DEADLINE_EXCEEDED),
         "The request was not finished before its deadline",

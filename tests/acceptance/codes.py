@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from contract.codes import Code
+from contract.codes import Code, Why
 from tests.acceptance.calls import bound, unbound
 
 INFO = "instances[0].processes[0].process_info"
@@ -46,8 +46,11 @@ def _field(code: Code, name: str, body: dict[str, Any], path: str, **more: Any) 
         Code.VALUE_INVALID: ("The value of {} is not allowed", "{} 的取值不合法"),
         Code.DUPLICATE: ("Duplicate data: {}", "数据重复：{}"),
     }[code]
-    shown = more.pop("shown", path)
-    return Case(code, name, body, path, english.format(shown), chinese.format(shown), **more)
+    shown, why = more.pop("shown", path), more.pop("why", None)
+    english, chinese = english.format(shown), chinese.format(shown)
+    if why is not None:
+        english, chinese = f"{english}: {why.english}", f"{chinese}：{why.chinese}"
+    return Case(code, name, body, path, english, chinese, **more)
 
 
 def _process(**info: Any) -> dict[str, Any]:
@@ -117,13 +120,14 @@ AT_THE_DOOR = (
     ),
     _field(Code.PARAM_REQUIRED, "no instances", _hosts(), "instances"),
     _field(Code.PARAM_REQUIRED, "no module", _hosts(1) | {"bk_module_id": None}, "bk_module_id"),
-    _field(Code.PARAM_INVALID, "host 0", _hosts(0), "instances[0].bk_host_id"),
-    _field(Code.PARAM_INVALID, "unknown key, strict", bound(1, x=1), "x", query="?strict=1"),
+    _field(Code.PARAM_INVALID, "host 0", _hosts(0), "instances[0].bk_host_id", why=Why.NOT_POSITIVE),
+    _field(Code.PARAM_INVALID, "unknown key, strict", bound(1, x=1), "x", query="?strict=1", why=Why.STRICT),
     _field(
         Code.PARAM_INVALID,
         "name of 257 bytes",
         {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": 1, "service_instance_name": "a" * 257}]},
         "instances[0].service_instance_name",
+        why=Why.NAME_TOO_LONG,
     ),
     _field(Code.PARAM_NOT_INT, "id as text", bound(1) | {"bk_biz_id": "1"}, "bk_biz_id"),
     _field(Code.PARAM_NOT_INT, "timeout as text", _process(timeout="30"), f"{INFO}.timeout"),
@@ -152,16 +156,18 @@ BY_THE_WORKER = (
         "Module 60 does not belong to business 2 (bk_module_id)",
         "模块 60 不属于业务 2（bk_module_id）",
     ),
-    _field(Code.PARAM_INVALID, "built-in module", bound(204, module=63), "bk_module_id"),
+    _field(Code.PARAM_INVALID, "built-in module", bound(204, module=63), "bk_module_id", why=Why.BUILT_IN),
     Case(
         Code.PARAM_INVALID,
         "template without processes",
         bound(203, module=65),
         "bk_module_id",
-        "service_template_id is not valid (bk_module_id)",
-        "参数 service_template_id 校验不通过（bk_module_id）",
+        f"service_template_id is not valid (bk_module_id): {Why.TEMPLATE_EMPTY.english}",
+        f"参数 service_template_id 校验不通过（bk_module_id）：{Why.TEMPLATE_EMPTY.chinese}",
     ),
-    _field(Code.PARAM_INVALID, "clone in a bound module", bound(1, on_existing="clone"), "on_existing"),
+    _field(
+        Code.PARAM_INVALID, "clone in a bound module", bound(1, on_existing="clone"), "on_existing", why=Why.NO_CLONE
+    ),
     _field(Code.PARAM_REQUIRED, "unbound without processes", _processes(), "instances[0].processes"),
     Case(
         Code.HOST_NOT_IN_MODULE,
@@ -195,6 +201,7 @@ BY_THE_WORKER = (
         _hosts(1) | {"instances": [{"bk_host_id": 1, "processes": [{"process_template_id": 0}]}]},
         "instances[0].processes[0].process_template_id",
         query="?strict=1",
+        why=Why.STRICT,
     ),
     _field(
         Code.PARAM_INVALID,
@@ -202,15 +209,19 @@ BY_THE_WORKER = (
         _processes({"process_template_id": 1, "process_info": {"bk_process_name": "a", "bk_func_name": "a"}}),
         "instances[0].processes[0].process_template_id",
         query="?strict=1",
+        why=Why.STRICT,
     ),
     _field(
         Code.PARAM_INVALID,
         "row of no template row, strict",
         bound(1, process={"bind_info": [{"template_row_id": 9}]}, strict=True),
         f"{INFO}.bind_info[0]",
+        why=Why.STRICT,
     ),
-    _field(Code.PARAM_INVALID, "unknown protocol", _row(protocol="5"), f"{INFO}.bind_info[0].protocol"),
-    _field(Code.PARAM_INVALID, "IPv4 with TCP6", _row(protocol="3"), f"{INFO}.bind_info[0].ip"),
+    _field(
+        Code.PARAM_INVALID, "unknown protocol", _row(protocol="5"), f"{INFO}.bind_info[0].protocol", why=Why.PROTOCOL
+    ),
+    _field(Code.PARAM_INVALID, "IPv4 with TCP6", _row(protocol="3"), f"{INFO}.bind_info[0].ip", why=Why.FAMILY),
     _field(Code.PARAM_REQUIRED, "process_info missing", _processes({"process_template_id": 0}), INFO),
     _field(Code.PARAM_REQUIRED, "name empty", _process(bk_process_name=" "), f"{INFO}.bk_process_name"),
     _field(Code.PARAM_REQUIRED, "port null", _row(port=None), f"{INFO}.bind_info[0].port"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self, cast
 
-from contract.codes import Code, Reason, Refused
+from contract.codes import Code, Reason, Refused, Why
 from contract.request.batch import MAX_INT64, BindRow
 from worker.expand.addresses import PROTOCOL_FAMILY, canonical_ip, depends_on_host, resolve_template_ip
 from worker.expand.catalogue import BindTemplate, Host
@@ -49,6 +49,7 @@ class TemplateRow:
 class _Fault(NamedTuple):
     column: str
     code: Code
+    why: Why | None = None
 
 
 def unbound_rows(where: Where, rows: Sequence[BindRow]) -> tuple[PlannedBind, ...]:
@@ -73,7 +74,7 @@ def unbound_rows(where: Where, rows: Sequence[BindRow]) -> tuple[PlannedBind, ..
         port, protocol = row.get("port") or "", row.get("protocol") or ""
         ip = _storable_ip(row.get("ip") or "", port, protocol)
         if not isinstance(ip, str):
-            raise Refused.field(ip.code, where.path(f"bind_info[{position}].{ip.column}"))
+            raise Refused.field(ip.code, where.path(f"bind_info[{position}].{ip.column}"), ip.why)
         planned.append(PlannedBind(row_id, ip, port, protocol, bool(row.get("enable"))))
     return tuple(planned)
 
@@ -138,11 +139,11 @@ def _warn_of_locked(
 
 
 def _refusal(where: Where, template: TemplateRow, position: int, sent: Set[str], fault: _Fault) -> Refused:
-    column, code = fault
+    column, code, why = fault
     if column == "ip" and "ip" not in sent and "protocol" in sent:
         column = "protocol"  # the address is the template's: the protocol does not fit it
     if column in sent:
-        return Refused.field(code, where.path(f"bind_info[{position}].{column}"))
+        return Refused.field(code, where.path(f"bind_info[{position}].{column}"), why)
     path = where.in_template().path(f"bind_info[template_row_id={template.row_id}].{column}")
     return Refused.field(Code.PARAM_INVALID if code is Code.PARAM_REQUIRED else Code.CREATE_PROCESS_FAILED, path)
 
@@ -181,8 +182,8 @@ def _storable_ip(ip: str, port: str, protocol: str) -> str | _Fault:
         return _Fault("protocol", Code.PARAM_REQUIRED)
     family = PROTOCOL_FAMILY.get(protocol)
     if family is None:
-        return _Fault("protocol", Code.PARAM_INVALID)
+        return _Fault("protocol", Code.PARAM_INVALID, Why.PROTOCOL)
     if found is None:
         return ""
     text, version = found
-    return text if version == family else _Fault("ip", Code.PARAM_INVALID)
+    return text if version == family else _Fault("ip", Code.PARAM_INVALID, Why.FAMILY)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import replace
 
-from contract.codes import Code, Refused
+from contract.codes import Code, Refused, Why
 from contract.request.batch import MAX_NAME_BYTES, Instance, ServiceInstanceBatch
 from worker.expand.bound import Merged, bound_processes
 from worker.expand.catalogue import CatalogueSlice, Host, Module
@@ -59,12 +59,11 @@ def _checked_module(catalogue: CatalogueSlice, batch: ServiceInstanceBatch) -> M
     if module.bk_biz_id != batch.bk_biz_id:
         raise Refused(Code.MODULE_NOT_IN_BIZ, batch.bk_module_id, batch.bk_biz_id, path="bk_module_id")
     if module.default != 0:
-        raise Refused.field(Code.PARAM_INVALID, "bk_module_id")
+        raise Refused.field(Code.PARAM_INVALID, "bk_module_id", Why.BUILT_IN)
     if module.is_bound and not catalogue.expansions:
-        raise Refused(Code.PARAM_INVALID, "service_template_id", path="bk_module_id")
+        raise Refused(Code.PARAM_INVALID, "service_template_id", Why.TEMPLATE_EMPTY, path="bk_module_id")
     if module.is_bound and batch.on_existing == "clone":
-        # A service template allows one instance per host: a second one is what `clone` asks for.
-        raise Refused.field(Code.PARAM_INVALID, "on_existing")
+        raise Refused.field(Code.PARAM_INVALID, "on_existing", Why.NO_CLONE)
     return module
 
 
@@ -123,7 +122,7 @@ class _Expander:
             name = given or _generate_unbound_name(host, processes[0])
             instance_key = unbound_key(name) if self._clone_of is None else f"{self._clone_of}/{index}"
         if len(ignored) > ignored_before:
-            raise Refused.field(Code.PARAM_INVALID, ignored[ignored_before])
+            raise Refused.field(Code.PARAM_INVALID, ignored[ignored_before], Why.STRICT)
         return PlannedInstance(index, bk_host_id, instance_key, name, processes, place, None, bool(given))
 
     def _processes(self, index: int, place: int | None, host: Host) -> tuple[PlannedProcess, ...]:
@@ -136,12 +135,12 @@ class _Expander:
 
     def _check(self, index: int, name: str | None) -> None:
         if name and len(name.encode()) > MAX_NAME_BYTES:
-            raise Refused.field(Code.PARAM_INVALID, f"instances[{index}].service_instance_name")
+            raise Refused.field(Code.PARAM_INVALID, f"instances[{index}].service_instance_name", Why.NAME_TOO_LONG)
         if self._is_sound:
             return
         if self._catalogue.service_template_biz_id is None:
-            raise Refused(Code.PARAM_INVALID, "service_template_id", path="bk_module_id")
-        raise Refused.field(Code.PARAM_INVALID, "bk_biz_id")
+            raise Refused(Code.PARAM_INVALID, "service_template_id", Why.TEMPLATE_MISSING, path="bk_module_id")
+        raise Refused.field(Code.PARAM_INVALID, "bk_biz_id", Why.TEMPLATE_FOREIGN)
 
 
 def _generate_unbound_name(host: Host, first: PlannedProcess) -> str:

@@ -8,7 +8,7 @@ missing. The instance is refused instead, when it is asked for (CMDB V20).
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from contract.codes import Code, Refused
+from contract.codes import Code, Refused, Why
 from contract.request.batch import MAX_INT64, PROCESS_PROPERTIES
 from worker.expand.addresses import PROTOCOL_FAMILY, TEMPLATE_IP_FAMILY
 from worker.expand.catalogue import BindTemplate, ProcessTemplate, TemplateProperty
@@ -65,15 +65,15 @@ def _property(name: str, column: object) -> TemplateProperty:
     found = _column(name, column)
     value, rule = found.value, PROCESS_PROPERTIES[name]
     if value is not None and type(value) is not _TYPES[rule.type]:
-        raise Refused.field(Code.PARAM_INVALID, name)
+        raise Refused.field(Code.PARAM_INVALID, name, Why.WRONG_TYPE)
     if isinstance(value, str):
         value = value.strip()
     if rule.required and not value:
-        raise Refused.field(Code.PARAM_INVALID, name)
+        raise Refused.field(Code.PARAM_INVALID, name, Why.EMPTY)
     if rule.type == "int" and value is not None:
         low, high = _TEMPLATE_RANGES.get(name, (rule.minimum, rule.maximum))
         if (low is not None and value < low) or (high is not None and value > high):
-            raise Refused.field(Code.PARAM_INVALID, name)
+            raise Refused.field(Code.PARAM_INVALID, name, Why.OUT_OF_RANGE)
     return TemplateProperty(value, found.locked or name in _ALWAYS_LOCKED)
 
 
@@ -82,32 +82,32 @@ def _bind_info(column: object) -> tuple[BindTemplate, ...]:
     if rows is None:
         return ()
     if not isinstance(rows, list | tuple):
-        raise Refused.field(Code.PARAM_INVALID, "bind_info")
+        raise Refused.field(Code.PARAM_INVALID, "bind_info", Why.NOT_A_LIST)
     parsed = [_bind_row(f"bind_info[{position}]", row) for position, row in enumerate(rows)]
     return tuple(_with_row_ids(parsed))
 
 
 def _bind_row(path: str, row: object) -> BindTemplate:
     if not isinstance(row, Mapping):
-        raise Refused.field(Code.PARAM_INVALID, path)
+        raise Refused.field(Code.PARAM_INVALID, path, Why.NOT_AN_OBJECT)
     row_id = row.get("row_id")
     if row_id is None:
         row_id = 0
     if type(row_id) is not int or not 0 <= row_id <= MAX_INT64:
-        raise Refused.field(Code.PARAM_INVALID, f"{path}.row_id")
+        raise Refused.field(Code.PARAM_INVALID, f"{path}.row_id", Why.OUT_OF_RANGE)
     ip, port, protocol, enable = (
         _column(f"{path}.{name}", row.get(name)) for name in ("ip", "port", "protocol", "enable")
     )
     if ip.value not in (None, "") and not (isinstance(ip.value, str) and ip.value in TEMPLATE_IP_FAMILY):
-        raise Refused.field(Code.PARAM_INVALID, f"{path}.ip")
+        raise Refused.field(Code.PARAM_INVALID, f"{path}.ip", Why.NOT_LISTED)
     if not (isinstance(port.value, str) and is_template_port(port.value)):
-        raise Refused.field(Code.PARAM_INVALID, f"{path}.port")
+        raise Refused.field(Code.PARAM_INVALID, f"{path}.port", Why.MALFORMED)
     if not (isinstance(protocol.value, str) and protocol.value in PROTOCOL_FAMILY):
-        raise Refused.field(Code.PARAM_INVALID, f"{path}.protocol")
+        raise Refused.field(Code.PARAM_INVALID, f"{path}.protocol", Why.PROTOCOL)
     if ip.value and TEMPLATE_IP_FAMILY[ip.value] != PROTOCOL_FAMILY[protocol.value]:
-        raise Refused.field(Code.PARAM_INVALID, f"{path}.ip")
+        raise Refused.field(Code.PARAM_INVALID, f"{path}.ip", Why.FAMILY)
     if enable.value is not None and type(enable.value) is not bool:
-        raise Refused.field(Code.PARAM_INVALID, f"{path}.enable")
+        raise Refused.field(Code.PARAM_INVALID, f"{path}.enable", Why.WRONG_TYPE)
     return BindTemplate(row_id, ip, port, protocol, enable)
 
 
@@ -123,7 +123,7 @@ def _with_row_ids(rows: list[BindTemplate]) -> Iterable[BindTemplate]:
         if row_id in taken:
             raise Refused.field(Code.DUPLICATE, f"bind_info[{position}].row_id")
         if row_id > MAX_INT64:
-            raise Refused.field(Code.PARAM_INVALID, f"bind_info[{position}].row_id")
+            raise Refused.field(Code.PARAM_INVALID, f"bind_info[{position}].row_id", Why.OUT_OF_RANGE)
         taken.add(row_id)
         yield BindTemplate(row_id, row.ip, row.port, row.protocol, row.enable)
 
@@ -132,13 +132,13 @@ def _column(path: str, column: object) -> TemplateProperty:
     if column is None:
         return TemplateProperty(None, locked=False)
     if not isinstance(column, Mapping):
-        raise Refused.field(Code.PARAM_INVALID, path)
+        raise Refused.field(Code.PARAM_INVALID, path, Why.NOT_AN_OBJECT)
     locked = column.get("as_default_value")
     if locked is not None and type(locked) is not bool:
-        raise Refused.field(Code.PARAM_INVALID, path)
+        raise Refused.field(Code.PARAM_INVALID, path, Why.WRONG_TYPE)
     value = column.get("value")
     if isinstance(value, str) and not _is_storable(value):
-        raise Refused.field(Code.PARAM_INVALID, path)
+        raise Refused.field(Code.PARAM_INVALID, path, Why.CHARACTERS)
     return TemplateProperty(value, bool(locked))
 
 

@@ -16,20 +16,21 @@ from api_shim.http.submission import checked_key
 from api_shim.refusals import BrokerUnavailable
 from contract.answer.items import Outcome, item_document
 from contract.answer.report import Report, Status
-from contract.codes import Code, Refused
+from contract.codes import Code, Refused, Why
+from contract.redis.listing import Wanted
 
 router: Final = APIRouter(prefix="/v1", tags=["batches"])
 _PAGE: Final = 100
 _MAX_PAGE: Final = 500
-_LOOKED_AT: Final = 2_000
-"""Requests that one call looks at, however few of them match."""
+_UNFINISHED: Final = (Status.PENDING.value, Status.RUNNING.value)
 
 
 @router.get("/batches", responses=openapi.RESPONSES, openapi_extra=openapi.LIST)
 async def list_batches(request: Request) -> Response:
     """The caller's own requests, newest first; ``status``, ``bk_biz_id`` and ``bk_module_id`` narrow them down.
 
-    ``idempotency_key`` finds the one that was submitted under it.
+    A page may have fewer entries than ``limit``, none even, while ``next_cursor`` says that there are more to look at:
+    go on until it is null. ``idempotency_key`` finds the one that was submitted under it.
     """
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
@@ -43,19 +44,10 @@ async def list_batches(request: Request) -> Response:
         matching = [] if one is None or not _matches(one, status, wanted) else [one]
         return listed(exchange, "batches", [_summary(report, exchange) for report in matching], None)
 
-    found: list[dict[str, Any]] = []
-    looked_at, more = 0, True
-    while more and len(found) < limit and looked_at < _LOOKED_AT:
-        page = await state.submitter.recent(app, after, _PAGE)
-        more = len(page) == _PAGE
-        for request_id, report in page:
-            after, looked_at = request_id, looked_at + 1
-            if report is not None and _matches(report, status, wanted):
-                found.append(_summary(report, exchange))
-                if len(found) == limit:
-                    more = True
-                    break
-    return listed(exchange, "batches", found, state.cursors.make(f"batches {app}", after) if more and after else None)
+    narrowed = Wanted("" if status in _UNFINISHED else status or "", status in _UNFINISHED, **wanted)
+    reports, last = await state.submitter.recent(app, after, limit, narrowed)
+    found = [_summary(report, exchange) for report in reports if _matches(report, status, wanted)]
+    return listed(exchange, "batches", found, state.cursors.make(f"batches {app}", last) if last else None)
 
 
 @router.get("/batches/{request_id}/items", responses=openapi.RESPONSES, openapi_extra=openapi.ITEMS)
@@ -132,14 +124,14 @@ def _matches(report: Report, status: str | None, wanted: dict[str, int]) -> bool
 def _one_of(request: Request, name: str, known: list[str]) -> str | None:
     value = request.query_params.get(name) or None
     if value is not None and value not in known:
-        raise Refused.field(Code.PARAM_INVALID, f"query.{name}")
+        raise Refused.field(Code.PARAM_INVALID, f"query.{name}", Why.NOT_LISTED)
     return value
 
 
 def _number(request: Request, name: str) -> int:
     text = request.query_params[name]
     if not (text.isascii() and text.isdigit() and 0 < len(text) <= 18):
-        raise Refused.field(Code.PARAM_INVALID, f"query.{name}")
+        raise Refused.field(Code.PARAM_INVALID, f"query.{name}", Why.NUMBER)
     return int(text)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.codes import TEXTS, Code, Language, Reason, Refused, text
+from contract.codes import TEXTS, Code, Language, Reason, Refused, Why, text
 
 
 def placeholders(template: str) -> list[str]:
@@ -32,11 +32,23 @@ def test_reason_has_a_text_in_both_languages(reason: Reason) -> None:
     assert Reason(str(reason)) is reason
 
 
+@pytest.mark.parametrize("why", Why)
+def test_why_has_a_text_in_both_languages_and_stands_at_the_end(why: Why) -> None:
+    assert why.english.isascii()
+    assert not why.chinese.isascii()
+    # As it comes back from a stored report: a plain word.
+    assert text(Code.PARAM_INVALID, ("on_existing", str(why))) == f"on_existing is not valid: {why.english}"
+    assert text(Code.PARAM_INVALID, ("a", why), "zh", path="b") == f"参数 a 校验不通过（b）：{why.chinese}"
+
+
 def test_numbers_are_cmdbs_or_ours() -> None:
     ours = {int(code) for code in Code if 1190000 <= code < 1199000}
     assert ours == {1190001, 1190002, 1190003, 1190004, 1190006, 1190007, 1190008, 1190009, 1190010, 1190011} | {
+        1190012,
         1190013,
         1190014,
+        1190016,
+        1190017,
     }
     assert Code(1113016) is Code.INSTANCE_EXISTS
 

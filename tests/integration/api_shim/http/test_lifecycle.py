@@ -168,12 +168,33 @@ def test_cancel_ends_what_no_worker_has_started_and_nothing_else(door: Client, s
     done = _accepted(door, seed).headers["Location"]
     _end(door, done.rpartition("/")[2])
     late = door.call("POST", f"{done}:cancel")
-    assert (late.status_code, late.json()["code"]) == (409, 1190008)
+    assert (late.status_code, late.json()["code"], late.json()["status"]) == (409, 1190012, "SUCCESS")
+    assert late.json()["message"].endswith("this one is SUCCESS")
+
+
+def test_retry_right_after_cancel_is_a_new_request(door: Client, seed: dict[str, Any]) -> None:
+    location = _accepted(door, seed).headers["Location"]
+    door.call("POST", f"{location}:cancel")
+
+    again = door.call("POST", f"{location}:retry")
+
+    assert (again.status_code, again.json()["status"]) == (202, "PENDING")
+    assert again.headers["Location"] != location
+
+
+def test_retry_of_what_is_not_kept_says_so(door: Client, seed: dict[str, Any], redis: "redis_client.Redis") -> None:
+    location = _accepted(door, seed).headers["Location"]
+    request_id = location.rpartition("/")[2]
+    _end(door, request_id, refused=Refused(Code.MODULE_NOT_FOUND))
+    redis.delete(Keys("bksi:").kept(request_id))
+    answer = door.call("POST", f"{location}:retry")
+    assert (answer.status_code, answer.json()["code"]) == (410, 1190017)
 
 
 def test_retry_of_a_failed_request_is_a_new_one(door: Client, seed: dict[str, Any]) -> None:
     location = _accepted(door, seed).headers["Location"]
-    assert door.call("POST", f"{location}:retry").status_code == 409
+    early = door.call("POST", f"{location}:retry")
+    assert (early.status_code, early.json()["code"], early.json()["status"]) == (409, 1190016, "PENDING")
     _end(door, location.rpartition("/")[2], refused=Refused(Code.MODULE_NOT_FOUND))
 
     first, second = (door.call("POST", f"{location}:retry") for _ in range(2))
@@ -236,6 +257,42 @@ def test_list_pages_through_own_requests_newest_first(door: Client, seed: dict[s
     assert sorted(seen) == sorted(ids)
     odd = door.get("/v1/batches?bk_module_id=61&status=PENDING").json()["batches"]
     assert {batch["request_id"] for batch in odd} == {ids[1], ids[3]}
+
+
+def test_list_finds_what_stands_behind_thousands_of_others(
+    door: Client, seed: dict[str, Any], redis: "redis_client.Redis"
+) -> None:
+    failed, waiting, elsewhere = (
+        _accepted(door, seed | {"bk_module_id": n}).json()["request_id"] for n in (60, 60, 61)
+    )
+    _end(door, failed, refused=Refused(Code.MODULE_NOT_FOUND))
+    cancelled = _accepted(door, seed).json()["request_id"]
+    door.call("POST", f"{V1_PATH}/{cancelled}:cancel")
+    keys, about = Keys("bksi:"), {"bk_biz_id": 1, "bk_module_id": 60, "created_at": datetime.now(tz=UTC)}
+    newest = redis.zrange(keys.of_app(""), -1, -1, withscores=True)[0][1] + 1
+    ids = [f"{n:032x}" for n in range(4_500)]
+    redis.zadd(keys.of_app(""), {request_id: newest + n for n, request_id in enumerate(ids)})
+    item = Item(index=0, bk_host_id=2, outcome=Outcome.CREATED, service_instance_id=53)
+    reports = {keys.result(id_): Report.settled([item], request_id=id_, **about).dump() for id_ in ids}
+    redis.mset(reports)
+
+    def found(query: str) -> list[str]:
+        return [batch["request_id"] for batch in door.get(f"{V1_PATH}?limit=1&{query}").json()["batches"]]
+
+    assert found("status=FAILED") == [failed]
+    assert found("status=TERMINATED") == [cancelled]
+    assert found("status=PENDING&bk_module_id=60") == [waiting]
+    assert found("bk_module_id=61") == [elsewhere]
+    assert found("status=SUCCESS") == [ids[-1]]
+    assert door.get(f"{V1_PATH}?status=PART_FAILED").json() | {"request_id": ""} == door.get(
+        f"{V1_PATH}?bk_module_id=7"
+    ).json() | {"request_id": ""}
+    # Page by page, each once.
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = door.get(f"{V1_PATH}?limit=500&cursor={cursor}").json()
+        seen, cursor = seen + [batch["request_id"] for batch in page["batches"]], page["next_cursor"]
+    assert len(seen) == len(set(seen)) == 4_504
 
 
 def test_items_are_filtered_by_outcome(door: Client, seed: dict[str, Any]) -> None:

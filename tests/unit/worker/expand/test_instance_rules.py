@@ -2,6 +2,7 @@
 
 import pytest
 
+from contract.codes import Why
 from contract.request.batch import ServiceInstanceBatch
 from tests.unit.worker.expand.builders import (
     REQUEST_ID,
@@ -45,7 +46,7 @@ def test_name_is_limited_in_bytes(name, fits):
 @pytest.mark.rule("V14", "the service template is missing: 1199006 service_template_id")
 def test_missing_service_template_is_refused():
     refused = plan(bound(template(), service_template_biz_id=None), instance()).refused[0]
-    assert (refused.code, refused.message_args) == (1199006, ("service_template_id",))
+    assert (refused.code, refused.message_args) == (1199006, ("service_template_id", Why.TEMPLATE_MISSING))
 
 
 @pytest.mark.rule("V15", "the host is missing: 1199006 bk_host_id", ours="V9 has said so already; one read serves both")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contract.codes import Refused
+from contract.codes import Refused, Why
 from tests.unit.worker.expand.builders import bound, hosts, instance, named, plan, said, template, unbound
 from worker.expand.catalogue import Module
 
@@ -56,7 +56,7 @@ def test_built_in_module_is_refused(default):
 def test_service_template_without_processes_is_refused_whatever_the_caller_lists():
     problem = refused_whole(bound(), instance(1, named()))
     assert said(problem) == (1199006, "bk_module_id")
-    assert problem.message_args == ("service_template_id",)
+    assert problem.message_args == ("service_template_id", Why.TEMPLATE_EMPTY)
 
 
 @pytest.mark.rule("V8", "unbound, and an instance has no processes: 1199010 instances.processes", ours=ATOMIC_FIRST)

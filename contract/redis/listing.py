@@ -1,0 +1,100 @@
+"""An application's own requests, newest first, narrowed down where they stand.
+
+Redis looks at the beginning of each report, where status, business and module are, so that those that do not match
+never leave it. A few thousand at a time: a script holds everybody up for as long as it runs.
+"""
+
+from dataclasses import dataclass
+from typing import Final, cast
+
+import redis.asyncio as aioredis
+
+from contract.redis.keys import Keys
+
+_AT_A_TIME: Final = 2_000
+LOOKED_AT: Final = 20_000
+"""Requests that one call looks at, however few of them match."""
+_UNFINISHED: Final = "unfinished"
+
+# KEYS app-index | ARGV start count most request-prefix result-prefix, then what is wanted ('': any): status biz module
+# -> how many were looked at, the last of them ('' for none), then those that match
+_SIEVE: Final = """#!lua flags=no-writes,allow-oom
+local ids = redis.call('ZREVRANGE', KEYS[1], ARGV[1], ARGV[1] + ARGV[2] - 1)
+local most, found, last = tonumber(ARGV[3]), {0, ''}, ''
+local function about(id)
+  local head = redis.call('GETRANGE', ARGV[5] .. id, 0, 8191)
+  if head ~= '' then
+    return {string.match(head, '"status":"([A-Z_]+)"') or ARGV[6], string.match(head, '"bk_biz_id":(%d+)') or ARGV[7],
+      string.match(head, '"bk_module_id":(%d+)') or ARGV[8]}
+  end
+  local entry = redis.call('HMGET', ARGV[4] .. id, 'biz', 'module')
+  return entry[1] and {'unfinished', entry[1], entry[2]}
+end
+for _, id in ipairs(ids) do
+  if #found - 2 == most then break end
+  found[1], found[2] = found[1] + 1, id
+  local said, matches = about(id), true
+  for i = 1, 3 do matches = matches and said and (ARGV[5 + i] == '' or ARGV[5 + i] == said[i]) end
+  if matches then found[#found + 1] = id end
+end
+return found
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a list is narrowed down to. `is_unfinished`: PENDING or RUNNING, which only a loaded report tells apart."""
+
+    status: str = ""
+    is_unfinished: bool = False
+    bk_biz_id: int | None = None
+    bk_module_id: int | None = None
+
+    def arguments(self) -> list[str]:
+        """As the script takes them."""
+        numbers = ("" if number is None else str(number) for number in (self.bk_biz_id, self.bk_module_id))
+        return [_UNFINISHED if self.is_unfinished else self.status, *numbers]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Ids of requests, and the last one that was looked at: None when there is nothing after it."""
+
+    request_ids: list[str]
+    after: str | None
+
+
+class Listing:
+    """Lists requests by their application."""
+
+    def __init__(self, client: "aioredis.Redis", keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._sieve = client.register_script(_SIEVE)
+
+    async def page(self, bk_app_code: str, after: str | None, limit: int, wanted: Wanted) -> Page:
+        """At most `limit` that match, of those that follow on `after`, or of all. There may be fewer and yet more."""
+        index, start = self._keys.of_app(bk_app_code), 0
+        ids: list[str] = []
+        if after is not None:
+            rank = await self._client.zrevrank(index, after)
+            if rank is None:
+                return Page([], None)
+            start = cast("int", rank) + 1
+        looked_at, last = 0, after
+        while looked_at < LOOKED_AT:
+            count, last_, *found = await self._sieve(
+                keys=[index],
+                args=[
+                    *(start + looked_at, _AT_A_TIME, limit - len(ids)),
+                    *(self._keys.request(""), self._keys.result("")),
+                    *wanted.arguments(),
+                ],
+            )
+            ids += [request_id.decode() for request_id in found]
+            looked_at, last = looked_at + count, last_.decode() or last
+            if len(ids) == limit:
+                return Page(ids, last)
+            if count < _AT_A_TIME:
+                return Page(ids, None)
+        return Page(ids, last)
