@@ -133,6 +133,10 @@ class Settings(BaseSettings):
     """No service instance or process gets an id below it. Beside a CMDB: far above all that CMDB will ever count to."""
     cmdb_authorization: SecretStr | None = None
     """JSON object of the ``X-Bkapi-Authorization`` header for reading a live CMDB (``bksi catalogue pull``)."""
+    cmdb_url: ServerUrl | None = None
+    """The live CMDB that workers ask about a module or hosts before they refuse a request for not knowing them."""
+    cmdb_supplier_account: str = "0"
+    """bk_supplier_account, sent to it as a header."""
     state_dir: Path = Path("~/.local/state/bksi")
     """Where unfinished work of a command is kept, so that it goes on instead of starting again."""
 

@@ -24,6 +24,8 @@ def up(
     postgres: str | None = None,
     redis: str | None = None,
     workers: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    cmdb: str | None = None,
+    biz: tuple[int, ...] = (),
 ) -> None:
     """Run servers, workers, the shim and Flower until Ctrl-C or SIGTERM. Data outlasts a restart.
 
@@ -36,11 +38,14 @@ def up(
         postgres: libpq URL of a server to use instead of the embedded one. It is migrated; no sample is imported.
         redis: URL of a server to use instead of the embedded one.
         workers: how many worker processes.
+        cmdb: URL of a live CMDB to keep up with: workers ask it for what the catalogue lacks, and `bksi catalogue watch
+            --instances` pulls from it. Credentials come from BKSI_CMDB_AUTHORIZATION. No sample is imported then.
+        biz: a business of that CMDB to pull; may come more than once.
     """
     from devstack.foreground import run_up  # noqa: PLC0415 - see the module's docstring
     from devstack.stack import Stack  # noqa: PLC0415 - same
 
-    run_up(Stack(data_dir, port=port, postgres=postgres, redis=redis, workers=workers))
+    run_up(Stack(data_dir, port=port, postgres=postgres, redis=redis, workers=workers, cmdb=cmdb, businesses=biz))
 
 
 @app.command

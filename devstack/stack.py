@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -58,10 +58,20 @@ class Stack:
             catalogue stays out of it.
         redis: URL of a server that runs already, instead of an embedded one.
         workers: how many worker processes.
+        cmdb: URL of a live CMDB to keep up with.
+        businesses: of that CMDB, to pull.
     """
 
     def __init__(
-        self, directory: Path, *, port: int = 0, postgres: str | None = None, redis: str | None = None, workers: int = 1
+        self,
+        directory: Path,
+        *,
+        port: int = 0,
+        postgres: str | None = None,
+        redis: str | None = None,
+        workers: int = 1,
+        cmdb: str | None = None,
+        businesses: Sequence[int] = (),
     ) -> None:
         self.directory = directory.absolute()
         self.logs = self.directory / "logs"
@@ -72,6 +82,8 @@ class Stack:
         self._postgres = postgres
         self._redis = redis
         self._workers = workers
+        self._cmdb = cmdb
+        self._businesses = businesses
         self._servers: list[Server] = []
         self._parts: dict[str, Process] = {}
         self._guard: Guard | None = None
@@ -122,7 +134,12 @@ class Stack:
         shim_environment = _environment(
             BKSI_REDIS_URL=redis, BKSI_HTTP_HOST="127.0.0.1", BKSI_HTTP_PORT=str(settings.http_port)
         )
-        worker_environment = _environment(BKSI_REDIS_URL=redis, BKSI_POSTGRES_DSN=postgres)
+        worker_environment = _environment(
+            BKSI_REDIS_URL=redis,
+            BKSI_POSTGRES_DSN=postgres,
+            BKSI_STATE_DIR=str(self.directory / "state"),
+            **({"BKSI_CMDB_URL": self._cmdb} if self._cmdb else {}),
+        )
 
         # Neither needs the database: they load while it is migrated.
         self._spawn("shim", _bksi("serve"), shim_environment)
@@ -134,12 +151,16 @@ class Stack:
             ),
         )
         self._finish("migrate", _bksi("migrate"), worker_environment)
-        if self._postgres is None:
+        if self._postgres is None and self._cmdb is None:
             self._finish("catalogue", _bksi("catalogue", "import", *map(str, sample.CATALOGUE)), worker_environment)
         for number in range(1, self._workers + 1):
             # Named by its number, it is the same worker to Flower when the stack has been started again.
             name = "worker" if number == 1 else f"worker-{number}"
             self._spawn(name, _bksi("worker", "--name", f"worker-{number}"), worker_environment)
+
+        if self._cmdb:
+            businesses = (argument for id_ in self._businesses for argument in ("--biz", str(id_)))
+            self._spawn("watch", _bksi("catalogue", "watch", "--instances", *businesses), worker_environment)
 
         self._wait_for("shim", lambda: _answers(f"{http}/readyz"))
         self._wait_for("flower", lambda: _alive_workers(flower) >= self._workers)

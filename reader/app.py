@@ -1,7 +1,7 @@
 """The reader's HTTP application."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import orjson
 from fastapi import FastAPI
@@ -23,7 +23,8 @@ from contract.settings import Settings
 from reader.asked import one_instance, page, selection
 from reader.state import ReaderState, database_away, state_of
 from reader.v1 import router as v1
-from worker.postgres.engine import create_engine
+from worker.postgres.cmdb_pulls import ages
+from worker.postgres.engine import create_engine, driver_connection
 from worker.postgres.errors import DatabaseError
 from worker.postgres.instance_reads import count_instances, list_instances, list_processes
 
@@ -131,5 +132,11 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """For Prometheus."""
-    return PlainTextResponse(state_of(request).metrics.text())
+    """For Prometheus. How old the catalogue is stands there while the database answers."""
+    state = state_of(request)
+    state.ages.clear()
+    with suppress(DatabaseError):
+        async with driver_connection(state.engine) as driver:
+            for (bk_biz_id, what), age in (await ages(driver)).items():
+                state.ages.labels(str(bk_biz_id), what).set(age)
+    return PlainTextResponse(state.metrics.text())

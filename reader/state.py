@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,6 +35,17 @@ class ReaderState:
     rates: Rates = field(default_factory=Rates)
     nothing: Filter = field(default_factory=lambda: Filter((), ids=[]))
     """Selects no instance."""
+
+    ages: Gauge = field(init=False)
+    """Seconds since a business was last read from CMDB."""
+
+    def __post_init__(self) -> None:
+        self.ages = Gauge(
+            "bksi_catalogue_age_seconds",
+            "Since a business was last read from CMDB",
+            ("bk_biz_id", "what"),
+            registry=self.metrics.registry,
+        )
 
     def admit(self, request: Request, body: Mapping[str, Any] = _NO_BODY) -> Identity:
         """Authenticate the caller of `request` and count the call against its rate of polls.

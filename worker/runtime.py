@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 import uvloop
@@ -35,12 +35,21 @@ from worker.postgres.engine import make_engine
 from worker.postgres.writer import Writer
 from worker.senders import Senders
 
+if TYPE_CHECKING:
+    from worker.catalogue.lookup import Lookup
+
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 _START_TIMEOUT_S: Final = 30.0
 _EX_SOFTWARE: Final = 70
 _END_AFTER_GRACE_S: Final = 9.0
 _LOOK_S: Final = 0.2
+_LOOKUP_TIMEOUT_S: Final = 5.0
+"""A request waits for CMDB about as long, once, before it is answered without."""
+
+
+class CmdbUnusable(Exception):
+    """The CMDB that is configured cannot be asked; the text names the setting."""
 
 
 class Runtime:
@@ -110,6 +119,7 @@ class Runtime:
         self.engine = make_engine(settings, Outage("postgres", settings.postgres_dsn))
         self.writer = Writer(self.engine, first_id=settings.first_id)
         self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms, on_change=self.writer.drop_ids)
+        self.lookup = self._open_lookup()
         self.redis = connect(settings)
         self.suspects = asyncio.Lock()
         self.full_lane = asyncio.Semaphore(settings.full_batches_at_once)
@@ -121,6 +131,27 @@ class Runtime:
             asyncio.create_task(self.reaper.run()),
             *([asyncio.create_task(self._guard_consumer())] if settings.watchdog_s else []),
         ]
+
+    def _open_lookup(self) -> "Lookup | None":
+        settings = self.settings
+        if settings.cmdb_url is None:
+            return None
+        # What a worker without a CMDB need not load.
+        from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused  # noqa: PLC0415
+        from worker.catalogue.lookup import Lookup  # noqa: PLC0415
+
+        secret = settings.cmdb_authorization
+        try:
+            cmdb = Cmdb(
+                settings.cmdb_url,
+                None if secret is None else secret.get_secret_value(),
+                supplier_account=settings.cmdb_supplier_account,
+                timeout_s=_LOOKUP_TIMEOUT_S,
+                give_up_after_s=_LOOKUP_TIMEOUT_S,
+            )
+        except (CmdbRefused, AuthorizationInvalid) as error:
+            raise CmdbUnusable(f"BKSI_CMDB_URL or BKSI_CMDB_AUTHORIZATION: {error}") from None
+        return Lookup(self.engine, cmdb)
 
     async def _close(self) -> None:
         await cancel_and_wait(self._background)

@@ -108,6 +108,33 @@ def pull(
 
 
 @app.command
+def watch(
+    *,
+    url: str | None = None,
+    biz: tuple[PositiveId, ...] = (),
+    every: Annotated[float, Parameter(validator=Number(gt=0))] = 60.0,
+    instances: bool = False,
+    prune: Annotated[bool, Parameter(negative="--no-prune")] = True,
+    authorization_file: Path | None = None,
+) -> None:
+    """Pull from a live CMDB again and again, until SIGTERM or Ctrl-C.
+
+    A line is logged for each pull. What fails is tried again in its turn. One such process is enough.
+
+    Args:
+        url: As of pull; BKSI_CMDB_URL when it is left out.
+        biz: A business; may come more than once. All that the catalogue has modules of when it is left out.
+        every: Seconds from the beginning of one round to that of the next.
+        instances: As of pull.
+        prune: As of pull.
+        authorization_file: As of pull.
+    """
+    from worker.catalogue.commands import watch_businesses  # noqa: PLC0415 - see worker.cli
+
+    watch_businesses(url, biz, every_s=every, instances=instances, prune=prune, authorization_file=authorization_file)
+
+
+@app.command
 def show(*, module: PositiveId | None = None, json: bool = False) -> int:
     """Show what the catalogue holds: its version and a line for each business, or one module in full.
 

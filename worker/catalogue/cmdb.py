@@ -51,6 +51,7 @@ class Cmdb:
             ``bk_username`` …); None = none is sent.
         supplier_account: bk_supplier_account, which the API server wants as a header.
         timeout_s: connect and read time-out of one attempt.
+        give_up_after_s: how long one call is tried again.
 
     Raises:
         CmdbRefused: `url` is none, or `supplier_account` no header.
@@ -58,13 +59,20 @@ class Cmdb:
     """
 
     def __init__(
-        self, url: str, authorization: str | None = None, *, supplier_account: str = "0", timeout_s: float = 30.0
+        self,
+        url: str,
+        authorization: str | None = None,
+        *,
+        supplier_account: str = "0",
+        timeout_s: float = 30.0,
+        give_up_after_s: float = GIVE_UP_AFTER_S,
     ) -> None:
         self.url = _checked_url(url)
         credentials = _parse_authorization(authorization)
         self._secrets = [value for name in _SECRETS if isinstance(value := credentials.get(name), str) and value]
         self._headers = _headers(credentials, supplier_account)
         self._timeout_s = timeout_s
+        self._give_up_after_s = give_up_after_s
         self._client: httpx2.Client
 
     def __enter__(self) -> Self:
@@ -86,12 +94,12 @@ class Cmdb:
 
         Raises:
             CmdbRefused: the answer is no.
-            CmdbUnavailable: no usable answer after `ATTEMPTS` attempts or `GIVE_UP_AFTER_S` seconds.
+            CmdbUnavailable: no usable answer after `ATTEMPTS` attempts or `give_up_after_s` seconds.
         """
         url = f"{self.url}/{api}/" if _ESB in self.url else f"{self.url}{path}"
         try:
             for attempt in stamina.retry_context(
-                on=_wait, attempts=ATTEMPTS, timeout=GIVE_UP_AFTER_S, wait_initial=0.5, wait_max=30.0
+                on=_wait, attempts=ATTEMPTS, timeout=self._give_up_after_s, wait_initial=0.5, wait_max=30.0
             ):
                 with attempt:
                     return self._call_once(api, url, body)

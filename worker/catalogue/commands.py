@@ -1,6 +1,7 @@
 """What the commands of `worker.catalogue.cli` do."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ import stamina.instrumentation
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from contract.settings import load_settings
+from plumbing.logs import configure_logging
 from worker.catalogue.answers import Answer, AnswerRefused, Kind, read_answer
 from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused, CmdbUnavailable
 from worker.catalogue.instance_commands import import_instances, pull_all_instances, read_files
@@ -20,11 +22,13 @@ from worker.catalogue.pages import Pages, PagesOfAnother
 from worker.catalogue.pull import pull
 from worker.catalogue.report import ImportReport, print_report
 from worker.catalogue.view import module_view, summary_view, template_dict
+from worker.catalogue.watch import Watch, watch
 from worker.commands.console import err, in_database, out, plain_errors
 from worker.expand.catalogue import ProcessTemplate
 from worker.postgres.catalogue_reads import Catalogue
 from worker.postgres.catalogue_summary import CatalogueSummary, ModuleSummary, read_module, read_summary
-from worker.postgres.engine import Engine
+from worker.postgres.cmdb_pulls import record
+from worker.postgres.engine import Engine, driver_connection
 
 STATEMENT_TIMEOUT_MS: Final = 600_000
 """An import is one statement per table, however many rows it has."""
@@ -89,6 +93,7 @@ def pull_business(
         pages = Pages(state_dir or _state_dir(cmdb.url, bk_biz_id), {"url": cmdb.url, "bk_biz_id": bk_biz_id})
         if pages.count:
             err.print(f"Going on with the {pages.count} pages kept in {pages.directory}", highlight=False)
+        began = time.monotonic()
         try:
             with cmdb, _progress() as progress:
                 answers = pull(cmdb, bk_biz_id, pages, progress)
@@ -98,7 +103,11 @@ def pull_business(
             ) from None
 
     async def run(engine: Engine) -> ImportReport:
-        return await import_answers(engine, answers, bk_biz_id=bk_biz_id, prune=prune, dry_run=dry_run)
+        report = await import_answers(engine, answers, bk_biz_id=bk_biz_id, prune=prune, dry_run=dry_run)
+        if not dry_run:
+            async with driver_connection(engine) as driver:
+                await record(driver, bk_biz_id, "catalogue", time.monotonic() - began)
+        return report
 
     report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
     if not dry_run:
@@ -114,6 +123,32 @@ def pull_business(
         print_report(report, out)
         print_instance_report(found, out, json=False)
     return 1 if report.refused or found.left_out else 0
+
+
+def watch_businesses(
+    url: str | None,
+    businesses: Sequence[int],
+    *,
+    every_s: float,
+    instances: bool,
+    prune: bool,
+    authorization_file: Path | None,
+) -> None:
+    """Pull until told to stop; see `worker.catalogue.cli.watch`."""
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    with plain_errors(CmdbRefused, AuthorizationInvalid, OSError):
+        cmdb = Cmdb(
+            url or settings.cmdb_url or "",
+            _authorization(authorization_file),
+            supplier_account=settings.cmdb_supplier_account,
+        )
+
+    watch(
+        settings,
+        Watch(cmdb, businesses, every_s, instances=instances, prune=prune),
+        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+    )
 
 
 def _pull_instances(cmdb: Cmdb, bk_biz_id: int, *, prune: bool) -> InstanceReport:

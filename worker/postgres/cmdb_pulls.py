@@ -25,6 +25,11 @@ _FINISHED: Final = """
 UPDATE cmdb_pull SET is_under_way = false, finished_at = started_at, rows_read = 0, last_id = 0
 WHERE bk_biz_id = $1 AND what = $2
 """
+_RECORD: Final = """
+INSERT INTO cmdb_pull (bk_biz_id, what, is_under_way, finished_at) VALUES ($1, $2, false, now() - $3::interval)
+ON CONFLICT (bk_biz_id, what) DO UPDATE SET finished_at = excluded.finished_at
+"""
+_BUSINESSES: Final = "SELECT DISTINCT bk_biz_id FROM module ORDER BY 1"
 _AGES: Final = """
 SELECT bk_biz_id, what, extract(epoch FROM now() - finished_at)::float8 AS age_s FROM cmdb_pull
 WHERE finished_at IS NOT NULL ORDER BY 1, 2
@@ -63,6 +68,16 @@ async def reach(driver: Any, bk_biz_id: int, what: What, rows_read: int, last_id
 async def finish(driver: Any, bk_biz_id: int, what: What) -> None:
     """It was read to its end."""
     await driver.execute(_FINISHED, bk_biz_id, what)
+
+
+async def record(driver: Any, bk_biz_id: int, what: What, seconds: float) -> None:
+    """It was read to its end by a reading that began so many seconds ago."""
+    await driver.execute(_RECORD, bk_biz_id, what, timedelta(seconds=seconds))
+
+
+async def known_businesses(driver: Any) -> list[int]:
+    """Those with modules in the catalogue."""
+    return [id_ for (id_,) in await driver.fetch(_BUSINESSES)]
 
 
 async def ages(driver: Any) -> dict[tuple[int, str], float]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from worker.postgres.cmdb_pulls import ages
 from worker.postgres.engine import driver_connection
 from worker.postgres.errors import DatabaseError
 from worker.postgres.migrate import newest_revision
@@ -37,6 +38,8 @@ class ServerHealth:
     """Ids of ours are at least this."""
     highest_cmdb_id: int
     """Of what was taken over from CMDB; 0 = nothing was."""
+    ages: Mapping[tuple[int, str], float]
+    """Seconds since each business was last read from CMDB, by business and what was read."""
 
 
 async def read_health(engine: AsyncEngine) -> ServerHealth:
@@ -64,7 +67,15 @@ async def read_health(engine: AsyncEngine) -> ServerHealth:
         await _one(engine, "SELECT count(*) FROM module") or 0,
         await _one(engine, "SELECT first_id FROM catalogue_version") or 1,
         await _one(engine, _HIGHEST) or 0,
+        await _ages(engine),
     )
+
+
+async def _ages(engine: AsyncEngine) -> dict[tuple[int, str], float]:
+    if await _one(engine, "SELECT to_regclass('cmdb_pull')::text") is None:
+        return {}
+    async with driver_connection(engine) as driver:
+        return await ages(driver)
 
 
 async def read_clock(engine: AsyncEngine) -> datetime:

@@ -32,6 +32,7 @@ from plumbing.traceback_lines import frames_of
 from worker.consumer.pool import CoroutineTask
 from worker.custody.finish import decide, finish, log_end, publish
 from worker.custody.leases import Lease
+from worker.expand.catalogue import CatalogueSlice
 from worker.expand.expand import expand
 from worker.expand.preview import preview
 from worker.postgres import ledger
@@ -198,7 +199,7 @@ class Walk:
     async def _write(self, attempt: Attempt) -> tuple[Report, bytes | None]:
         batch = attempt.batch
         hosts = batch.bk_host_ids
-        catalogue = await self._runtime.catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts)
+        catalogue = await self._catalogue(batch, hosts)
         plan = expand(catalogue, batch, attempt.lease.request_id)
         about = attempt.about(plan.warnings)
         if plan.refused and batch.mode == "atomic":
@@ -222,6 +223,18 @@ class Walk:
         await async_failpoint("after_write", request.request_id)
         # None: it ended so long ago that its report is gone. There is nothing to publish but that it is over.
         return written.report or attempt.refusal(Refused(Code.RESULT_EXPIRED)), written.dumped
+
+    async def _catalogue(self, batch: ServiceInstanceBatch, hosts: Sequence[int]) -> CatalogueSlice:
+        """What the catalogue knows of it; what it lacks is looked up in a CMDB that is configured."""
+        catalogue, lookup = self._runtime.catalogue, self._runtime.lookup
+        found = await catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts)
+        if lookup is None or (found.module is not None and all(host in found.hosts for host in hosts)):
+            return found
+        lacking = [host for host in hosts if host not in found.hosts]
+        if not await lookup.ask(batch.bk_biz_id, batch.bk_module_id, lacking, lacks_module=found.module is None):
+            return found
+        catalogue.look_again()
+        return await catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts)
 
     async def _decide(self, attempt: Attempt, report: Report) -> Report:
         """End a request that writes no rows; a dry run leaves nothing in PostgreSQL, not even that it was refused."""

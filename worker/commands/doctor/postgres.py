@@ -13,6 +13,7 @@ from worker.postgres.health import ServerHealth, read_clock, read_health
 
 _TIMEOUT_S: Final = 5.0
 _OLDEST: Final = 15
+_OLD_S: Final = 3600.0
 
 
 async def examine_postgres(settings: Settings) -> AsyncIterator[Finding]:
@@ -78,8 +79,23 @@ def _findings(health: ServerHealth, dsn: str) -> Iterator[Finding]:
         yield ok("catalogue", f"{health.modules} modules")
     else:
         yield error("catalogue", "empty: every request is answered 1101034", "Run `bksi catalogue import` or `pull`.")
+    yield from _ages(health)
     if health.highest_cmdb_id:
         yield _ids(health.first_id, health.highest_cmdb_id)
+
+
+def _ages(health: ServerHealth) -> Iterator[Finding]:
+    """Only the oldest business is named: the others are younger."""
+    for what in ("catalogue", "instances"):
+        found = {bk_biz_id: age for (bk_biz_id, kind), age in health.ages.items() if kind == what}
+        if not found:
+            continue
+        oldest = max(found, key=lambda bk_biz_id: found[bk_biz_id])
+        said = f"{what} of {len(found)} businesses pulled, the oldest ({oldest}) {found[oldest] / 60:.0f} minutes ago"
+        if found[oldest] > _OLD_S:
+            yield warning(f"{what} age", said, "Keep `bksi catalogue watch` running, or pull again.")
+        else:
+            yield ok(f"{what} age", said)
 
 
 def _ids(first_id: int, highest_cmdb_id: int) -> Finding:

@@ -18,6 +18,8 @@ PATHS = {
     "/api/v3/findmany/module/with_relation/biz/1": "find_module_with_relation",
     "/api/v3/hosts/app/1/list_hosts": "list_biz_hosts",
     "/api/v3/findmany/module_relation/bk_biz_id/1": "find_module_host_relation",
+    "/api/v3/findmany/module/bk_biz_id/1": "find_module_batch",
+    "/api/v3/hosts/modules/read": "find_host_biz_relations",
     "/api/v3/findmany/proc/service_instance/details": "list_service_instance_detail",
 }
 LIMITS = {
@@ -114,7 +116,24 @@ class CmdbServer:
             return refusal(1199010, "fields must be set")
         return _listing([_only(item, body["fields"]) for item in self.modules], page)
 
+    def _find_module_batch(self, body: Item, _page: Item) -> Reply:
+        found = [_only(item, body["fields"]) for item in self.modules if item["bk_module_id"] in body["bk_ids"]]
+        return _success(found)
+
+    def _find_host_biz_relations(self, body: Item, _page: Item) -> Reply:
+        pairs = [(module, host) for module, hosts in self.hosts_of.items() for host in hosts]
+        return _success(
+            [
+                {"bk_biz_id": 1, "bk_host_id": host, "bk_module_id": module, "bk_set_id": 3}
+                for module, host in pairs
+                if host in body["bk_host_id"]
+            ]
+        )
+
     def _list_biz_hosts(self, body: Item, page: Item) -> Reply:
+        for rule in body.get("host_property_filter", {}).get("rules", ()):
+            found = [item for item in self.hosts if item[rule["field"]] in rule["value"]]
+            return _listing([_only(item, body["fields"]) for item in found], page)
         return _listing([_only(item, body["fields"]) for item in self.hosts], page)
 
     def _find_module_host_relation(self, body: Item, page: Item) -> Reply:
@@ -155,7 +174,10 @@ def _listing(items: list[Item], page: Item, name: str = "info") -> Reply:
         items = sorted(items, key=lambda item: item[sort])
     start = page.get("start", 0)
     shown = items[start : start + page["limit"]] if page.get("limit") else items
-    data = {"count": len(items), name: shown}
+    return _success({"count": len(items), name: shown})
+
+
+def _success(data: Any) -> Reply:
     return Reply(body={"result": True, "code": 0, "message": "success", "permission": None, "data": data})
 
 

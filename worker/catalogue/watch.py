@@ -1,0 +1,103 @@
+"""`bksi catalogue watch`: pull again and again, so that the catalogue is never older than it takes."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from rich.progress import Progress
+
+from contract.settings import Settings
+from worker.catalogue.answers import AnswerRefused
+from worker.catalogue.cmdb import Cmdb, CmdbRefused, CmdbUnavailable
+from worker.catalogue.instance_pull import pull_instances
+from worker.catalogue.load import import_answers
+from worker.catalogue.pages import Pages, PagesOfAnother
+from worker.catalogue.pull import pull
+from worker.postgres.cmdb_pulls import known_businesses, record
+from worker.postgres.engine import Engine, create_engine, driver_connection
+from worker.postgres.errors import DatabaseError, typed_errors
+
+_log = structlog.get_logger(__name__)
+_EXPECTED = (CmdbRefused, CmdbUnavailable, AnswerRefused, PagesOfAnother, DatabaseError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is pulled: of these businesses, or of all that the catalogue knows, every so many seconds."""
+
+    cmdb: Cmdb
+    businesses: Sequence[int]
+    every_s: float
+    instances: bool
+    prune: bool
+
+
+def watch(settings: Settings, wanted: Watch, *, statement_timeout_ms: int) -> None:
+    """Pull until SIGTERM or SIGINT. What fails is logged and tried again in its turn; nothing is left half imported."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+
+    async def once() -> None:
+        engine = create_engine(
+            settings.postgres_dsn,
+            connections=1,
+            statement_timeout_ms=statement_timeout_ms,
+            application_name="bksi catalogue watch",
+        )
+        try:
+            for bk_biz_id in wanted.businesses or await _known(engine):
+                await _pull(engine, wanted, bk_biz_id, settings.first_id)
+        finally:
+            await engine.dispose()
+
+    while True:
+        began = time.monotonic()
+        asyncio.run(once())
+        time.sleep(max(wanted.every_s - (time.monotonic() - began), 0))
+
+
+async def _known(engine: Engine) -> list[int]:
+    try:
+        async with driver_connection(engine) as driver:
+            return await known_businesses(driver)
+    except DatabaseError as error:
+        _log.warning("not pulled", reason=str(error))
+        return []
+
+
+async def _pull(engine: Engine, wanted: Watch, bk_biz_id: int, first_id: int) -> None:
+    began = time.monotonic()
+    try:
+        with typed_errors():
+            changed = await _pull_business(engine, wanted, bk_biz_id, first_id)
+    except _EXPECTED as error:
+        _log.warning("not pulled", bk_biz_id=bk_biz_id, reason=str(error))
+    else:
+        _log.info("pulled", bk_biz_id=bk_biz_id, seconds=round(time.monotonic() - began, 1), **changed)
+
+
+async def _pull_business(engine: Engine, wanted: Watch, bk_biz_id: int, first_id: int) -> dict[str, Any]:
+    began = time.monotonic()
+    # Pages of a round that failed are not kept: they would make the next one as old.
+    with wanted.cmdb as cmdb, tempfile.TemporaryDirectory(prefix="bksi-pull-") as directory:
+        pages = Pages(Path(directory), {"url": wanted.cmdb.url, "bk_biz_id": bk_biz_id})
+        answers = pull(cmdb, bk_biz_id, pages, Progress(disable=True))
+        report = await import_answers(engine, answers, bk_biz_id=bk_biz_id, prune=wanted.prune)
+        async with driver_connection(engine) as driver:
+            await record(driver, bk_biz_id, "catalogue", time.monotonic() - began)
+        changed: Counter[str] = Counter()
+        for counts in report.counts().values():
+            changed.update(counts)
+        said: dict[str, Any] = {name: changed[name] for name in ("added", "changed", "removed", "refused")}
+        if wanted.instances:
+            found = await pull_instances(engine, cmdb, bk_biz_id, first_id=first_id, prune=wanted.prune)
+            said |= {"instances": found.instances | {"gone": len(found.gone), "left_out": len(found.left_out)}}
+    return said
