@@ -62,9 +62,9 @@ class Settings(BaseSettings):
     keep_alive_s: float = Field(default=75.0, ge=1, le=3600)
     """How long a connection may be idle, and the headers of a request may take. Longer than a proxy in front keeps its
     own (60 s as most come): else it sends into a connection that is just being closed."""
-    on_existing: OnExisting | None = None
+    on_existing: OnExisting = "reuse"
     """What a body without ``on_existing`` means: ``reuse``, or ``fail`` for callers that rely on CMDB's 1113016."""
-    mode: Mode | None = None
+    mode: Mode = "atomic"
     """What a body without ``mode`` means: ``atomic`` or ``partial``. Compat paths are always atomic."""
     compat_wait_s: float = Field(default=20.0, ge=0, le=60)
     """How long a compat path waits for the worker before it answers 1190001; 0 = never waits."""

@@ -7,7 +7,7 @@ OnExisting = Literal["reuse", "fail"]
 Mode = Literal["atomic", "partial"]
 
 
-def with_defaults(body: dict[str, Any], defaults: Mapping[str, str | None]) -> dict[str, Any]:
-    """`body` with the fields of `defaults` that it leaves out; ``null`` equals absent, and None is no default."""
-    missing = {name: value for name, value in defaults.items() if value is not None and body.get(name) is None}
+def with_defaults(body: dict[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:
+    """`body` with the fields of `defaults` that it leaves out; ``null`` equals absent."""
+    missing = {name: value for name, value in defaults.items() if body.get(name) is None}
     return {**body, **missing} if missing else body

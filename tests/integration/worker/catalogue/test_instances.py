@@ -61,12 +61,12 @@ async def test_what_cmdb_has_is_found_under_its_id_and_nothing_is_doubled(
     report = await pulled(engine, cmdb)
     assert report.instances == {"added": 2, "changed": 0, "unchanged": 0}
     one, other, new = await written(Writer(engine), 2, 3, 4)
-    assert [one.service_instance_id, other.service_instance_id] == [72, 73]
-    assert [item.outcome for item in (one, other, new)] == [Outcome.EXISTING, Outcome.EXISTING, Outcome.CREATED]
-    assert one.processes[0].bk_process_id == 720
-    assert one.warnings, "CMDB's process has null where the plan has a value, and the item says so"
-    assert new.service_instance_id is not None
-    assert new.service_instance_id >= 730 + ROOM
+    assert [one["service_instance_id"], other["service_instance_id"]] == [72, 73]
+    assert [item["outcome"] for item in (one, other, new)] == [Outcome.EXISTING, Outcome.EXISTING, Outcome.CREATED]
+    assert one["processes"][0]["bk_process_id"] == 720
+    assert one["warnings"], "CMDB's process has null where the plan has a value, and the item says so"
+    assert new["service_instance_id"] is not None
+    assert new["service_instance_id"] >= 730 + ROOM
 
 
 async def test_the_same_again_changes_nothing(cmdb: CmdbServer, engine: AsyncEngine, database: str) -> None:
@@ -88,7 +88,7 @@ async def test_what_is_missing_is_healed_and_survives_the_next_pull(
     two = process(8, (bind(1, "90"),), bk_process_name="php", bk_func_name="php")
     more = type(nginx())(7, nginx().values, (*nginx().bind_info, bind(2, "81")), 0)
     (item,) = await written(Writer(engine), 2, processes=[more, two])
-    assert (item.outcome, item.service_instance_id) == (Outcome.HEALED, 72)
+    assert (item["outcome"], item["service_instance_id"]) == (Outcome.HEALED, 72)
     before = await rows(database, "process_bind_info", "process")
     report = await pulled(engine, cmdb)
     assert (report.processes["gone"], report.bind_rows["gone"], report.gone) == (0, 0, [])
@@ -106,7 +106,7 @@ async def test_what_cmdb_has_no_more_is_kept_and_marked_and_does_not_exist(
     assert report.gone == [(72, 72)]
     assert await fetch(engine, "SELECT count(*) FROM service_instance WHERE id = 72") == [(1,)]
     items = await written(Writer(engine), 2, 3, 4)
-    assert [item.outcome for item in items] == [Outcome.CREATED, Outcome.EXISTING, Outcome.EXISTING]
+    assert [item["outcome"] for item in items] == [Outcome.CREATED, Outcome.EXISTING, Outcome.EXISTING]
 
 
 async def test_a_host_that_came_back_has_what_cmdb_says(cmdb: CmdbServer, engine: AsyncEngine) -> None:
@@ -117,7 +117,7 @@ async def test_a_host_that_came_back_has_what_cmdb_says(cmdb: CmdbServer, engine
     cmdb.instances = [service_instance(90, 2, process_instances=[process_instance(900, 90, timeout=77)])]
     await pulled(engine, cmdb)
     (item,) = await written(Writer(engine), 2, processes=[nginx(timeout=77)])
-    assert (item.service_instance_id, item.outcome) == (90, Outcome.EXISTING)
+    assert (item["service_instance_id"], item["outcome"]) == (90, Outcome.EXISTING)
 
 
 async def test_values_order_and_removals_are_cmdbs(cmdb: CmdbServer, engine: AsyncEngine) -> None:
@@ -142,12 +142,12 @@ async def test_two_under_one_key_are_both_kept_and_named(cmdb: CmdbServer, engin
         report = await pulled(engine, cmdb)
         assert report.twins == [(72, 75)]
     (item,) = await written(Writer(engine), 2)
-    assert item.service_instance_id == 72
+    assert item["service_instance_id"] == 72
     del cmdb.instances[0]
     await pulled(engine, cmdb)
     await pulled(engine, cmdb)
     (item,) = await written(Writer(engine), 2)
-    assert item.service_instance_id == 75
+    assert item["service_instance_id"] == 75
 
 
 async def test_unbound_instances_are_found_by_their_name(cmdb: CmdbServer, engine: AsyncEngine) -> None:
@@ -155,30 +155,30 @@ async def test_unbound_instances_are_found_by_their_name(cmdb: CmdbServer, engin
     cmdb.instances[0]["process_instances"][0]["relation"]["process_template_id"] = 0
     await pulled(engine, cmdb)
     (item,) = await written(Writer(engine), 2, keys=["web"], processes=[nginx()])
-    assert item.service_instance_id == 72
+    assert item["service_instance_id"] == 72
 
 
 async def test_what_both_sides_created_is_one(cmdb: CmdbServer, engine: AsyncEngine) -> None:
     (created,) = await written(Writer(engine), 2)
     cmdb.instances = [service_instance(72, 2)]
     report = await pulled(engine, cmdb)
-    assert report.matched == [(created.service_instance_id, 72)]
+    assert report.matched == [(created["service_instance_id"], 72)]
     (item,) = await written(Writer(engine), 2)
-    assert (item.service_instance_id, item.outcome) == (created.service_instance_id, Outcome.EXISTING)
+    assert (item["service_instance_id"], item["outcome"]) == (created["service_instance_id"], Outcome.EXISTING)
     cmdb.instances = []
-    assert (await pulled(engine, cmdb)).gone == [(created.service_instance_id, 72)]
+    assert (await pulled(engine, cmdb)).gone == [(created["service_instance_id"], 72)]
 
 
 async def test_ids_in_use_here_are_no_obstacle(cmdb: CmdbServer, engine: AsyncEngine) -> None:
     (created,) = await written(Writer(engine), 9)
-    assert created.service_instance_id == 1
+    assert created["service_instance_id"] == 1
     cmdb.instances = [service_instance(1, 2), service_instance(2, 3)]
     report = await pulled(engine, cmdb)
     ((cmdb_id, id_),) = report.moved
     assert cmdb_id == 1
     assert id_ > ROOM
     items = await written(Writer(engine), 2, 3, 9)
-    assert [item.service_instance_id for item in items] == [id_, 2, 1]
+    assert [item["service_instance_id"] for item in items] == [id_, 2, 1]
 
 
 async def test_import_races_workers_that_hold_reserved_ids(cmdb: CmdbServer, engine: AsyncEngine) -> None:
@@ -204,7 +204,7 @@ async def test_first_id_holds_for_a_worker_and_never_goes_down(engine: AsyncEngi
     (before,) = await written(Writer(engine), 1)
     (far,) = await written(Writer(engine, first_id=10**12), 2)
     (near,) = await written(Writer(engine, first_id=5_000), 3)
-    ids = [item.service_instance_id or 0 for item in (before, far, near)]
+    ids = [item["service_instance_id"] or 0 for item in (before, far, near)]
     assert ids[0] < 10**12 <= ids[1] < ids[2]
 
 
