@@ -34,7 +34,7 @@ def piped(text: str, *arguments: str, env: dict[str, str]) -> "subprocess.Comple
 
 
 def test_request_is_submitted_followed_listed_and_looked_into(bksi: RunBksi, stack: Any, here: dict[str, str]) -> None:
-    done = piped(hosts(30, 31), "submit", "-", "--wait", "60", "--idempotency-key", "by-command", env=here)
+    done = piped(hosts(180, 181), "submit", "-", "--wait", "60", "--idempotency-key", "by-command", env=here)
     assert done.returncode == 0, done.stderr
     accepted, said = done.stdout.splitlines()
     request_id = accepted.removeprefix("accepted ")
@@ -48,7 +48,7 @@ def test_request_is_submitted_followed_listed_and_looked_into(bksi: RunBksi, sta
     assert request_id in [json.loads(line)["request_id"] for line in listed]
     head, *items = bksi("items", request_id, env=here).stdout.splitlines()
     assert head.split("\t")[:3] == ["index", "bk_host_id", "outcome"]
-    assert [item.split("\t")[1] for item in items] == ["30", "31"]
+    assert [item.split("\t")[1] for item in items] == ["180", "181"]
     ids = bksi("status", request_id, "--output", "ids", env=here).stdout.split()
     assert len(ids) == 2
 
@@ -70,7 +70,7 @@ def test_failure_is_a_line_and_an_exit_code_and_can_be_tried_again(bksi: RunBksi
 
 
 def test_dry_run_says_what_would_be(here: dict[str, str]) -> None:
-    seen = piped(hosts(32, 33), "validate", "-", env=here)
+    seen = piped(hosts(182, 183), "validate", "-", env=here)
     assert seen.returncode == 0, seen.stderr
     assert len(seen.stdout.splitlines()) == 4
 

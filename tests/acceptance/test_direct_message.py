@@ -37,6 +37,18 @@ def test_plain_celery_message_runs_like_a_submitted_batch(stack: Any) -> None:
     assert run(stack.http, bound(30))["data"] == report["data"]
 
 
+def test_first_snippet_of_the_page_can_be_polled(stack: Any) -> None:
+    snippet = re.search(r"```python\n(.*?)```", RECIPE, re.DOTALL)
+    assert snippet is not None
+    code = snippet[1].replace("redis://127.0.0.1:6379/0", stack.broker).replace('"bk_host_id": 2', '"bk_host_id": 29')
+    names: dict[str, Any] = {}
+    exec(code, names)
+    names["app"].close()
+
+    task_in_flower(stack.flower, names["request_id"], "SUCCESS")
+    assert finish(stack.http, names["request_id"])["items"][0]["bk_host_id"] == 29
+
+
 def test_message_of_the_shell_recipe_is_taken(stack: Any, tmp_path: Path) -> None:
     script = re.search(r"```sh\n(.*?)```", RECIPE, re.DOTALL)
     assert script is not None
