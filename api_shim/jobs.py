@@ -1,66 +1,298 @@
-"""Submit and poll jobs: any number of instances, as one request for each batch."""
+"""Jobs: any number of instances, as one request for each batch of a hundred."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final
 
-from api_shim.refusals import reaching_redis
+from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.submitter import Submitter
-from contract.answer.report import Report
+from contract.answer.job import Job
+from contract.answer.part import JobPart
+from contract.answer.report import Report, Status
+from contract.codes import Code, Refused
 from contract.message import Caller
-from contract.redis.jobs import Job, JobStore, digest_of
+from contract.redis.jobs import JobStore, NotThisUploads, Upload, link
+from contract.redis.requests import IdempotencyConflict, QueueFull
+from contract.request.batch import ServiceInstanceBatch
 from contract.request.parse import ParsedBatch
+from contract.settings import Settings
+from plumbing.cancel import cancel_and_wait
+from plumbing.failpoints import async_failpoint
+
+_LOOK_S: Final = 0.05
+_REPAIR_S: Final = 1.0
+_PAGE: Final = 100
+PATIENCE_S: Final = 60.0
+"""How long an upload is held back while nothing of its job ends; then it is told to come again."""
+
+
+class JobCancelled(Refused):
+    """Nothing can be added to a job that was cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.CANCELLED)
+
+
+class Interrupted(Refused):
+    """Another upload under the same key carries the job on."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.UPLOAD_INTERRUPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """`replayed`: all of it had been accepted before."""
+
+    job: Job
+    replayed: bool
 
 
 class Jobs:
     """The jobs of one submitter."""
 
-    def __init__(self, submitter: Submitter) -> None:
+    def __init__(self, submitter: Submitter, settings: Settings) -> None:
         self._submitter = submitter
-        self._jobs = JobStore(submitter.requests)
+        self._settings = settings
+        self._store = JobStore(submitter.requests)
 
-    async def submit(
+    async def receive(
         self,
-        parts: Sequence[ParsedBatch],
+        parts: AsyncIterator[ParsedBatch],
         caller: Caller,
         *,
+        begun: Callable[[str], None] = lambda _: None,
         idempotency_key: str | None = None,
+        charge: Callable[[], Awaitable[None]] | None = None,
         headers: dict[str, str] | None = None,
-    ) -> Job:
-        """Submit the batches of one job, in order. Under the same key again it goes on where it stopped.
+    ) -> Received:
+        """Accept a job's batches as they come. Under the same key again it goes on where it stopped.
+
+        When it raises, the job is interrupted; what was accepted is carried out.
+
+        Args:
+            parts: the batches, in order, all with the same head.
+            caller: who asks.
+            begun: is told the job's id, before any of it is accepted.
+            idempotency_key: of the job.
+            charge: is awaited before each batch but the first, and may take its time.
+            headers: extra Celery headers.
 
         Raises:
-            Busy, IdempotencyConflict, BrokerUnavailable: as `Submitter.submit`; the batches before are accepted.
+            Busy: nothing of it has ended for `PATIENCE_S`, or the queue has had no room.
+            IdempotencyConflict: what was accepted under the key is something else.
+            Interrupted: another upload carries it on.
+            JobCancelled: it was cancelled.
+            BrokerUnavailable: Redis does not answer.
         """
-        digest = digest_of([part.batch.digest() for part in parts])
-        job_id = await reaching_redis(self._jobs.reserve(caller.bk_app_code, idempotency_key, digest))
-        job = Job(
-            job_id=job_id,
-            bk_app_code=caller.bk_app_code,
-            total=sum(len(part.batch.instances) for part in parts),
-            created_at=datetime.now(tz=UTC),
-        )
-        await reaching_redis(self._jobs.save(job))
-        ids = [
-            (
-                await self._submitter.submit(
-                    part.batch,
-                    caller,
-                    warnings=part.warnings,
-                    # A blank: no caller can send such a key.
-                    idempotency_key=f"job {job_id} {number}",
-                    headers=headers,
-                )
-            ).request_id
-            for number, part in enumerate(parts)
-        ]
-        job = job.model_copy(update={"request_ids": tuple(ids)})
-        await reaching_redis(self._jobs.save(job))
+        first = await anext(parts)
+        head = first.batch
+        upload = await reaching_redis(self._store.begin(caller, head.bk_biz_id, head.bk_module_id, idempotency_key))
+        begun(upload.job_id)
+        if upload.job.is_cancelled:
+            raise JobCancelled
+        await async_failpoint("after_job_begun", upload.job_id)
+        receiving = _Receiving(self._submitter, self._store, self._settings, upload, caller, charge, headers)
+        replayed = upload.job.size is not None
+        async with receiving.alive():
+            await receiving.take(_numbered(first, parts))
+        job = await reaching_redis(self._store.load(upload.job_id))
+        return Received(job or upload.job, replayed)
+
+    async def find(self, job_id: str, bk_app_code: str) -> Job:
+        """How a job of this application stands; raises as `Submitter.poll`, and 1190002 when there is none."""
+        job = await reaching_redis(self._store.load(job_id))
+        if job is None or job.bk_app_code != bk_app_code:
+            # Another application's is looked for as one that nobody knows, so that nothing tells them apart.
+            job = await reaching_redis(self._submitter.lookup.find(job_id, bk_app_code, self._store.load))
+        if job is None:
+            raise Refused(Code.REQUEST_NOT_FOUND)
         return job
 
-    async def poll(self, job_id: str, bk_app_code: str) -> tuple[Job, list[Report | None]] | None:
-        """A job of this application with its batches' reports; None when there is none."""
-        job = await reaching_redis(self._jobs.load(job_id))
-        if job is None or job.bk_app_code != bk_app_code:
-            return None
-        reports = await reaching_redis(self._submitter.requests.load_many(job.request_ids)) if job.request_ids else []
-        return job, reports
+    async def wait(self, job_id: str, bk_app_code: str, seconds: float, left: "asyncio.Future[None]") -> Job:
+        """Like `find`, but waits up to `seconds` for its end, or until `left` is done: nobody waits any more."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + seconds
+        async with self._submitter.waiters.hearing(job_id) as heard:
+            while True:
+                job = await self.find(job_id, bk_app_code)
+                seconds_left = give_up_at - loop.time()
+                if job.is_final or seconds_left <= 0 or left.done() or self._submitter.waiters.is_released:
+                    return job
+                await heard(min(seconds_left, _REPAIR_S))
+
+    async def recent(self, bk_app_code: str, start: int, limit: int) -> list[Job]:
+        """An application's jobs that Redis knows, newest first, `limit` of them after the first `start`."""
+        ids = await reaching_redis(self._store.recent_ids(bk_app_code, start, limit))
+        jobs = await reaching_redis(self._store.load_many(ids)) if ids else []
+        return [job for job in jobs if job is not None]
+
+    async def batches(self, job: Job, start: int, limit: int) -> list[tuple[str, Report | None]]:
+        """A job's batches in order, `limit` of them after the first `start`; None for one that is unknown."""
+        ids = await reaching_redis(self._store.batch_ids(job.job_id, start, limit))
+        return list(zip(ids, await self._reports(ids, job.bk_app_code), strict=True))
+
+    async def failed_batches(self, job: Job, number: int, limit: int) -> list[tuple[int, str, Report | None]]:
+        """Those of a job's batches that did not succeed, from `number` on: number, id and report."""
+        found = await reaching_redis(self._store.failed_ids(job.job_id, number, limit))
+        reports = await self._reports([id_ for _, id_ in found], job.bk_app_code)
+        return [(place, id_, report) for (place, id_), report in zip(found, reports, strict=True)]
+
+    async def cancel(self, job_id: str, bk_app_code: str) -> Job:
+        """Let nothing of a job begin that has not. Its batches that wait are ended at once.
+
+        Raises:
+            TooLate: all of it has ended.
+        """
+        job = await self.find(job_id, bk_app_code)
+        if job.status.value == Status.TERMINATED.value:
+            return job
+        if await reaching_redis(self._store.cancel(job_id)) == 0:
+            raise TooLate(job.status)
+        await async_failpoint("after_job_cancelled", job_id)
+        start = 0
+        while ids := await reaching_redis(self._store.batch_ids(job_id, start, _PAGE)):
+            for report in await reaching_redis(self._submitter.requests.load_many(ids)):
+                if report is not None and not report.status.is_final:
+                    with contextlib.suppress(TooLate):
+                        await self._submitter.end_unstarted(report)
+            start += len(ids)
+        return await self.find(job_id, bk_app_code)
+
+    async def retry(self, job_id: str, caller: Caller, begun: Callable[[str], None]) -> Received:
+        """Submit what did not succeed of a job again, as a new job.
+
+        Raises:
+            NotRetryable: it is unfinished, or everything of it is there.
+            PayloadGone: what it asked for is not kept any more.
+        """
+        job = await self.find(job_id, caller.bk_app_code)
+        if not job.is_final or not job.failed:
+            raise NotRetryable(job.status)
+        # A blank: no caller can send such a key. Each try of the same failures is one job.
+        key = f"retry {job_id}"
+        return await self.receive(self._failed_parts(job), caller, begun=begun, idempotency_key=key)
+
+    async def _failed_parts(self, job: Job) -> AsyncIterator[ParsedBatch]:
+        number = 0
+        while found := await self.failed_batches(job, number, _PAGE):
+            for place, request_id, report in found:
+                payload = await reaching_redis(self._submitter.requests.load_kept(request_id))
+                if payload is None:
+                    raise PayloadGone
+                yield ParsedBatch(_what_failed(payload.batch, report), payload.warnings)
+                number = place + 1
+
+    async def _reports(self, ids: list[str], bk_app_code: str) -> list[Report | None]:
+        reports = await reaching_redis(self._submitter.requests.load_many(ids)) if ids else []
+        return [
+            report or await self._submitter.poll(request_id, bk_app_code)
+            for request_id, report in zip(ids, reports, strict=True)
+        ]
+
+
+def _what_failed(batch: ServiceInstanceBatch, report: Report | None) -> ServiceInstanceBatch:
+    """The instances that are not there: those that are would be cloned once more."""
+    failed = [item["index"] for item in report.items if not item["outcome"].is_success] if report else []
+    if not failed:
+        return batch
+    return replace(batch, instances=[batch.instances[index] for index in failed])
+
+
+async def _numbered(
+    first: ParsedBatch, parts: AsyncIterator[ParsedBatch]
+) -> AsyncIterator[tuple[ParsedBatch, int, int, bool]]:
+    """Each batch with its number, the number of its first instance, and whether it is the last."""
+    batch, number, start = first, 0, 0
+    while (following := await anext(parts, None)) is not None:
+        yield batch, number, start, False
+        number, start = number + 1, start + len(batch.batch.instances)
+        batch = following
+    yield batch, number, start, True
+
+
+@dataclass(slots=True)
+class _Receiving:
+    """One upload on its way."""
+
+    submitter: Submitter
+    store: JobStore
+    settings: Settings
+    upload: Upload
+    caller: Caller
+    charge: Callable[[], Awaitable[None]] | None
+    headers: dict[str, str] | None
+    unended: int = 0
+
+    @contextlib.asynccontextmanager
+    async def alive(self) -> AsyncIterator[None]:
+        """Say all the while that the upload lives, and at the end that it is over, however it ends."""
+        task = asyncio.create_task(self._stay_alive())
+        try:
+            yield
+        finally:
+            await cancel_and_wait([task])
+            with contextlib.suppress(NotThisUploads, BrokerUnavailable):
+                await reaching_redis(self.store.hold(self.upload, is_over=True))
+
+    async def _stay_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.owner_ttl_ms / 4000)
+            with contextlib.suppress(NotThisUploads, BrokerUnavailable):
+                self.unended = await reaching_redis(self.store.hold(self.upload))
+
+    async def take(self, parts: AsyncIterator[tuple[ParsedBatch, int, int, bool]]) -> None:
+        """Add what was not accepted before. What was is only compared."""
+        known, chain, before = self.upload.job.batches, self.upload.chain, ""
+        async for parsed, number, first, is_last in parts:
+            after = link(before, parsed.batch.digest())
+            if number < known:
+                if number == known - 1 and chain not in ("", after):
+                    raise IdempotencyConflict
+                if is_last and number < known - 1:
+                    raise IdempotencyConflict
+                if is_last and self.upload.job.size is None:
+                    raise IdempotencyConflict  # what was accepted says that more follows
+            elif self.upload.job.size is not None:
+                raise IdempotencyConflict
+            else:
+                if number and self.charge is not None:
+                    await self.charge()
+                part = JobPart(job_id=self.upload.job_id, number=number, first=first, is_last=is_last)
+                await self._add(parsed, part, after)
+            before = after
+
+    async def _add(self, parsed: ParsedBatch, part: JobPart, after: str) -> None:
+        await self._until(lambda: self.unended < self.settings.max_job_batches)
+        give_up_at = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            try:
+                self.unended = await self.submitter.add_to_job(
+                    self.store, self.upload, parsed, part, after, caller=self.caller, headers=self.headers
+                )
+            except NotThisUploads:
+                job = await reaching_redis(self.store.load(self.upload.job_id))
+                error = JobCancelled() if job is not None and job.is_cancelled else Interrupted()
+                raise error from None
+            except QueueFull as full:
+                if asyncio.get_running_loop().time() > give_up_at:
+                    raise Busy(await self.submitter.seconds_for(full.pending)) from None
+                await asyncio.sleep(_LOOK_S)
+            else:
+                return
+
+    async def _until(self, has_room: Callable[[], bool]) -> None:
+        """Hold the sender back while as much of the job is unfinished as may be."""
+        least, give_up_at = self.unended, asyncio.get_running_loop().time() + PATIENCE_S
+        while not has_room():
+            await asyncio.sleep(_LOOK_S)
+            try:
+                self.unended = await reaching_redis(self.store.hold(self.upload))
+            except NotThisUploads:
+                return
+            if self.unended < least:
+                least, give_up_at = self.unended, asyncio.get_running_loop().time() + PATIENCE_S
+            if asyncio.get_running_loop().time() > give_up_at:
+                raise Busy(await self.submitter.seconds_for(self.unended))

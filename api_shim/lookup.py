@@ -10,20 +10,27 @@ one that never was.
 
 import asyncio
 import re
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeVar
 
 from celery import Celery
 from kombu.exceptions import KombuError
 
 from api_shim.refusals import BrokerUnavailable, Expired, LookupUnanswered
 from api_shim.waiters import Waiters
-from contract.answer.report import Report
 from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, REQUEST_ID_PATTERN, build_publish_message, send_message
 from contract.redis import scripts
 from contract.redis.requests import Requests
 from contract.redis.unknown import NOTE_TTL_S, Note
 from contract.settings import Settings
 
+
+class _Owned(Protocol):
+    @property
+    def bk_app_code(self) -> str: ...
+
+
+T = TypeVar("T", bound=_Owned)
 _request_id: Final = re.compile(REQUEST_ID_PATTERN)
 _MOST_AT_ONCE: Final = 50
 _WAIT_S: Final = 3.0
@@ -42,8 +49,8 @@ class Lookup:
         self._ask = requests.client.register_script(scripts.ASK)
         self._open = 0
 
-    async def find(self, request_id: str, bk_app_code: str) -> Report | None:
-        """The report of a request that has ended; None when there never was one of this application.
+    async def find(self, request_id: str, bk_app_code: str, load: Callable[[str], Awaitable[T | None]]) -> T | None:
+        """A request that has ended, or a job, as `load` finds it again; None when no worker found one.
 
         Raises:
             Expired: it has ended and its report is gone.
@@ -58,22 +65,22 @@ class Lookup:
             raise LookupUnanswered(_WAIT_S)
         self._open += 1
         try:
-            return await self._look_up(request_id, bk_app_code)
+            return await self._look_up(request_id, bk_app_code, load)
         finally:
             self._open -= 1
 
-    async def _look_up(self, request_id: str, bk_app_code: str) -> Report | None:
+    async def _look_up(self, request_id: str, bk_app_code: str, load: Callable[[str], Awaitable[T | None]]) -> T | None:
         give_up_at = asyncio.get_running_loop().time() + _WAIT_S
         async with self._waiters.hearing(request_id) as heard:
             await self._send(request_id)
             while asyncio.get_running_loop().time() < give_up_at:
                 is_answered = await heard(_LOOK_AGAIN_S)
-                report = await self._requests.load(request_id)
-                if report is not None and report.bk_app_code == bk_app_code:
-                    return report
+                found = await load(request_id)
+                if found is not None and found.bk_app_code == bk_app_code:
+                    return found
                 if await self._is_unknown(request_id, bk_app_code):
                     return None
-                if is_answered and report is not None:
+                if is_answered and found is not None:
                     unseen = self._requests.keys.unseen(bk_app_code, request_id)
                     await self._requests.client.set(unseen, b"", ex=NOTE_TTL_S)
                     return None

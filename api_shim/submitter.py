@@ -21,14 +21,17 @@ from api_shim.lookup import Lookup
 from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.waiters import Waiters
 from contract.answer.items import Warning_
+from contract.answer.part import JobPart
 from contract.answer.report import Report, Status
 from contract.codes import Code, Refused
 from contract.message import Caller, build_message, make_celery, new_request_id, send_message
 from contract.redis.connection import connect
+from contract.redis.jobs import JobStore, Upload
 from contract.redis.listing import Listing, Wanted
 from contract.redis.probe import write_probe
 from contract.redis.requests import PendingEntry, QueueFull, Requests
 from contract.request.batch import ServiceInstanceBatch
+from contract.request.parse import ParsedBatch
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
 
@@ -68,7 +71,7 @@ class Submitter:
         self._own_queue = settings.one_redis
         self._drain = DrainRate()
         self._listing = Listing(requests.client, requests.keys)
-        self._lookup = Lookup(requests, self.waiters, settings, self._celery)
+        self.lookup = Lookup(requests, self.waiters, settings, self._celery)
 
     @classmethod
     @asynccontextmanager
@@ -127,11 +130,33 @@ class Submitter:
                 self.requests.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
             )
         except QueueFull as full:
-            raise Busy(await self._seconds_for(full.pending)) from None
+            raise Busy(await self.seconds_for(full.pending)) from None
         await async_failpoint("after_submit", holder)
         if holder == request_id and message is None:
             await self._publish(request_id, entry.summary, headers)
         return Submitted(holder, replayed=holder != request_id)
+
+    async def add_to_job(
+        self,
+        jobs: JobStore,
+        upload: Upload,
+        parsed: ParsedBatch,
+        part: JobPart,
+        after: str,
+        *,
+        caller: Caller,
+        headers: dict[str, str] | None = None,
+    ) -> int:
+        """`submit` one batch of a job; raises as `JobStore.add`. Returns how many of the job's have not ended."""
+        request_id = new_request_id()
+        entry = PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings, job=part)
+        message = build_message(self._celery, request_id, entry.summary, headers) if self._own_queue else None
+        await async_failpoint("before_submit")
+        unended = await reaching_redis(jobs.add(upload, entry, message, after))
+        await async_failpoint("after_submit", request_id)
+        if message is None:
+            await self._publish(request_id, entry.summary, headers)
+        return unended
 
     async def poll(self, request_id: str, bk_app_code: str) -> Report | None:
         """How the request stands; None when there is none of this application under that id.
@@ -147,7 +172,7 @@ class Submitter:
             return report
         if report is not None:
             _log.warning("request of another application asked for", request_id=request_id, bk_app_code=bk_app_code)
-        return await reaching_redis(self._lookup.find(request_id, bk_app_code))
+        return await reaching_redis(self.lookup.find(request_id, bk_app_code, self.requests.load))
 
     async def wait(
         self,
@@ -183,22 +208,31 @@ class Submitter:
             if report.status is Status.TERMINATED:
                 return report
             raise TooLate(report.status)
+        return await self.end_unstarted(report)
+
+    async def end_unstarted(self, pending: Report) -> Report | None:
+        """End a request that waits; None when it is unknown by now.
+
+        Raises:
+            TooLate: it has been started.
+        """
         now = datetime.now(tz=UTC)
         ended = Report.failed(
             Refused(Code.CANCELLED),
-            count=report.statistics.total_count,
+            count=pending.statistics.total_count,
             status=Status.TERMINATED,
-            request_id=request_id,
-            bk_app_code=bk_app_code,
-            bk_biz_id=report.bk_biz_id,
-            bk_module_id=report.bk_module_id,
-            created_at=report.created_at,
+            request_id=pending.request_id,
+            bk_app_code=pending.bk_app_code,
+            bk_biz_id=pending.bk_biz_id,
+            bk_module_id=pending.bk_module_id,
+            created_at=pending.created_at,
             finished_at=now,
             expires_at=self._settings.report_expires_at(now),
+            job=pending.job,
         )
         answer = await reaching_redis(self.requests.cancel(ended))
         if answer == 0:
-            now_is = await reaching_redis(self.requests.load(request_id))
+            now_is = await reaching_redis(self.requests.load(pending.request_id))
             raise TooLate(now_is.status if now_is else Status.RUNNING)
         return ended if answer == 1 else None
 
@@ -265,7 +299,7 @@ class Submitter:
         worker = redis and await _holds(self._worker_lives())
         return {"redis": redis, "broker": broker, "worker": worker}
 
-    async def _seconds_for(self, pending: int) -> float:
+    async def seconds_for(self, pending: int) -> float:
         """How long the queue takes to drain, measured anew at most once a second: a flood must not ask Redis twice."""
         if self._drain.is_due:
             await self.backlog()

@@ -41,6 +41,11 @@ class Waiters:
         """How many waits are open."""
         return sum(len(futures) for futures in self._futures.values())
 
+    @property
+    def is_released(self) -> bool:
+        """Whether nobody may be kept waiting any more."""
+        return self._released
+
     async def __aenter__(self) -> "Waiters":
         """Subscribe and start repairing."""
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._repair())]
@@ -59,6 +64,9 @@ class Waiters:
         for futures in self._futures.values():
             for future in futures:
                 _settle(future, None)
+        for events in self._events.values():
+            for event in events:
+                event.set()
 
     def note_submitted(self, request_id: str, bk_app_code: str) -> None:
         """Listen for the end of a request that is about to be submitted: it may end before its submitter hears more."""

@@ -62,6 +62,12 @@ class Code(IntEnum):
         "请求体必须是未压缩的 UTF-8 JSON（application/json）",
     )
 
+    UPLOAD_INTERRUPTED = (
+        1190015,
+        "The upload ended early; what was accepted is carried out, and the same key goes on where it stopped",
+        "上传提前中断；已受理的部分照常执行，用同一幂等键重新上传即可续传",
+    )
+
     # CMDB, common.
     BODY_NOT_JSON = 1199000, "The body is not valid JSON", "请求体不是合法的 JSON"
     BODY_UNREADABLE = 1199004, "The body could not be read", "读取请求体失败"

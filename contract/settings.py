@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     """How long a compat path waits for the worker before it answers 1190001; 0 = never waits."""
     max_wait_s: float = Field(default=20.0, ge=0, le=60)
     """Upper bound of ``Prefer: wait=N``."""
+    max_job_bytes: int = Field(default=1024**3, ge=1)
+    """The longest body of ``POST /v1/jobs``; it is never in memory as a whole."""
+    max_job_batches: int = Field(default=1_000, ge=1)
+    """Unfinished batches of one job. Its upload is held back to that, so that none of them waits for long, and neither
+    does anybody behind them."""
     max_pending: int = Field(default=100_000, ge=1)
     """Accepted and unfinished requests; beyond it a submit answers 503/1190006."""
     max_open_waits: int = Field(default=5_000, ge=1)

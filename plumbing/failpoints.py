@@ -43,6 +43,8 @@ _POLL_S: Final = 0.01
 POINTS: Final[Mapping[str, str]] = {
     "before_submit": "shim: the request is checked, nothing is stored",
     "after_submit": "shim: the request is stored and queued, its caller has no answer",
+    "after_job_begun": "shim: a job is known, none of its batches is accepted",
+    "after_job_cancelled": "shim: nothing more of a job may begin, its batches that wait are not ended",
     "after_wake": "guarded transport: Redis has moved a message to this consumer's inbox",
     "after_turn": "guarded transport: messages are taken and recorded, none is delivered",
     "after_take": "the task has its message, and no lease",

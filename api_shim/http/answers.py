@@ -22,6 +22,8 @@ _STATUS: Final[Mapping[Code, int]] = {
     Code.BODY_UNREADABLE: 408,
     Code.TOO_LATE: 409,
     Code.NOT_RETRYABLE: 409,
+    Code.CANCELLED: 409,
+    Code.UPLOAD_INTERRUPTED: 409,
     Code.RESULT_EXPIRED: 410,
     Code.PAYLOAD_GONE: 410,
     Code.BODY_TOO_LARGE: 413,
@@ -70,7 +72,7 @@ def refusal(
         status = _STATUS.get(first.code, 400)
         if exchange.style.is_compat and status not in _STATUS_ON_COMPAT:
             status = 200
-    return _json(exchange, content, status, {**_advice(first), **(headers or {})})
+    return _json(exchange, content, status, {**_where(exchange), **_advice(first), **(headers or {})})
 
 
 def finished(
@@ -98,6 +100,14 @@ def succeeded(
         result=True, code=Code.SUCCESS, message=text(Code.SUCCESS), request_id=exchange.request_id
     ).model_dump()
     return _json(exchange, envelope | more, status, headers)
+
+
+def said(
+    exchange: Exchange, document: dict[str, Any], status: int, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A document that has the six keys among its own."""
+    exchange.code = document["code"]
+    return _json(exchange, document, status, headers)
 
 
 def still_running(exchange: Exchange) -> Response:
@@ -134,6 +144,10 @@ def _error(exchange: Exchange, error: Refused) -> dict[str, Any]:
         if (value := getattr(error, name, None)) is not None:
             said[name] = value
     return said
+
+
+def _where(exchange: Exchange) -> dict[str, str]:
+    return {"Location": exchange.location} if exchange.location else {}
 
 
 def _advice(error: Refused) -> dict[str, str]:

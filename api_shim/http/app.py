@@ -24,6 +24,7 @@ from api_shim.http.routes import health as operations
 from api_shim.http.state import AppState
 from api_shim.identity.applications import Applications
 from api_shim.identity.doorkeeper import Doorkeeper
+from api_shim.jobs import Jobs
 from api_shim.submitter import Submitter
 from contract.codes import Code, Refused
 from contract.request.parse import BatchRefused
@@ -46,7 +47,13 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with Submitter.open(settings) as submitter:
             app.state.bksi = AppState(
-                settings, submitter, doorkeeper, OpenWaits(submitter, settings), Metrics(), Cursors(settings)
+                settings,
+                submitter,
+                doorkeeper,
+                OpenWaits(submitter, settings),
+                Metrics(),
+                Cursors(settings),
+                Jobs(submitter, settings),
             )
             yield
 

@@ -69,6 +69,8 @@ class Exchange:
     code: int = 0
     identity: Identity | None = None
     """Who calls, once the head alone has told it."""
+    location: str = ""
+    """Where that stands which was accepted before the request was refused: the job of an upload."""
 
 
 def begin(request: Request) -> Exchange:

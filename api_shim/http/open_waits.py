@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.types import Receive
 
@@ -24,6 +26,11 @@ class OpenWaits:
         self._draining = False
 
     @property
+    def is_draining(self) -> bool:
+        """Whether the process shuts down."""
+        return self._draining
+
+    @property
     def count(self) -> int:
         """How many are open."""
         return self._of_app.total()
@@ -33,24 +40,34 @@ class OpenWaits:
         self._draining = True
         self._submitter.waiters.release()
 
+    @contextmanager
+    def kept(self, bk_app_code: str, seconds: float, receive: Receive) -> Iterator[tuple[float, asyncio.Future[None]]]:
+        """Inside the block one caller is kept waiting.
+
+        Gives the seconds that are granted, all or none, and what is done once the caller has left. `receive` is ASGI's,
+        of the caller's request, whose body has been read.
+        """
+        full = self.count >= self._maximum or self._of_app[bk_app_code] >= self._per_app
+        left = asyncio.ensure_future(_until_left(receive))
+        granted = 0.0 if full or self._draining else seconds
+        self._of_app[bk_app_code] += granted > 0
+        try:
+            yield granted, left
+        finally:
+            left.cancel()
+            self._of_app[bk_app_code] -= granted > 0
+            if not self._of_app[bk_app_code]:
+                del self._of_app[bk_app_code]
+
     async def until_final(self, request_id: str, bk_app_code: str, seconds: float, receive: Receive) -> Report | None:
         """The final report if the request ends within `seconds`, else the latest known one; None when unknown.
 
-        `receive` is ASGI's, of the caller's request, whose body has been read: once it tells that the caller has left,
-        the wait is over, and its place is free for another.
+        Once `receive` tells that the caller has left, the wait is over, and its place is free for another.
         """
-        full = self.count >= self._maximum or self._of_app[bk_app_code] >= self._per_app
-        if seconds <= 0 or full or self._draining:
+        if seconds <= 0:
             return await self._submitter.poll(request_id, bk_app_code)
-        self._of_app[bk_app_code] += 1
-        left = asyncio.ensure_future(_until_left(receive))
-        try:
-            return await self._submitter.wait(request_id, bk_app_code, seconds, left)
-        finally:
-            left.cancel()
-            self._of_app[bk_app_code] -= 1
-            if not self._of_app[bk_app_code]:
-                del self._of_app[bk_app_code]
+        with self.kept(bk_app_code, seconds, receive) as (granted, left):
+            return await self._submitter.wait(request_id, bk_app_code, granted, left)
 
     async def after_submit(self, request_id: str, bk_app_code: str, seconds: float, receive: Receive) -> Report | None:
         """Like `until_final` for a request that was just accepted.

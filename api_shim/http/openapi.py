@@ -108,4 +108,6 @@ LIST: Final[dict[str, Any]] = {
 ITEMS: Final[dict[str, Any]] = {
     "parameters": [_query("outcome", {"enum": [outcome.value for outcome in Outcome]}), *_PAGE]
 }
+PAGED: Final[dict[str, Any]] = {"parameters": _PAGE}
+JOB_ITEMS: Final[dict[str, Any]] = ITEMS
 SUBMIT_JOB: Final[dict[str, Any]] = {**SUBMIT, "parameters": SUBMIT["parameters"][1:]}

@@ -16,6 +16,7 @@ from api_shim.http.open_waits import OpenWaits
 from api_shim.http.rates import Rates
 from api_shim.identity.doorkeeper import Doorkeeper, Identity, Unauthenticated, check_query
 from api_shim.identity.signature import VALID_S, SignedCall, signed_call
+from api_shim.jobs import Jobs
 from api_shim.refusals import reaching_redis
 from api_shim.submitter import Backlog, Submitter
 from contract.codes import Code, Refused
@@ -34,6 +35,7 @@ class AppState:
     waits: OpenWaits
     metrics: Metrics
     cursors: Cursors
+    jobs: Jobs
     rates: Rates = field(default_factory=Rates)
     _backlog: tuple[float, Backlog] = (0.0, Backlog(0, 1.0))
 

@@ -38,6 +38,24 @@ def loads(body: bytes) -> Any:
     return _parse(body) if value is _UNSURE else value
 
 
+def read_value(text: str, at: int) -> tuple[Any, int]:
+    """The JSON value that begins at `at`, and where it ends. A longer text may have more of it.
+
+    Raises:
+        NotJson: as `loads`, or the value is not complete; its offset counts characters.
+    """
+    try:
+        value, end = _decoder.raw_decode(text, at)
+    except json.JSONDecodeError as error:
+        raise NotJson("not JSON", error.pos) from None
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
+    except ValueError:
+        raise NotJson("a number has too many digits") from None
+    _measure(value)
+    return value, end
+
+
 _UNSURE: Final = object()
 
 

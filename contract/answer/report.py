@@ -23,6 +23,7 @@ from contract.answer.items import (
     item_problem,
     warning_document,
 )
+from contract.answer.part import JobPart
 from contract.codes import Code, Language, Refused
 from contract.request.batch import MAX_ERRORS
 
@@ -106,6 +107,7 @@ class About(TypedDict):
     expires_at: NotRequired[AwareDatetime | None]
     attempts: NotRequired[int]
     warnings: NotRequired[tuple[Warning_, ...]]
+    job: NotRequired[JobPart | None]
 
 
 class _Ours:
@@ -135,6 +137,7 @@ class Report(Problem):
     finished_at: AwareDatetime | None = None
     expires_at: AwareDatetime | None = None
     attempts: int = 0
+    job: JobPart | None = None
     preview: tuple[dict[str, Any], ...] | None = None
     """Of a dry run: the rows of each instance that could be written. Nothing was, so `data` is null."""
 
@@ -281,6 +284,8 @@ class Report(Problem):
             "errors": [problem.document(language) for problem in self.errors],
             **self.model_dump(mode="json", include={"created_at", "finished_at", "expires_at", "attempts"}),
         }
+        if self.job is not None:
+            document["job_id"] = self.job.job_id
         if self.preview is not None:
             document["preview"] = list(self.preview)
         if self.status is Status.PART_FAILED:

@@ -27,8 +27,20 @@ class Keys:
         return f"{self.prefix}kept:{request_id}"
 
     def job(self, job_id: str) -> str:
-        """String with the report's TTL: the batches of a job."""
+        """Hash: how a job stands. Its fields are listed in `contract.redis.job_scripts`."""
         return f"{self.prefix}job:{job_id}"
+
+    def job_batches(self, job_id: str) -> str:
+        """List: the request ids of a job's batches, in the order of its instances."""
+        return f"{self.prefix}jobbatches:{job_id}"
+
+    def job_failed(self, job_id: str) -> str:
+        """Sorted set: the request ids of a job's batches that ended without success, scored by their numbers."""
+        return f"{self.prefix}jobfailed:{job_id}"
+
+    def jobs_of_app(self, bk_app_code: str) -> str:
+        """Sorted set: an application's recent job ids, scored by the time their first upload began (ms)."""
+        return f"{self.prefix}jobs:{bk_app_code}"
 
     def idempotency(self, bk_app_code: str, idempotency_key: str) -> str:
         """String ``request_id|digest`` with a TTL. Hashed: a caller's key never becomes part of a key's name."""

@@ -18,7 +18,8 @@ def letter_of(report: Report) -> bytes | None:
     """The letter of a request that ended with `report`; None for one that was not given up.
 
     Its keys: ``id`` (the request_id), ``kind`` = ``"request"``, ``at`` and ``created`` (ms since 1970), ``reason``,
-    ``app``, ``biz``, ``module``, ``count`` (of instances), ``attempts``.
+    ``app``, ``biz``, ``module``, ``count`` (of instances), ``attempts``, ``job``
+    (`JobPart.dump`, or empty).
     """
     if report.code != Code.DEAD_LETTER:
         return None
@@ -34,5 +35,6 @@ def letter_of(report: Report) -> bytes | None:
             "module": report.bk_module_id,
             "count": report.statistics.total_count,
             "attempts": report.attempts,
+            "job": "" if report.job is None else report.job.dump(),
         }
     )

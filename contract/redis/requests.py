@@ -15,6 +15,8 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError
 
 from contract.answer.items import Warning_
+from contract.answer.job import counts_of, problem_of
+from contract.answer.part import JobPart
 from contract.answer.report import Report, Status
 from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME, Caller, Payload, summary
@@ -55,6 +57,7 @@ class PendingEntry:
     bk_module_id: int
     count: int
     summary: str
+    job: JobPart | None = None
 
     @classmethod
     def of(
@@ -64,6 +67,8 @@ class PendingEntry:
         caller: Caller,
         warnings: tuple[Warning_, ...] = (),
         kind: Literal["create", "validate"] = "create",
+        *,
+        job: JobPart | None = None,
     ) -> "PendingEntry":
         """The entry of a batch, whoever writes it: a submitter, or the worker that meets a direct message."""
         return cls(
@@ -75,13 +80,16 @@ class PendingEntry:
             bk_module_id=batch.bk_module_id,
             count=len(batch.instances),
             summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
+            job=job,
         )
 
     def fields(self) -> list[str | bytes | int]:
         """Names and values as they stand in the entry's hash, but for those that the scripts set themselves."""
+        of_job = () if self.job is None else ("job", self.job.dump())
         return [
             *("payload", self.payload, "app", self.bk_app_code),
             *("summary", self.summary, "biz", self.bk_biz_id, "module", self.bk_module_id, "count", self.count),
+            *of_job,
         ]
 
 
@@ -96,7 +104,7 @@ _SENT_BYTES: Final = 1_000_000
 """Requests that are submitted together take about this at most."""
 _PUBLISHED_BYTES: Final = 1_000_000
 """Reports that are saved together take at most this; a script holds Redis for as long as it runs."""
-_PENDING_FIELDS = ["app", "biz", "module", "count", "created", "attempts", "owner", "lease"]
+_PENDING_FIELDS = ["app", "biz", "module", "count", "created", "attempts", "owner", "lease", "job"]
 
 
 def _size(call: _Call) -> int:
@@ -104,7 +112,7 @@ def _size(call: _Call) -> int:
 
 
 def _unfinished(request_id: str, fields: Sequence[bytes | None], now_ms: int) -> Report:
-    app, biz, module, count, created, attempts, owner, lease = [value or b"" for value in fields]
+    app, biz, module, count, created, attempts, owner, lease, job = [value or b"" for value in fields]
     return Report.pending(
         int(count),
         running=bool(owner) and int(lease) > now_ms,
@@ -114,6 +122,7 @@ def _unfinished(request_id: str, fields: Sequence[bytes | None], now_ms: int) ->
         bk_module_id=int(module),
         created_at=moment(float(created)),
         attempts=int(attempts),
+        job=JobPart.load(job),
     )
 
 
@@ -121,6 +130,14 @@ def _found(request_id: str, answer: bytes | Sequence[bytes | None] | None, now_m
     if answer is None:
         return None
     return Report.load(answer) if isinstance(answer, bytes) else _unfinished(request_id, answer, now_ms)
+
+
+def _counted(report: Report) -> tuple[str, str]:
+    """What its job counts of an ended batch, and why it failed; empty where it is no part of one."""
+    if report.job is None:
+        return "", ""
+    problem = problem_of(report)
+    return " ".join(map(str, counts_of(report))), problem.model_dump_json() if problem else ""
 
 
 def _payload_ttl_s(report: Report, letter: bytes | None, settings: Settings) -> int:
@@ -263,6 +280,7 @@ class Requests:
                     self.settings.result_ttl_s,
                     self.keys.done_channel,
                     report.bk_app_code,
+                    *_counted(report),
                 ],
             ),
         )
@@ -289,7 +307,7 @@ class Requests:
         for report, dumped in reports:
             id_, letter = report.request_id, letter_of(report)
             keys += [self.keys.result(id_), self.keys.request(id_), self.keys.kept(id_), self.keys.unknown(id_)]
-            args += [id_, dumped, _payload_ttl_s(report, letter, self.settings), letter or b""]
+            args += [id_, dumped, _payload_ttl_s(report, letter, self.settings), letter or b"", *_counted(report)]
         return [bool(ended) for ended in await self._publish(keys=keys, args=args)]
 
     async def count_dead_letters(self) -> int:

@@ -15,33 +15,23 @@ attempts  starts so far
 owner     token of the attempt that holds the lease; empty when none does
 lease     ms, Redis' clock: until when the owner holds it
 cancelled the final report, when the caller cancelled before any start
+job       which part of a job it is, as `contract.answer.part.JobPart` writes it, until its end is counted there
 ========= ==================================================================================================
 """
 
 from typing import Final
 
+from contract.redis.job_scripts import COUNT_END, UNCOUNT_END
+from contract.redis.script_parts import BEGIN_ENTRY, NOW
+
 # A full Redis must let its queue be emptied, and ending a request frees more than it takes. Only submitting is refused.
 _EVEN_WHEN_FULL: Final = "#!lua flags=allow-oom\n"
-_NOW: Final = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
-# An entry that nobody has started: `entry` has its first fields and values, ARGV the rest from number `first` on.
-_BEGIN_ENTRY: Final = (
-    _NOW
-    + """
-local function begin(pending, entry, first)
-  for _, value in ipairs({'attempts', 0, 'owner', '', 'lease', 0}) do entry[#entry + 1] = value end
-  for i = first, #ARGV do entry[#entry + 1] = ARGV[i] end
-  redis.call('HSET', KEYS[1], unpack(entry))
-  redis.call('ZADD', pending, now, ARGV[1])
-end
-"""
-)
-
 # KEYS req result pending queue app-index idempotency | ARGV id message max_pending idempotency_ttl_s digest deadline_ms
 # index_ttl_ms has_key push, then field value …
 # has_key: 0 no idempotency key · 1 it holds for its TTL · 2 it holds only while the earlier request is unfinished
 # -> {1} new · {0} this very id is known already · {2, id, digest} the idempotency key is taken · {-1, pending} full
 SUBMIT: Final = (
-    _BEGIN_ENTRY
+    BEGIN_ENTRY
     + """
 if ARGV[8] ~= '0' then
   local taken = redis.call('GET', KEYS[6])
@@ -75,7 +65,7 @@ return {1}
 # -> now, then for each: the report · {field…} of an unfinished one · nil
 LOAD: Final = (
     "#!lua flags=no-writes,allow-oom\n"
-    + _NOW
+    + NOW
     + """
 local answers = {now}
 for i = 1, #KEYS, 2 do
@@ -93,19 +83,26 @@ return answers
 # ARGV lease_ms max_attempts most_bytes, then for each: token alone
 # After most_bytes of payloads the rest is {'later'}, untouched: no answer grows beyond what a client can take at once.
 # alone: '1' starts also what was started before and never ended; else that is {'suspect'}, untouched.
-# -> now, then for each: {'done'} · {'unknown'} · {'held'} · {'later'} · {'suspect'} · {'cancelled', 0, created, report}
-#    · {'leased' | 'exhausted', attempts, created, payload}
+# -> now, then for each: {'done'} · {'unknown'} · {'held'} · {'later'} · {'suspect'}
+#    · {'cancelled', 0, created, report, count, job} · {'leased' | 'exhausted', attempts, created, payload, count, job}
+# A batch of a cancelled job that was never started is cancelled too; its report is empty.
 LEASE: Final = (
     _EVEN_WHEN_FULL
-    + _NOW
+    + NOW
     + """
 local answers, size, most = {now}, 0, tonumber(ARGV[2])
 local function lease(req, result, token, alone)
-  local entry = redis.call('HMGET', req, 'owner', 'lease', 'attempts', 'created', 'payload', 'cancelled', 'count')
-  if entry[6] then return {'cancelled', 0, entry[4], entry[6], entry[7]} end
+  local entry = redis.call(
+    'HMGET', req, 'owner', 'lease', 'attempts', 'created', 'payload', 'cancelled', 'count', 'job')
+  if entry[6] then return {'cancelled', 0, entry[4], entry[6], entry[7], entry[8]} end
   if redis.call('EXISTS', result) == 1 then return {'done'} end
   if not entry[5] then return {'unknown'} end
   local attempts = tonumber(entry[3])
+  local job = entry[8] and string.sub(req, 1, -37) .. 'job:' .. string.sub(entry[8], 1, 32)
+  if job and attempts == 0 then
+    if redis.call('HEXISTS', job, 'cancelled') == 1 then return {'cancelled', 0, entry[4], '', entry[7], entry[8]} end
+    if redis.call('HEXISTS', job, 'app') == 1 then redis.call('HSETNX', job, 'started', now) end
+  end
   if entry[1] ~= token then
     if entry[1] ~= '' and tonumber(entry[2]) > now then return {'held'} end
     if alone ~= '1' and attempts > 0 and attempts < most then return {'suspect'} end
@@ -115,7 +112,7 @@ local function lease(req, result, token, alone)
   size = size + #entry[5]
   local state = 'leased'
   if attempts > most then state = 'exhausted' end
-  return {state, attempts, entry[4], entry[5], entry[7]}
+  return {state, attempts, entry[4], entry[5], entry[7], entry[8]}
 end
 for i = 1, #KEYS, 2 do
   local has_room = size < tonumber(ARGV[3])
@@ -129,7 +126,7 @@ return answers
 # -> how many leases were still ours
 EXTEND: Final = (
     _EVEN_WHEN_FULL
-    + _NOW
+    + NOW
     + """
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 3600000)
@@ -145,23 +142,30 @@ return held
 )
 
 # KEYS pending finished dead, then for each report: result req kept unknown
-# ARGV ttl_s channel most_letters most_said, then for each: id report kept_s letter
+# ARGV ttl_s channel most_letters most_said, then for each: id report kept_s letter counts problem
 # The payload of a request that failed stays for kept_s (0: not at all), so that it can be tried again. A letter goes to
 # the dead letters in the very step that ends the request, hence once. A note that nobody knows the request, left by a
-# poll before a bare message was taken, must not outlive it. What is published: `contract.redis.notices`.
+# poll before a bare message was taken, must not outlive it. What is published: `contract.redis.notices`. A batch is
+# counted in its job as it ends, and with the last one the job is said to have ended.
 # -> for each: 1 the entry ended now · 0 it had ended before
 PUBLISH: Final = (
     _EVEN_WHEN_FULL
+    + NOW
+    + COUNT_END
     + """
-local answers, ids, reports, unknown, size, all = {}, {}, {}, {}, 0, 0
+local answers, ids, reports, unknown, size, all, jobs = {}, {}, {}, {}, 0, 0, {}
 for n = 1, (#KEYS - 3) / 4 do
   local result, req, kept = unpack(KEYS, 4 * n, 4 * n + 2)
-  local id, report, kept_s, letter = unpack(ARGV, 4 * n + 1, 4 * n + 4)
+  local id, report, kept_s, letter, counts, problem = unpack(ARGV, 6 * n - 1, 6 * n + 4)
   redis.call('SET', result, report, 'EX', ARGV[1])
   if kept_s ~= '0' and redis.call('HEXISTS', req, 'payload') == 1 then
     redis.call('SET', kept, redis.call('HGET', req, 'payload'), 'EX', kept_s)
   end
+  local part = redis.call('HGET', req, 'job')
   local ended = redis.call('DEL', req)
+  if part then
+    jobs[#jobs + 1] = count_end(string.sub(req, 1, -37), id, part, counts, problem, ARGV[1], now)
+  end
   if ended == 1 and letter ~= '' then
     redis.call('LPUSH', KEYS[3], letter)
     redis.call('LTRIM', KEYS[3], 0, ARGV[3] - 1)
@@ -175,6 +179,7 @@ if all > 0 then redis.call('INCRBY', KEYS[2], all) end
 local said = table.concat(ids, ' ')
 if size <= ARGV[4] * #ids then said = said .. '\\n' .. table.concat(reports, '\\n') end
 redis.call('PUBLISH', ARGV[2], said)
+if #jobs > 0 then redis.call('PUBLISH', ARGV[2], table.concat(jobs, ' ')) end
 return answers
 """
 )
@@ -185,7 +190,7 @@ return answers
 # -> how many pending entries were ahead
 CALM: Final = (
     _EVEN_WHEN_FULL
-    + _NOW
+    + NOW
     + """
 local soon = string.format('(%.0f', now + 1000)
 local ahead = redis.call('ZRANGE', KEYS[1], soon, '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[1])
@@ -200,7 +205,7 @@ return #ahead
 # -> 1 it ends in lease_ms at the latest · 0 it was no such lease
 SHORTEN: Final = (
     _EVEN_WHEN_FULL
-    + _NOW
+    + NOW
     + """
 local lease = tonumber(redis.call('HGET', KEYS[1], 'lease') or 0)
 if lease <= now + ARGV[2] then return 0 end
@@ -215,7 +220,7 @@ return 1
 # -> 1 pushed · 0 not ours to push (any more)
 RESEND: Final = (
     _EVEN_WHEN_FULL
-    + _NOW
+    + NOW
     + """
 local score = redis.call('ZSCORE', KEYS[2], ARGV[1])
 if not score then return 0 end
@@ -244,12 +249,15 @@ return 1
 # -> 1 it is pending · 0 its letter was gone already
 REVIVE: Final = (
     _EVEN_WHEN_FULL
-    + _BEGIN_ENTRY
+    + BEGIN_ENTRY
+    + UNCOUNT_END
     + """
 local had_letter = redis.call('LREM', KEYS[6], 1, ARGV[2]) == 1
 if redis.call('HEXISTS', KEYS[1], 'payload') == 1 then return 1 end
 if not had_letter then return 0 end
 begin(KEYS[2], {'created', ARGV[5], 'deadline', now + ARGV[4]}, 7)
+local entry = redis.call('HMGET', KEYS[1], 'job', 'count')
+if entry[1] then uncount_end(string.sub(KEYS[1], 1, -37), ARGV[1], entry[1], entry[2]) end
 redis.call('DEL', KEYS[4], KEYS[5])
 if ARGV[6] == '1' then redis.call('LPUSH', KEYS[3], ARGV[3]) end
 return 1
@@ -268,20 +276,29 @@ return 1
 """
 )
 
-# KEYS req result | ARGV id report ttl_s channel app
+# KEYS req result | ARGV id report ttl_s channel app counts problem
 # End a request that no worker has started. The poller sees the report at once; the entry stays until a worker has met
 # it and has written the report to PostgreSQL, so that the answer outlives Redis.
 # -> 1 cancelled · 0 too late · -1 unknown or somebody else's
-CANCEL: Final = """
-local entry = redis.call('HMGET', KEYS[1], 'app', 'attempts', 'owner', 'cancelled')
+CANCEL: Final = (
+    NOW
+    + COUNT_END
+    + """
+local entry = redis.call('HMGET', KEYS[1], 'app', 'attempts', 'owner', 'cancelled', 'job')
 if not entry[1] or entry[1] ~= ARGV[5] then return -1 end
 if entry[4] then return 1 end
 if entry[2] ~= '0' or entry[3] ~= '' then return 0 end
 redis.call('HSET', KEYS[1], 'cancelled', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 redis.call('PUBLISH', ARGV[4], ARGV[1])
+if entry[5] then
+  redis.call('HDEL', KEYS[1], 'job')
+  local job = count_end(string.sub(KEYS[1], 1, -37), ARGV[1], entry[5], ARGV[6], ARGV[7], ARGV[3], now)
+  if job then redis.call('PUBLISH', ARGV[4], job) end
+end
 return 1
 """
+)
 
 # KEYS asked queue | ARGV ttl_ms message
 # Ask a worker to look a request up in PostgreSQL, once at a time. The message is taken next: somebody waits for it.

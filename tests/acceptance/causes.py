@@ -1,5 +1,6 @@
 """Codes that it takes more than one body to cause: what causes each, and both of its texts in full."""
 
+import json
 import socket
 import uuid
 from collections.abc import Callable, Mapping
@@ -104,6 +105,14 @@ def partly(world: World) -> Said:
     return of_report(world, run(world.stack.http, good)["request_id"])
 
 
+def interrupted(world: World) -> Said:
+    lines = [{"bk_biz_id": 1, "bk_module_id": 999}, *({"bk_host_id": host} for host in range(1, 201)), {}]
+    content = b"\n".join(json.dumps(line).encode() for line in lines)
+    answer = world.http.post("/v1/jobs", content=content, headers={"Content-Type": "application/x-ndjson"})
+    assert answer.status_code == 400
+    return Said.of(lambda more: world.http.get(answer.headers["Location"], headers=more))
+
+
 def limited(world: World) -> Said:
     submit = world.side.ask("POST", "/v1/batches", {}, app="slow")
     assert submit({}).json()["code"] != Code.RATE_LIMITED
@@ -176,6 +185,11 @@ CAUSES: dict[Code, tuple[Callable[[World], Said], str, str]] = {
         partly,
         "Some instances could not be created; see the items",
         "部分服务实例创建失败，详见各项",
+    ),
+    Code.UPLOAD_INTERRUPTED: (
+        interrupted,
+        "The upload ended early; what was accepted is carried out, and the same key goes on where it stopped",
+        "上传提前中断；已受理的部分照常执行，用同一幂等键重新上传即可续传",
     ),
     Code.BODY_UNREADABLE: (prepared(Code.BODY_UNREADABLE), "The body could not be read", "读取请求体失败"),
     Code.INTERNAL: (prepared(Code.INTERNAL), "Internal error", "服务内部错误"),

@@ -33,10 +33,11 @@ def test_job_adds_its_batches_up(stack: Any) -> None:
     with httpx2.Client(base_url=stack.http, timeout=60) as http:
         location = http.post("/v1/jobs", json=bound(44)).headers["Location"]
         deadline = time.monotonic() + 60
-        while (job := http.get(location).json())["statistics"]["success_count"] == 0 and time.monotonic() < deadline:
-            http.get(f"/v1/batches/{job['batches'][0]['request_id']}", headers={"Prefer": "wait=5"})
-    assert job["statistics"]["total_count"] == job["statistics"]["success_count"] == 1
-    assert [batch["status"] for batch in job["batches"]] == ["SUCCESS"]
+        while not (job := http.get(location, headers={"Prefer": "wait=5"}).json())["finished_at"]:
+            assert time.monotonic() < deadline
+        batches = http.get(job["links"]["batches"]).json()["batches"]
+    assert (job["result"], job["status"], sum(job["outcomes"].values())) == (True, "SUCCESS", 1)
+    assert [batch["status"] for batch in batches] == ["SUCCESS"]
 
 
 def test_report_says_until_when_it_can_be_polled(stack: Any) -> None:

@@ -10,8 +10,9 @@ from datetime import datetime
 import structlog
 from redis.exceptions import RedisError
 
-from contract.answer.report import Report
+from contract.answer.report import Report, Status
 from contract.codes import Code, Refused
+from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
 from plumbing.retrying import retrying
 from worker.custody.leases import Leases
@@ -112,7 +113,7 @@ async def finish_unfinished(leases: Leases, engine: Engine, request_id: str, cod
     pending = await leases.load(request_id)
     if pending is None:
         return False
-    report = pending if pending.status.is_final else await _given_up(leases, pending, code)
+    report = pending if pending.status.is_final else given_up(pending, code, await leases.now(), leases.settings)
     try:
         await finish(leases, engine, report)
     except DatabaseError as error:
@@ -122,17 +123,19 @@ async def finish_unfinished(leases: Leases, engine: Engine, request_id: str, cod
     return True
 
 
-async def _given_up(leases: Leases, pending: Report, code: Code) -> Report:
-    now = await leases.now()
+def given_up(pending: Report, code: Code, now: datetime, settings: Settings) -> Report:
+    """How a pending request ends for `code`, without anybody having looked at what it asks for."""
     return Report.failed(
         Refused(code),
         count=pending.statistics.total_count,
+        status=Status.TERMINATED if code is Code.CANCELLED else Status.FAILED,
         request_id=pending.request_id,
         bk_app_code=pending.bk_app_code,
         bk_biz_id=pending.bk_biz_id,
         bk_module_id=pending.bk_module_id,
         created_at=pending.created_at,
         finished_at=now,
-        expires_at=leases.settings.report_expires_at(now),
+        expires_at=settings.report_expires_at(now),
         attempts=pending.attempts,
+        job=pending.job,
     )

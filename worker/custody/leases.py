@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import redis.asyncio as aioredis
 
+from contract.answer.part import JobPart
 from contract.message import QUEUE_NAME
 from contract.redis import scripts
 from contract.redis.keys import MAX_DEAD_LETTERS
@@ -22,8 +23,9 @@ class Lease:
     """The right to work on a request. `state` says what was found; the rest is set when there is something to do.
 
     States: ``leased`` work on it · ``exhausted`` it was started too often · ``cancelled`` its caller ended it, and
-    `payload` is its report · ``held`` a live owner works on it · ``done`` its report is stored · ``unknown`` no entry ·
-    ``suspect`` it was started before and never ended, and nothing has changed: it is to be leased `alone`.
+    `payload` is its report, empty where all of its job was · ``held`` a live owner works on it · ``done`` its report is
+    stored · ``unknown`` no entry · ``suspect`` it was started before and never ended, and nothing has changed: it is to
+    be leased `alone`.
     """
 
     state: str
@@ -35,6 +37,7 @@ class Lease:
     payload: bytes = b""
     count: int = 0
     """Instances, known before the payload is read."""
+    job: JobPart | None = None
 
 
 class Clock(NamedTuple):
@@ -219,7 +222,18 @@ def _leased(request_id: str, token: str, clock: Clock, answer: list[Any]) -> Lea
     state = answer[0].decode()
     if len(answer) == 1:
         return Lease(state, request_id, clock)
-    return Lease(state, request_id, clock, token, int(answer[1]), moment(answer[2]), answer[3], int(answer[4] or 0))
+    _, attempts, created, payload, count, job = answer
+    return Lease(
+        state,
+        request_id,
+        clock,
+        token,
+        int(attempts),
+        moment(created),
+        payload,
+        int(count or 0),
+        JobPart.load(job),
+    )
 
 
 def _pending(request_id: str, pushed_ms: int, entry: list[bytes | None]) -> Pending:

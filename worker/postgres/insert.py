@@ -18,6 +18,7 @@ import orjson
 from contract.answer.report import Report
 from worker.postgres.columns import BIND_ROWS, INSTANCES, PROCESSES, NewRows, bigint_array, quoted, typed
 from worker.postgres.draft import Draft
+from worker.postgres.job_ledger import JOB_COLUMNS, job_values
 
 # Another transaction wrote the same request or the same instance first. Any other violation is nobody's race: rows
 # under an existing instance are only added while it is locked.
@@ -37,6 +38,7 @@ _REQUEST: Final = {
     "bk_supplier_account": "text",
     "created_ids": "text",
     "healed_ids": "text",
+    **JOB_COLUMNS,
 }
 """What the statement's first parameter says of each request.
 
@@ -67,8 +69,10 @@ WITH request AS MATERIALIZED (
            ) AS is_taken
 ), ledger AS (
     INSERT INTO request_ledger
-        (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt, created_at)
-    SELECT request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt, created_at
+        (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt, created_at,
+         {quoted((*JOB_COLUMNS,))})
+    SELECT request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt, created_at,
+           {quoted((*JOB_COLUMNS,))}
     FROM request
     WHERE (SELECT NOT is_decided AND NOT is_taken FROM guard)
     ORDER BY request_id
@@ -139,6 +143,7 @@ class Ended(NamedTuple):
             request.caller.bk_supplier_account,
             bigint_array(draft.created_ids),
             bigint_array(sorted(draft.healed)),
+            *job_values(report),
         )
         return dict(zip(_REQUEST, values, strict=True))
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.answer.report import Report, Status
 from contract.codes import Code
 from worker.postgres.engine import driver_connection, transaction
+from worker.postgres.job_ledger import JOB_COLUMNS, job_values
 
 PURGE_BATCH: Final = 1_000
 """Reports that one statement drops: their rows are locked for some hundredths of a second."""
@@ -19,8 +20,9 @@ _COLUMNS: Final = (
 _LOAD: Final = f"SELECT {_COLUMNS} FROM request_ledger WHERE request_id = ANY ($1::text[])"  # noqa: S608 - our own names
 _DECIDE: Final = f"""
 INSERT INTO request_ledger
-    (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt, created_at,
+     {", ".join(JOB_COLUMNS)})
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT DO NOTHING
 RETURNING {_COLUMNS}
 """  # noqa: S608 - our own names
@@ -93,6 +95,7 @@ async def decide(engine: AsyncEngine, report: Report) -> LedgerEntry:
             report.dump().decode(),
             report.attempts,
             report.created_at,
+            *job_values(report),
         )
         if row is None:
             (row,) = await driver.fetch(_LOAD, [report.request_id])

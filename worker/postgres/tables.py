@@ -192,7 +192,13 @@ request_ledger = Table(
     Column("attempt", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     _now("finished_at"),
+    # Of a request that is part of a job; else all four are null.
+    Column("job_id", Text),
+    Column("job_number", Integer),
+    Column("job_is_last", Boolean),
+    Column("outcomes", ARRAY(Integer)),  # instances by outcome, in the order of `contract.answer.items.Outcome`
     Index("ix_request_ledger_finished_at", "finished_at", postgresql_where=text("report IS NOT NULL")),
+    Index(None, "job_id", "job_number", postgresql_where=text("job_id IS NOT NULL")),
     comment="One row for each request that has ended. Whoever inserts it first decides the outcome.",
 )
 

@@ -30,7 +30,7 @@ from plumbing.failpoints import async_failpoint
 from plumbing.retrying import retrying
 from plumbing.traceback_lines import frames_of
 from worker.consumer.pool import CoroutineTask
-from worker.custody.finish import decide, finish, log_end, publish
+from worker.custody.finish import decide, finish, given_up, log_end, publish
 from worker.custody.leases import Lease
 from worker.expand.catalogue import CatalogueSlice
 from worker.expand.expand import expand
@@ -39,6 +39,7 @@ from worker.postgres import ledger
 from worker.postgres.draft import WriteRequest
 from worker.postgres.errors import DatabaseError, is_retryable
 from worker.senders import NotTrusted
+from worker.walk.restore_job import restore_job
 from worker.walk.take import is_nobodys_fault, not_taken, take
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Attempt:
             finished_at=now,
             expires_at=self.settings.report_expires_at(now, in_ledger=self.payload.kind == "create"),
             attempts=self.lease.attempts,
+            job=self.lease.job,
             warnings=(*self.payload.warnings, *(Warning_(path=path, reason=reason) for path, reason in warnings)),
         )
 
@@ -160,7 +162,7 @@ class Walk:
         """Everything between lease and report."""
         await async_failpoint("after_lease", lease.request_id)
         if lease.state == "cancelled":
-            return await finish(self._leases, self._engine, Report.load(lease.payload))
+            return await self._cancelled(lease)
         async with self._lane(lease):
             # Read no sooner than its turn has come: many that wait would take much memory.
             payload = Payload.load(lease.payload)
@@ -169,6 +171,15 @@ class Walk:
         await publish(self._leases, report, dumped)
         log_end(report, lease.clock.when_read)
         return report
+
+    async def _cancelled(self, lease: Lease) -> Report:
+        """End what its caller cancelled: this request, or the whole job that it is part of."""
+        if lease.payload:
+            return await finish(self._leases, self._engine, Report.load(lease.payload))
+        pending = await self._leases.load(lease.request_id)
+        assert pending is not None  # noqa: S101 - its entry stays until its report is published
+        report = given_up(pending, Code.CANCELLED, lease.clock.now(), self._runtime.settings)
+        return await finish(self._leases, self._engine, report)
 
     def _lane(self, lease: Lease) -> AbstractAsyncContextManager[None]:
         """Where a request waits for its turn: only large ones do, so that small ones always get through."""
@@ -267,6 +278,8 @@ async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
     except ValidationError:
         raise BatchFailed("the message's arguments are not those of this task") from None
     entry = await ledger.load(runtime.engine, request_id)
+    if entry is None and await restore_job(runtime, request_id):
+        return "job published"
     if entry is None or entry.report is None:
         note = Note() if entry is None else Note(entry.bk_app_code, entry.status)
         await runtime.leases.note_missing(request_id, note)

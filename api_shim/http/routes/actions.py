@@ -11,17 +11,16 @@ from api_shim.http import openapi
 from api_shim.http.answers import finished, listed, whole_seconds
 from api_shim.http.body import read_optional_body
 from api_shim.http.exchange import Exchange, exchange_of
+from api_shim.http.paging import number, one_of, page_limit
 from api_shim.http.state import AppState, state_of, trace_headers
 from api_shim.http.submission import checked_key
 from api_shim.refusals import BrokerUnavailable
 from contract.answer.items import Outcome, item_document
 from contract.answer.report import Report, Status
-from contract.codes import Code, Refused, Why
+from contract.codes import Code, Refused
 from contract.redis.listing import Wanted
 
 router: Final = APIRouter(prefix="/v1", tags=["batches"])
-_PAGE: Final = 100
-_MAX_PAGE: Final = 500
 _UNFINISHED: Final = (Status.PENDING.value, Status.RUNNING.value)
 
 
@@ -35,9 +34,9 @@ async def list_batches(request: Request) -> Response:
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
     query = request.query_params
-    status = _one_of(request, "status", [member.value for member in Status])
-    wanted = {name: _number(request, name) for name in ("bk_biz_id", "bk_module_id") if query.get(name)}
-    limit = _limit(request)
+    status = one_of(request, "status", [member.value for member in Status])
+    wanted = {name: number(request, name) for name in ("bk_biz_id", "bk_module_id") if query.get(name)}
+    limit = page_limit(request)
     after = state.cursors.read(f"batches {app}", query.get("cursor"))
     if key := query.get("idempotency_key"):
         one = await state.submitter.find(app, checked_key(key, "query.idempotency_key"))
@@ -55,10 +54,10 @@ async def list_items(request: Request, request_id: str) -> Response:
     """What became of each instance, in the request's order; ``outcome`` narrows them down."""
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
-    outcome = _one_of(request, "outcome", [member.value for member in Outcome])
+    outcome = one_of(request, "outcome", [member.value for member in Outcome])
     purpose = f"items {request_id}"
     after = int(state.cursors.read(purpose, request.query_params.get("cursor")) or -1)
-    limit = _limit(request)
+    limit = page_limit(request)
     report = await _known(state, request_id, app)
     exchange.request_id = request_id
     items = [item for item in report.items if item["index"] > after and outcome in (None, item["outcome"].value)]
@@ -119,24 +118,3 @@ def _matches(report: Report, status: str | None, wanted: dict[str, int]) -> bool
     return status in (None, report.status.value) and all(
         getattr(report, name) == value for name, value in wanted.items()
     )
-
-
-def _one_of(request: Request, name: str, known: list[str]) -> str | None:
-    value = request.query_params.get(name) or None
-    if value is not None and value not in known:
-        raise Refused.field(Code.PARAM_INVALID, f"query.{name}", Why.NOT_LISTED)
-    return value
-
-
-def _number(request: Request, name: str) -> int:
-    text = request.query_params[name]
-    if not (text.isascii() and text.isdigit() and 0 < len(text) <= 18):
-        raise Refused.field(Code.PARAM_INVALID, f"query.{name}", Why.NUMBER)
-    return int(text)
-
-
-def _limit(request: Request) -> int:
-    limit = _number(request, "limit") if request.query_params.get("limit") else _PAGE
-    if not 1 <= limit <= _MAX_PAGE:
-        raise Refused(Code.PAGE_LIMIT_INVALID, path="query.limit")
-    return limit

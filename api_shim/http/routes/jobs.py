@@ -1,95 +1,230 @@
-"""``/v1/jobs``: any number of instances at once, as many batches of at most 100."""
+"""``/v1/jobs``: any number of instances, as many batches of at most 100, under one id."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
+import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from api_shim.http import openapi
-from api_shim.http.answers import succeeded, whole_seconds
-from api_shim.http.body import read_body
-from api_shim.http.exchange import exchange_of
-from api_shim.http.state import state_of, trace_headers
+from api_shim.http.answers import listed, said, whole_seconds, with_etag
+from api_shim.http.body import Body, read_optional_body
+from api_shim.http.exchange import Exchange, exchange_of
+from api_shim.http.job_parts import charge, cut
+from api_shim.http.paging import one_of, page_limit
+from api_shim.http.preferences import preferred_wait
+from api_shim.http.state import AppState, state_of, trace_headers
+from api_shim.http.stream import NDJSON, open_job_body
 from api_shim.http.submission import idempotency_key, is_strict, understood
-from api_shim.jobs import Jobs
+from api_shim.jobs import Received
 from api_shim.refusals import BrokerUnavailable
-from contract.answer.report import Report, Statistics
-from contract.codes import Code, Refused
-from contract.redis.jobs import Job
-from contract.request.batch import MAX_INSTANCES
-from contract.request.parse import BatchRefused, ParsedBatch, parse
+from contract.answer.items import Outcome, item_document
+from contract.answer.job import Job, items_of
+from contract.answer.report import Report
+from contract.request.parse import ParsedBatch
 
 router: Final = APIRouter(prefix="/v1", tags=["jobs"])
-_INSTANCES: Final = "instances["
+_PAGE: Final = 50
 
 
 @router.post("/jobs", responses=openapi.RESPONSES, openapi_extra=openapi.SUBMIT_JOB)
 async def submit_job(request: Request) -> Response:
-    """Accept any number of instances: 202 with the job's ``Location``. Refused as a whole when any part is."""
+    """Accept any number of instances: 202 with the job's ``Location`` once the last one is.
+
+    A JSON body of up to 4 MiB is refused as a whole when any part of it is wrong. A longer one, or NDJSON, is accepted
+    as it arrives: what was accepted before an error is carried out, and the same key goes on after it.
+    """
     state, exchange = state_of(request), exchange_of(request)
     state.greet(request, "submit")
-    body = await read_body(request)
-    identity = await state.admit(request, "submit", body)
-    parts = list(_parse(understood(request, body.content, identity), strict=is_strict(request)))
-    identity.require_business(parts[0].batch.bk_biz_id)
-    job = await Jobs(state.submitter).submit(
-        parts,
+    body = await open_job_body(request, state.settings.max_job_bytes, lambda: state.waits.is_draining)
+    identity = await state.admit(request, "submit", Body(body.whole or b"", body.head))
+    head = understood(request, body.head, identity)
+    parts = cut(head, body.instances, strict=is_strict(request))
+    if body.whole is not None:
+        parts = _each([part async for part in parts])
+    first = await anext(parts)
+    identity.require_business(first.batch.bk_biz_id)
+    received = await state.jobs.receive(
+        _with(first, parts),
         identity.caller,
-        idempotency_key=idempotency_key(request, parts[0].client_request_id),
+        begun=partial(_begun, exchange),
+        idempotency_key=idempotency_key(request, first.client_request_id),
+        charge=partial(charge, state, identity),
         headers=trace_headers(exchange),
     )
-    exchange.request_id = job.job_id
-    headers = {"Location": f"/v1/jobs/{job.job_id}"}
+    return await _accepted(state, exchange, received)
+
+
+@router.get("/jobs", responses=openapi.RESPONSES, openapi_extra=openapi.PAGED)
+async def list_jobs(request: Request) -> Response:
+    """The caller's own jobs, newest first."""
+    state, exchange = state_of(request), exchange_of(request)
+    app = (await state.admit(request, "poll")).caller.bk_app_code
+    purpose, limit = f"jobs {app}", page_limit(request)
+    start = int(state.cursors.read(purpose, request.query_params.get("cursor")) or 0)
+    jobs = await state.jobs.recent(app, start, limit)
+    cursor = state.cursors.make(purpose, str(start + limit)) if len(jobs) == limit else None
+    return listed(exchange, "jobs", [_document(state, exchange, job) for job in jobs], cursor)
+
+
+@router.get("/jobs/{job_id}", responses=openapi.POLL_RESPONSES, openapi_extra=openapi.POLL)
+async def poll_job(request: Request, job_id: str) -> Response:
+    """How a job stands. ``Prefer: wait=N`` answers as soon as it ends, or after N seconds."""
+    state, exchange = state_of(request), exchange_of(request)
+    app = (await state.admit(request, "poll")).caller.bk_app_code
+    wait = preferred_wait(request.headers.get("prefer"), state.settings.max_wait_s)
+    with state.waits.kept(app, wait or 0, request.receive) as (granted, left):
+        job = await state.jobs.wait(job_id, app, granted, left)
+    headers = {} if wait is None else {"Preference-Applied": f"wait={wait}"}
+    exchange.request_id = job_id
+    if not job.is_final:
+        headers["Retry-After"] = whole_seconds(await state.retry_after())
+    return with_etag(_answer(state, exchange, job, 200, headers), request.headers.get("if-none-match"))
+
+
+@router.get("/jobs/{job_id}/batches", responses=openapi.RESPONSES, openapi_extra=openapi.PAGED)
+async def list_job_batches(request: Request, job_id: str) -> Response:
+    """The batches of a job in the order of its instances: ``request_id``, ``status`` and ``statistics`` of each."""
+    state, exchange = state_of(request), exchange_of(request)
+    app = (await state.admit(request, "poll")).caller.bk_app_code
+    purpose, limit = f"job batches {job_id}", page_limit(request)
+    start = int(state.cursors.read(purpose, request.query_params.get("cursor")) or 0)
+    job = await state.jobs.find(job_id, app)
+    exchange.request_id = job_id
+    found = await state.jobs.batches(job, start, limit)
+    cursor = state.cursors.make(purpose, str(start + limit)) if len(found) == limit else None
+    return listed(exchange, "batches", [_summary(id_, report) for id_, report in found], cursor)
+
+
+@router.get("/jobs/{job_id}/items", responses=openapi.RESPONSES, openapi_extra=openapi.JOB_ITEMS)
+async def list_job_items(request: Request, job_id: str) -> Response:
+    """What became of each instance whose batch has ended, by its place in the job; ``outcome`` narrows it down.
+
+    With ``Accept: application/x-ndjson`` all of them, one a line, as a download.
+    """
+    state, exchange = state_of(request), exchange_of(request)
+    app = (await state.admit(request, "poll")).caller.bk_app_code
+    wanted = one_of(request, "outcome", [member.value for member in Outcome])
+    purpose, limit = f"job items {job_id}", page_limit(request)
+    cursor = state.cursors.read(purpose, request.query_params.get("cursor")) or "0 0"
+    job = await state.jobs.find(job_id, app)
+    exchange.request_id = job_id
+    number, index = map(int, cursor.split(" "))
+    items = _items(state, exchange, job, wanted, (number, index))
+    if NDJSON in request.headers.get("accept", ""):
+        lines = (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) async for item, _ in items)
+        name = f'attachment; filename="{job_id}.ndjson"'
+        headers = {"Content-Disposition": name, "Cache-Control": "no-store", "X-Request-Id": job_id}
+        return StreamingResponse(lines, headers=headers, media_type=NDJSON)
+    found: list[dict[str, Any]] = []
+    following = None
+    async for item, place in items:
+        if len(found) == limit:
+            following = state.cursors.make(purpose, place)
+            break
+        found.append(item)
+    return listed(exchange, "items", found, following)
+
+
+@router.post("/jobs/{job_id}:cancel", responses=openapi.RESPONSES)
+async def cancel_job(request: Request, job_id: str) -> Response:
+    """Begin nothing of a job that has not begun; 409 when all of it has ended."""
+    state, exchange = state_of(request), exchange_of(request)
+    state.greet(request, "submit")
+    identity = await state.admit(request, "submit", await read_optional_body(request))
+    job = await state.jobs.cancel(job_id, identity.caller.bk_app_code)
+    exchange.request_id = job_id
+    return _answer(state, exchange, job, 200)
+
+
+@router.post("/jobs/{job_id}:retry", responses=openapi.RESPONSES)
+async def retry_job(request: Request, job_id: str) -> Response:
+    """Submit what did not succeed of a job again, as a new job: 202 with its ``Location``."""
+    state, exchange = state_of(request), exchange_of(request)
+    state.greet(request, "submit")
+    identity = await state.admit(request, "submit", await read_optional_body(request))
+    old = await state.jobs.find(job_id, identity.caller.bk_app_code)
+    identity.require_business(old.bk_biz_id)
+    received = await state.jobs.retry(job_id, identity.caller, partial(_begun, exchange))
+    return await _accepted(state, exchange, received)
+
+
+def _begun(exchange: Exchange, job_id: str) -> None:
+    """From now on every answer names the job, a refusal too."""
+    exchange.request_id = job_id
+    exchange.location = f"/v1/jobs/{job_id}"
+
+
+async def _each(parts: list[ParsedBatch]) -> AsyncIterator[ParsedBatch]:
+    for part in parts:
+        yield part
+
+
+async def _with(first: ParsedBatch, others: AsyncIterator[ParsedBatch]) -> AsyncIterator[ParsedBatch]:
+    yield first
+    async for part in others:
+        yield part
+
+
+async def _accepted(state: AppState, exchange: Exchange, received: Received) -> Response:
+    headers = {"Location": exchange.location}
+    if received.replayed:
+        headers["Idempotent-Replayed"] = "true"
     with suppress(BrokerUnavailable):
         headers["Retry-After"] = whole_seconds(await state.retry_after())
-    return succeeded(exchange, _document(job, []), 202, headers)
+    return _answer(state, exchange, received.job, 202, headers)
 
 
-@router.get("/jobs/{job_id}", responses=openapi.RESPONSES)
-async def poll_job(request: Request, job_id: str) -> Response:
-    """The summed counters of a job, and how each of its batches stands."""
-    state, exchange = state_of(request), exchange_of(request)
-    identity = await state.admit(request, "poll")
-    found = await Jobs(state.submitter).poll(job_id, identity.caller.bk_app_code)
-    if found is None:
-        raise Refused(Code.REQUEST_NOT_FOUND)
-    exchange.request_id = job_id
-    return succeeded(exchange, _document(*found), 200)
+def _answer(
+    state: AppState, exchange: Exchange, job: Job, status: int, headers: dict[str, str] | None = None
+) -> Response:
+    return said(exchange, _document(state, exchange, job), status, headers)
 
 
-def _parse(body: dict[str, Any], *, strict: bool) -> Iterator[ParsedBatch]:
-    """Each part as a batch; an error names the instance by its place in the whole job."""
-    instances = body.get("instances")
-    if not isinstance(instances, list) or not instances:
-        yield parse(body, strict=strict)
-        return
-    for start in range(0, len(instances), MAX_INSTANCES):
-        try:
-            yield parse({**body, "instances": instances[start : start + MAX_INSTANCES]}, strict=strict)
-        except BatchRefused as refused:
-            raise BatchRefused(tuple(_moved(error, start) for error in refused.errors)) from None
+def _document(state: AppState, exchange: Exchange, job: Job) -> dict[str, Any]:
+    return job.document(exchange.language, keep_days=state.settings.ledger_days)
 
 
-def _moved(error: Refused, start: int) -> Refused:
-    if not error.path.startswith(_INSTANCES):
-        return error
-    index, rest = error.path.removeprefix(_INSTANCES).split("]", 1)
-    path = f"{_INSTANCES}{int(index) + start}]{rest}"
-    return Refused(error.code, *(path if arg == error.path else arg for arg in error.message_args), path=path)
+def _summary(request_id: str, report: Report | None) -> dict[str, Any]:
+    if report is None:
+        return {"request_id": request_id, "status": None, "code": None, "statistics": None}
+    return {
+        "request_id": request_id,
+        "status": report.status.value,
+        "code": int(report.code) if report.status.is_final else 0,
+        "statistics": report.statistics.model_dump(),
+    }
 
 
-def _document(job: Job, reports: list[Report | None]) -> dict[str, Any]:
-    known = [report for report in reports if report is not None]
-    totals = {name: sum(getattr(report.statistics, name) for report in known) for name in Statistics.model_fields}
-    if not reports:
-        totals |= {"total_count": job.total, "pending_count": job.total}
-    states: list[Report | None] = reports or [None] * len(job.request_ids)
-    batches = [
-        {"request_id": request_id, "status": report.status.value if report else None}
-        for request_id, report in zip(job.request_ids, states, strict=True)
-    ]
-    created_at = job.created_at.isoformat()
-    return {"job_id": job.job_id, "statistics": totals, "batches": batches, "created_at": created_at}
+async def _items(
+    state: AppState, exchange: Exchange, job: Job, wanted: str | None, begin: tuple[int, int]
+) -> AsyncIterator[tuple[dict[str, Any], str]]:
+    """Items from a place on (batch, index in it), each with its own place."""
+    async for place, report in _reports(state, job, wanted, begin[0]):
+        first = report.job.first if report.job else 0
+        for item in items_of(report):
+            if wanted in (None, item["outcome"].value) and (place, item["index"]) >= begin:
+                document = item_document(item, exchange.language)
+                document["index"] += first
+                yield document, f"{place} {item['index']}"
+
+
+async def _reports(state: AppState, job: Job, wanted: str | None, number: int) -> AsyncIterator[tuple[int, Report]]:
+    """The reports of the batches that have ended, in order; where only failures are wanted, no others are read."""
+    only_failed = wanted in (Outcome.FAILED, Outcome.SKIPPED)
+    while True:
+        if only_failed:
+            page = await state.jobs.failed_batches(job, number, _PAGE)
+        else:
+            found = await state.jobs.batches(job, number, _PAGE)
+            page = [(number + place, id_, report) for place, (id_, report) in enumerate(found)]
+        for place, _, report in page:
+            if report is not None and report.status.is_final:
+                yield place, report
+        if len(page) < _PAGE:
+            return
+        number = page[-1][0] + 1

@@ -15,6 +15,7 @@ import orjson
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from contract.answer.part import JobPart
 from contract.codes import Code
 from contract.message import QUEUE_NAME, build_message, send_message
 from contract.redis import scripts
@@ -147,7 +148,8 @@ class DeadLetters:
             if await self._requests.client.lpos(self._key, letter.stored) is None:  # type: ignore[arg-type] # as below
                 return None
             raise CannotRequeue("what it asked for is not kept any more")
-        return PendingEntry.of(letter.id, payload.batch, payload.caller, payload.warnings, payload.kind)
+        part = JobPart.load(letter.about.get("job"))
+        return PendingEntry.of(letter.id, payload.batch, payload.caller, payload.warnings, payload.kind, job=part)
 
     async def _revive_entry(self, letter: DeadLetter, entry: PendingEntry, message: bytes) -> bool:
         keys, settings = self._requests.keys, self._requests.settings

@@ -110,14 +110,16 @@ def test_poll_of_another_applications_request_leaves_a_line(
 
 
 def test_another_applications_job_and_cursor_are_worth_nothing(
-    guarded: Callable[..., Client], seed: dict[str, Any]
+    guarded: Callable[..., Client], seed: dict[str, Any], unknown_id: str, redis: "redis_client.Redis"
 ) -> None:
     door = guarded()
     job = door.post("/v1/jobs", seed, headers=MINE).headers["Location"]
     door.post(V1_PATH, seed, headers=MINE)
     cursor = door.get(f"{V1_PATH}?limit=1", headers=MINE).json()["next_cursor"]
 
-    unknown = f"/v1/jobs/{'0' * 32}"
+    unknown = f"/v1/jobs/{unknown_id}"
+    # A worker has found neither in PostgreSQL.
+    redis.set(Keys("bksi:").unknown(job.rpartition("/")[2]), Note().dump())
     assert same_but_for_the_id([door.get(path, headers=THEIRS) for path in (job, unknown)])
     assert door.get(job, headers=MINE).status_code == 200
     stolen = door.get(f"{V1_PATH}?cursor={cursor}", headers=THEIRS)

@@ -1,27 +1,73 @@
-"""Jobs: any number of instances, cut into batches."""
+"""Jobs at the door: cut into batches as they arrive, counted, interrupted, carried on. No worker runs here."""
 
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
+import httpx2
+import pytest
 import redis as redis_client
 
+from api_shim.http.stream import NDJSON
+from api_shim.identity.applications import hash_secret
+from contract.answer.job import Job, JobStatus
+from contract.answer.report import Report
+from contract.codes import Code, Refused
 from tests.integration.api_shim.http.door_client import Client
+
+JSON = {"Content-Type": "application/json"}
+HEAD: dict[str, Any] = {"bk_biz_id": 1, "bk_module_id": 60}
 
 
 def _job(count: int, **changes: Any) -> dict[str, Any]:
-    instances = [{"bk_host_id": n} for n in range(1, count + 1)]
-    return {"bk_biz_id": 1, "bk_module_id": 60, "instances": instances, **changes}
+    return {**HEAD, "instances": [{"bk_host_id": n} for n in range(1, count + 1)], **changes}
 
 
-def test_job_is_cut_into_batches_of_a_hundred(door: Client) -> None:
-    accepted = door.post("/v1/jobs", _job(251))
+def _lines(count: int, **head: Any) -> bytes:
+    documents = [{**HEAD, **head}, *({"bk_host_id": n} for n in range(1, count + 1))]
+    return b"".join(json.dumps(document).encode() + b"\n" for document in documents)
+
+
+def _stream(door: Client, body: bytes, key: str = "k", **headers: str) -> httpx2.Response:
+    return door.post("/v1/jobs", body, headers={"Content-Type": NDJSON, "Idempotency-Key": key, **headers})
+
+
+def _batches(door: Client, job: dict[str, Any]) -> list[dict[str, Any]]:
+    batches: list[dict[str, Any]] = door.get(job["links"]["batches"]).json()["batches"]
+    return batches
+
+
+def _finish(door: Client, request_id: str, code: Code | None = None) -> None:
+    """End a batch as a worker does, with all its instances failed, or without rows."""
+    requests = door.door.submitter.requests
+
+    async def finish() -> None:
+        pending = await requests.load(request_id)
+        assert pending is not None
+        about = pending.model_dump(include={"request_id", "bk_app_code", "bk_biz_id", "bk_module_id", "created_at"})
+        count = pending.statistics.total_count
+        report = Report.failed(Refused(code or Code.MODULE_NOT_FOUND), range(count), **about, job=pending.job)
+        await requests.publish(report)
+
+    door.run(finish())
+
+
+@pytest.mark.parametrize("content_type", ["application/json", NDJSON])
+def test_job_is_cut_into_batches_of_a_hundred(door: Client, content_type: str) -> None:
+    body = json.dumps(_job(251)).encode() if content_type != NDJSON else _lines(251)
+    accepted = door.post("/v1/jobs", body, headers={"Content-Type": content_type})
     assert (accepted.status_code, accepted.headers["Location"]) == (202, f"/v1/jobs/{accepted.json()['job_id']}")
 
     job = door.get(accepted.headers["Location"]).json()
-    assert (job["statistics"]["total_count"], job["statistics"]["pending_count"]) == (251, 251)
-    counts = [
-        door.get(f"/v1/batches/{batch['request_id']}").json()["statistics"]["total_count"] for batch in job["batches"]
-    ]
-    assert counts == [100, 100, 51]
+    assert (job["result"], job["code"], job["status"]) == (False, 1190001, "PENDING")
+    assert (job["accepted_count"], job["statistics"]["pending_count"]) == (251, 251)
+    assert [batch["statistics"]["total_count"] for batch in _batches(door, job)] == [100, 100, 51]
+    one = door.get(f"/v1/batches/{_batches(door, job)[2]['request_id']}").json()
+    assert one["job_id"] == job["job_id"]
+    assert [listed["job_id"] for listed in door.get("/v1/jobs").json()["jobs"]] == [job["job_id"]]
+    assert door.get("/v1/batches").json()["batches"] == []
 
 
 def test_job_with_one_bad_instance_is_refused_whole(door: Client, redis: "redis_client.Redis") -> None:
@@ -36,13 +82,246 @@ def test_job_with_one_bad_instance_is_refused_whole(door: Client, redis: "redis_
     assert redis.keys() == []
 
 
-def test_job_under_the_same_key_is_the_same_job(door: Client) -> None:
-    first, again = (door.post("/v1/jobs", _job(101), headers={"Idempotency-Key": "k"}).json() for _ in range(2))
-    assert (first["job_id"], first["batches"]) == (again["job_id"], again["batches"])
-    other = door.post("/v1/jobs", _job(102), headers={"Idempotency-Key": "k"})
+def test_stream_with_a_bad_instance_is_interrupted_and_goes_on_once_it_is_mended(door: Client) -> None:
+    lines = _lines(350).splitlines(keepends=True)
+    lines[321] = b'{"bk_host_id": "x"}\n'
+    refused = _stream(door, b"".join(lines))
+    assert (refused.status_code, refused.json()["errors"][0]["path"]) == (400, "instances[320].bk_host_id")
+
+    job = door.get(refused.headers["Location"]).json()
+    assert (job["status"], job["result"], job["code"]) == ("INTERRUPTED", False, 1190015)
+    assert job["accepted_count"] == 200
+    before = _batches(door, job)
+
+    whole = _stream(door, _lines(350))
+    assert (whole.status_code, whole.json()["job_id"]) == (202, job["job_id"])
+    after = _batches(door, job)
+    assert ([batch["statistics"]["total_count"] for batch in after], after[:2]) == ([100, 100, 100, 50], before)
+    again = _stream(door, _lines(350))
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (202, "true")
+    assert _batches(door, job) == after
+
+
+@pytest.mark.parametrize("count", [349, 351, 100, 450])
+def test_job_under_the_same_key_is_the_same_job_or_a_conflict(door: Client, count: int) -> None:
+    assert _stream(door, _lines(350)).status_code == 202
+    other = _stream(door, _lines(count))
     assert (other.status_code, other.json()["code"]) == (422, 1190004)
+    job = door.get(other.headers["Location"]).json()
+    assert (job["accepted_count"], job["status"]) == (350, "PENDING")
 
 
-def test_job_without_instances_or_unknown_is_refused(door: Client) -> None:
+def test_another_head_under_the_same_key_is_a_conflict(door: Client) -> None:
+    assert _stream(door, _lines(101)).status_code == 202
+    assert _stream(door, _lines(101, mode="partial")).status_code == 422
+
+
+def test_job_of_more_than_four_mebibytes_of_json(door: Client) -> None:
+    head = json.dumps(HEAD)[1:-1]
+    row = json.dumps({"bk_host_id": 7, "note": "é" * 1_000}, ensure_ascii=False)
+    text = f'{{{head}, "instances" : [\n{",".join([row] * 2_500)} ] \n}} '
+    accepted = door.call("POST", "/v1/jobs", content=_pieces(text.encode(), 65_521), headers=JSON)
+    assert (accepted.status_code, accepted.json()["accepted_count"]) == (202, 2_500)
+
+    wrong = text.replace("] \n}", '], "mode": "partial"}')
+    refused = door.call("POST", "/v1/jobs", content=_pieces(wrong.encode(), 65_521), headers=JSON)
+    assert (refused.status_code, refused.json()["code"]) == (400, 1199000)
+    assert "nothing may follow on instances" in refused.json()["errors"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        (lambda text: text[:-2], 400),
+        (lambda text: text + "x", 400),
+        (lambda text: text.replace("[", "[,", 1), 400),
+        (lambda text: text.replace('"note"', '"bk_host_id"', 1), 400),
+        (lambda text: text.replace("7", "NaN", 1), 400),
+    ],
+)
+def test_long_json_that_is_not_strict(door: Client, changed: Callable[[str], str], status: int) -> None:
+    row = json.dumps({"bk_host_id": 7, "note": "e" * 2_000})
+    text = f'{json.dumps(HEAD)[:-1]}, "instances": [{",".join([row] * 2_500)}]}}'
+    assert door.post("/v1/jobs", changed(text).encode()).status_code == status
+
+
+def test_second_upload_under_a_key_takes_over(door: Client) -> None:
+    """Who lost his connection need not wait until the server has noticed."""
+    answers: list[httpx2.Response] = []
+    lines = _lines(450).splitlines(keepends=True)
+
+    async def overtaken() -> AsyncIterator[bytes]:
+        yield b"".join(lines[:301])
+        headers = {"Content-Type": NDJSON, "Idempotency-Key": "k"}
+        answers.append(await door.http.post("/v1/jobs", content=b"".join(lines), headers=headers))
+        yield b"".join(lines[301:])
+
+    headers = {"Content-Type": NDJSON, "Idempotency-Key": "k"}
+    first = door.call("POST", "/v1/jobs", content=overtaken(), headers=headers)
+    assert (first.status_code, first.json()["code"]) == (409, 1190015)
+    assert answers[0].status_code == 202
+    assert answers[0].json()["job_id"] == first.json()["request_id"]
+    assert [batch["statistics"]["total_count"] for batch in _batches(door, answers[0].json())] == [100] * 4 + [50]
+
+
+def test_job_tells_the_truth_at_every_moment(door: Client) -> None:
+    job = _stream(door, _lines(250)).json()
+    ids = [batch["request_id"] for batch in _batches(door, job)]
+    path = job["links"]["self"]
+    _finish(door, ids[1])
+    half = door.get(path).json()
+    assert (half["status"], half["result"], half["code"]) == ("RUNNING", False, 1190001)
+    assert half["statistics"] == {
+        "total_count": 250,
+        "success_count": 0,
+        "failed_count": 100,
+        "pending_count": 150,
+        "running_count": 0,
+    }
+    _finish(door, ids[1])  # published again, as after a worker's death
+    for request_id in ids:
+        _finish(door, request_id)
+    whole = door.get(path, headers={"Prefer": "wait=5"}).json()
+    assert (whole["status"], whole["result"], whole["code"]) == ("FAILED", False, 1101034)
+    assert whole["outcomes"] == {"created": 0, "existing": 0, "healed": 0, "failed": 250, "skipped": 0}
+    assert whole["finished_at"]
+    tag = door.get(path).headers["ETag"]
+    assert door.get(path, headers={"If-None-Match": tag}).status_code == 304
+
+
+def test_items_of_a_job_are_paged_or_streamed(door: Client) -> None:
+    job = _stream(door, _lines(250)).json()
+    ids = [batch["request_id"] for batch in _batches(door, job)]
+    for request_id in (ids[0], ids[2]):
+        _finish(door, request_id)
+    path = f"{job['links']['items']}?outcome=failed"
+    streamed = door.get(path, headers={"Accept": NDJSON})
+    assert streamed.headers["content-type"].startswith(NDJSON)
+    items = [json.loads(line) for line in streamed.text.splitlines()]
+    assert [item["index"] for item in items] == [*range(100), *range(200, 250)]
+    paged: list[dict[str, Any]] = []
+    cursor = ""
+    while cursor is not None:
+        page = door.get(f"{path}&limit=60&cursor={cursor}").json()
+        paged += page["items"]
+        cursor = page["next_cursor"]
+    assert paged == items
+    assert door.get(f"{job['links']['items']}?outcome=created").json()["items"] == []
+    assert door.get(f"{job['links']['items']}?limit=0").status_code == 400
+
+
+def test_cancelled_job_begins_nothing_more(door: Client) -> None:
+    job = _stream(door, _lines(250)).json()
+    ids = [batch["request_id"] for batch in _batches(door, job)]
+    _finish(door, ids[0])
+    cancelled = door.post(f"{job['links']['self']}:cancel", b"").json()
+    assert (cancelled["status"], cancelled["code"]) == ("TERMINATED", 1190008)
+    assert cancelled["outcomes"] == {"created": 0, "existing": 0, "healed": 0, "failed": 100, "skipped": 150}
+    assert door.post(f"{job['links']['self']}:cancel", b"").json()["status"] == "TERMINATED"
+    again = _stream(door, _lines(250))
+    assert (again.status_code, again.json()["code"]) == (409, 1190008)
+    assert len(door.get(f"{job['links']['items']}?outcome=skipped&limit=500").json()["items"]) == 150
+
+
+def test_upload_ends_when_its_job_is_cancelled(door: Client) -> None:
+    lines = _lines(450).splitlines(keepends=True)
+
+    async def cancelled() -> AsyncIterator[bytes]:
+        yield b"".join(lines[:301])
+        [job] = (await door.http.get("/v1/jobs")).json()["jobs"]
+        await door.http.post(f"{job['links']['self']}:cancel")
+        yield b"".join(lines[301:])
+
+    answer = door.call("POST", "/v1/jobs", content=cancelled(), headers={"Content-Type": NDJSON})
+    assert (answer.status_code, answer.json()["code"]) == (409, 1190008)
+    assert door.get(answer.headers["Location"]).json()["status"] == "TERMINATED"
+
+
+def test_what_failed_of_a_job_can_be_tried_again_as_a_new_one(door: Client) -> None:
+    job = _stream(door, _lines(250)).json()
+    retry = f"{job['links']['self']}:retry"
+    unfinished = door.post(retry, b"")
+    assert (unfinished.status_code, unfinished.json()["status"]) == (409, "PENDING")
+    for batch in _batches(door, job):
+        _finish(door, batch["request_id"])
+    first, second = (door.post(retry, b"") for _ in range(2))
+    assert first.status_code == second.status_code == 202
+    assert first.json()["job_id"] == second.json()["job_id"] != job["job_id"]
+    assert (first.json()["accepted_count"], first.json()["batch_count"]) == (250, 3)
+
+
+def test_upload_is_held_back_to_what_may_be_unfinished(open_door: Callable[..., Client]) -> None:
+    door = open_door(max_job_batches=2)
+
+    async def call() -> httpx2.Response:
+        upload = asyncio.create_task(door.http.post("/v1/jobs", content=_lines(450), headers={"Content-Type": NDJSON}))
+        requests = door.door.submitter.requests
+        for finished in range(3):
+            while not (jobs := await door.door.jobs.recent("", 0, 1)) or jobs[0].batches < finished + 2:
+                await asyncio.sleep(0.01)
+            assert jobs[0].batches == finished + 2
+            batches = await door.door.jobs.batches(jobs[0], finished, 1)
+            pending = batches[0][1]
+            assert pending is not None
+            about = pending.model_dump(include={"request_id", "bk_app_code", "bk_biz_id", "bk_module_id", "created_at"})
+            await requests.publish(Report.failed(Refused(Code.MODULE_NOT_FOUND), range(100), **about, job=pending.job))
+        return await upload
+
+    assert door.run(call()).json()["accepted_count"] == 450
+
+
+def test_rate_is_charged_for_each_batch_by_holding_the_sender_back(
+    open_door: Callable[..., Client], apps_file: Callable[..., Path]
+) -> None:
+    apps = f'[apps.mine]\nsecrets = ["{hash_secret("s")}"]\nbk_biz_ids = "*"\nrate = "2/hour"'
+    door = open_door(apps_file=apps_file(apps))
+    identity = json.dumps({"bk_app_code": "mine", "bk_app_secret": "s", "bk_username": "admin"})
+    headers = {"Content-Type": NDJSON, "X-Bkapi-Authorization": identity}
+
+    async def call() -> Job:
+        upload = asyncio.create_task(door.http.post("/v1/jobs", content=_lines(450), headers=headers))
+        while not (jobs := await door.door.jobs.recent("mine", 0, 1)) or jobs[0].batches < 2:
+            await asyncio.sleep(0.01)
+        upload.cancel()
+        await asyncio.gather(upload, return_exceptions=True)
+        return (await door.door.jobs.recent("mine", 0, 1))[0]
+
+    job = door.run(call())
+    assert (job.batches, job.status) == (2, JobStatus.INTERRUPTED)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, 1199005),
+        (b"\n \n", 400, 1199005),
+        (b"[1]\n", 400, 1199006),
+        (json.dumps(_job(1)).encode(), 400, 1199006),
+        (json.dumps(HEAD).encode(), 400, 1199010),
+        (_lines(1) + b"{\n", 400, 1199000),
+        (b'{"bk_biz_id": 1}\n{"bk_host_id": 1}\n', 400, 1199010),
+        (b"{" + b" " * 70_000 + b"}\n", 413, 1190013),
+    ],
+)
+def test_stream_that_is_no_job(door: Client, redis: "redis_client.Redis", body: bytes, status: int, code: int) -> None:
+    answer = _stream(door, body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert redis.keys() == []
+
+
+def test_job_without_instances_or_unknown_is_refused(door: Client, unknown_id: str) -> None:
     assert door.post("/v1/jobs", _job(0)).json()["code"] == 1199010
-    assert door.get(f"/v1/jobs/{'0' * 32}").status_code == 404
+    assert door.get(f"/v1/jobs/{unknown_id}").status_code == 404
+    assert door.get("/v1/jobs/x").status_code == 404
+
+
+def test_job_over_the_limit_is_refused_and_interrupted(open_door: Callable[..., Client]) -> None:
+    door = open_door(max_job_bytes=10_000)
+    answer = door.call("POST", "/v1/jobs", content=_pieces(_lines(900)), headers={"Content-Type": NDJSON})
+    assert (answer.status_code, answer.json()["code"]) == (413, 1190013)
+    assert door.get(answer.headers["Location"]).json()["status"] == "INTERRUPTED"
+
+
+async def _pieces(body: bytes, size: int = 4_000) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), size):
+        yield body[start : start + size]

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from contract.answer.report import Report, Status
 from contract.message import QUEUE_NAME, Caller
-from contract.redis import scripts
+from contract.redis import job_scripts, scripts
 from contract.redis.connection import connect
 from contract.redis.replay import DEFAULT_USER, Replay, examine_replay, written_by_scripts
 from contract.redis.requests import PendingEntry
@@ -115,10 +115,15 @@ async def test_user_who_may_not_ask_is_told_that_nobody_knows(guard: Guard, tmp_
 
 
 def test_every_command_that_a_script_writes_with_is_asked_for() -> None:
-    texts = [text for module in (scripts, transport_scripts) for text in vars(module).values() if isinstance(text, str)]
+    texts = [
+        text
+        for module in (scripts, job_scripts, transport_scripts)
+        for text in vars(module).values()
+        if isinstance(text, str)
+    ]
     called = {name for text in texts for name in re.findall(r"redis\.call\('([A-Z]+)'", text)}
     only_reads = {"TIME", "GET", "EXISTS", "HEXISTS", "HGET", "HMGET", "HKEYS", "ZCARD", "ZCOUNT", "ZRANGE", "ZSCORE"}
-    only_reads |= {"PTTL", "LINDEX", "LLEN", "LRANGE", "TYPE", "PUBLISH"}
+    only_reads |= {"PTTL", "HGETALL", "LINDEX", "LLEN", "LRANGE", "TYPE", "PUBLISH"}
     assert called - only_reads <= {command[0] for command in written_by_scripts("bksi:")}
 
 

@@ -1,0 +1,59 @@
+"""Cut a job's instances into batches of a hundred."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from api_shim.http.rates import RateLimited
+from api_shim.http.state import AppState
+from api_shim.identity.doorkeeper import Identity
+from contract.answer.job import moved_path
+from contract.codes import Refused
+from contract.request.batch import MAX_INSTANCES
+from contract.request.parse import BatchRefused, ParsedBatch, parse
+
+_LET_OTHERS_S: Final = 0.01
+
+
+async def cut(head: dict[str, Any], instances: AsyncIterator[Any], *, strict: bool) -> AsyncIterator[ParsedBatch]:
+    """Each hundred of `instances` as a batch under `head`; an error names the instance by its place in the job.
+
+    Raises:
+        BatchRefused: as `parse`, when the iterator comes to it.
+    """
+    first, waiting, since = 0, [], time.monotonic()
+    async for instance in instances:
+        waiting.append(instance)
+        if len(waiting) == MAX_INSTANCES:
+            yield _parsed(head, waiting, first, strict=strict)
+            first, waiting = first + len(waiting), []
+            if time.monotonic() - since > _LET_OTHERS_S:
+                await asyncio.sleep(0)
+                since = time.monotonic()
+    if waiting or not first:
+        yield _parsed(head, waiting, first, strict=strict)
+
+
+def _parsed(head: dict[str, Any], instances: list[Any], first: int, *, strict: bool) -> ParsedBatch:
+    body = {**head, "instances": instances} if instances else {"instances": [], **head}
+    try:
+        return parse(body, strict=strict)
+    except BatchRefused as refused:
+        raise BatchRefused(tuple(_moved(error, first) for error in refused.errors)) from None
+
+
+def _moved(error: Refused, first: int) -> Refused:
+    path = moved_path(error.path, first)
+    return Refused(error.code, *(path if arg == error.path else arg for arg in error.message_args), path=path)
+
+
+async def charge(state: AppState, identity: Identity) -> None:
+    """Count one more batch against its caller's rate; over it, its sender is held back until there is room."""
+    while True:
+        try:
+            state.rates.spend(identity, "submit")
+        except RateLimited as limited:
+            await asyncio.sleep(max(limited.retry_after, _LET_OTHERS_S))
+        else:
+            return
