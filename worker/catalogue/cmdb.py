@@ -70,6 +70,7 @@ class Cmdb:
         self.url = _checked_url(url)
         credentials = _parse_authorization(authorization)
         self._secrets = [value for name in _SECRETS if isinstance(value := credentials.get(name), str) and value]
+        self.supplier_account = supplier_account
         self._headers = _headers(credentials, supplier_account)
         self._timeout_s = timeout_s
         self._give_up_after_s = give_up_after_s

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from queue import Queue
 from typing import Final
 
 import stamina.instrumentation
@@ -21,6 +22,7 @@ from worker.catalogue.load import import_answers
 from worker.catalogue.pages import Pages, PagesOfAnother
 from worker.catalogue.pull import pull
 from worker.catalogue.report import ImportReport, print_report
+from worker.catalogue.resource_watch import listen
 from worker.catalogue.view import module_view, summary_view, template_dict
 from worker.catalogue.watch import Watch, watch
 from worker.commands.console import err, in_database, out, plain_errors
@@ -137,16 +139,20 @@ def watch_businesses(
     """Pull until told to stop; see `worker.catalogue.cli.watch`."""
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
+    events: Queue[int] = Queue()
     with plain_errors(CmdbRefused, AuthorizationInvalid, OSError):
-        cmdb = Cmdb(
-            url or settings.cmdb_url or "",
-            _authorization(authorization_file),
-            supplier_account=settings.cmdb_supplier_account,
-        )
+        authorization = _authorization(authorization_file)
+
+        def open_cmdb() -> Cmdb:
+            account = settings.cmdb_supplier_account
+            return Cmdb(url or settings.cmdb_url or "", authorization, supplier_account=account)
+
+        cmdb = open_cmdb()
+    listen(open_cmdb, events)
 
     watch(
         settings,
-        Watch(cmdb, businesses, every_s, instances=instances, prune=prune),
+        Watch(cmdb, businesses, every_s, instances=instances, prune=prune, events=events),
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
 

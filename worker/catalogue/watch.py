@@ -6,10 +6,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from queue import Empty, Queue
+from typing import Any, Final
 
 import structlog
 from rich.progress import Progress
@@ -21,11 +23,13 @@ from worker.catalogue.instance_pull import pull_instances
 from worker.catalogue.load import import_answers
 from worker.catalogue.pages import Pages, PagesOfAnother
 from worker.catalogue.pull import pull
+from worker.catalogue.resource_watch import EVERY_BUSINESS
 from worker.postgres.cmdb_pulls import known_businesses, record
 from worker.postgres.engine import Engine, create_engine, driver_connection
 from worker.postgres.errors import DatabaseError, typed_errors
 
 _log = structlog.get_logger(__name__)
+_TOGETHER_S: Final = 1.0
 _EXPECTED = (CmdbRefused, CmdbUnavailable, AnswerRefused, PagesOfAnother, DatabaseError, OSError)
 
 
@@ -38,6 +42,8 @@ class Watch:
     every_s: float
     instances: bool
     prune: bool
+    events: "Queue[int]"
+    """Businesses to pull at once (`worker.catalogue.resource_watch`)."""
 
 
 def watch(settings: Settings, wanted: Watch, *, statement_timeout_ms: int) -> None:
@@ -45,7 +51,7 @@ def watch(settings: Settings, wanted: Watch, *, statement_timeout_ms: int) -> No
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
 
-    async def once() -> None:
+    async def pull_all(only: Collection[int]) -> None:
         engine = create_engine(
             settings.postgres_dsn,
             connections=1,
@@ -54,14 +60,29 @@ def watch(settings: Settings, wanted: Watch, *, statement_timeout_ms: int) -> No
         )
         try:
             for bk_biz_id in wanted.businesses or await _known(engine):
-                await _pull(engine, wanted, bk_biz_id, settings.first_id)
+                if bk_biz_id in only or EVERY_BUSINESS in only:
+                    await _pull(engine, wanted, bk_biz_id, settings.first_id)
         finally:
             await engine.dispose()
 
     while True:
-        began = time.monotonic()
-        asyncio.run(once())
-        time.sleep(max(wanted.every_s - (time.monotonic() - began), 0))
+        next_round = time.monotonic() + wanted.every_s
+        asyncio.run(pull_all({EVERY_BUSINESS}))
+        while (changed := _changed(wanted.events, next_round)) is not None:
+            asyncio.run(pull_all(changed))
+
+
+def _changed(events: "Queue[int]", until: float) -> set[int] | None:
+    """The businesses that changed, with what else happens in the same second; None when it is `until`."""
+    try:
+        found = {events.get(timeout=max(until - time.monotonic(), 0))}
+    except Empty:
+        return None
+    time.sleep(_TOGETHER_S)
+    with suppress(Empty):
+        while True:
+            found.add(events.get_nowait())
+    return found
 
 
 async def _known(engine: Engine) -> list[int]:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ PATHS = {
     "/api/v3/findmany/module_relation/bk_biz_id/1": "find_module_host_relation",
     "/api/v3/findmany/module/bk_biz_id/1": "find_module_batch",
     "/api/v3/hosts/modules/read": "find_host_biz_relations",
+    "/api/v3/event/watch/resource/host_relation": "resource_watch",
+    "/api/v3/event/watch/resource/module": "resource_watch",
+    "/api/v3/event/watch/resource/process": "resource_watch",
     "/api/v3/findmany/proc/service_instance/details": "list_service_instance_detail",
 }
 LIMITS = {
@@ -76,6 +80,7 @@ class CmdbServer:
         self.hosts: list[Item] = []
         self.hosts_of: dict[int, list[int]] = {}
         self.instances: list[Item] = []
+        self.events: list[Item] = []
         self.calls: list[Call] = []
         self.before: Callable[[Call], Reply | None] = lambda call: None
         self.url = ""
@@ -152,6 +157,19 @@ class CmdbServer:
         for name in ("bk_module_id", "bk_host_id"):
             found = [one for one in found if body.get(name, one[name]) == one[name]]
         return _listing(found, page)
+
+    def _resource_watch(self, body: Item, _page: Item) -> Reply:
+        """A cursor is the number of events so far; without one it is the present. Holds the call for a moment."""
+        cursor = int(body.get("bk_cursor", len(self.events)))
+        give_up_at = time.monotonic() + 0.3
+        while not (new := self.events[cursor:]) and time.monotonic() < give_up_at:
+            time.sleep(0.02)
+        shown = [
+            {"bk_cursor": str(cursor + number), "bk_resource": body["bk_resource"], "bk_detail": detail}
+            for number, detail in enumerate(new, 1)
+        ]
+        nothing = [{"bk_cursor": str(cursor), "bk_resource": body["bk_resource"], "bk_detail": None}]
+        return _success({"bk_watched": bool(new), "bk_events": shown or nothing})
 
     @contextmanager
     def serving(self) -> Iterator["CmdbServer"]:

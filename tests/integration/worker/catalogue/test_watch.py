@@ -23,8 +23,10 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def watching(database: str, cmdb: CmdbServer, guard: Guard, directory: Path) -> AsyncIterator[Process]:
-    argv = [BKSI, "catalogue", "watch", "--biz", "1", "--every", "0.2", "--instances"]
+async def watching(
+    database: str, cmdb: CmdbServer, guard: Guard, directory: Path, *, every: str = "0.2"
+) -> AsyncIterator[Process]:
+    argv = [BKSI, "catalogue", "watch", "--biz", "1", "--every", every, "--instances"]
     env = os.environ | {"BKSI_POSTGRES_DSN": database, "BKSI_CMDB_URL": cmdb.url}
     process = Process("watch", argv, log=directory / "watch.log", guard=guard, env=env)
     try:
@@ -68,3 +70,20 @@ async def test_doctor_says_how_old_what_was_pulled_is(engine: AsyncEngine, datab
     assert findings["catalogue age"].level is Level.OK
     assert findings["instances age"].level is Level.WARNING
     assert "180 minutes" in findings["instances age"].found
+
+
+async def test_what_cmdb_tells_is_pulled_at_once_and_its_cursor_may_expire(
+    cmdb: CmdbServer, engine: AsyncEngine, database: str, guard: Guard, tmp_path: Path
+) -> None:
+    relations = "SELECT count(*) FROM module_host_relation WHERE bk_host_id = 29"
+    cmdb.fill(templates=1, modules=3, hosts=30, hosts_per_module=2)
+    async with watching(database, cmdb, guard, tmp_path, every="3600") as process:
+        await until(engine, "SELECT count(*) FROM cmdb_pull WHERE what = 'instances' AND NOT is_under_way", 1, process)
+        while not any(call.body.get("bk_cursor") for call in cmdb.calls):
+            await asyncio.sleep(0.05)
+        cmdb.hosts_of[2].append(29)
+        cmdb.events.append({"bk_biz_id": 1, "bk_host_id": 29, "bk_module_id": 2})
+        await until(engine, relations, 1, process)
+        cmdb.hosts_of[3].append(29)
+        cmdb.before = lambda call: refusal(1199006, "cursor") if call.body.get("bk_cursor") else None
+        await until(engine, relations, 2, process)
