@@ -42,7 +42,7 @@ test-pythons: ## Every test on each Python that we claim, where PATH or pyenv ha
 test-only: $(VENV)/ready
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-test-matrix: $(VENV)/ready ## The integration tests against Debian's PostgreSQL, Redis and RabbitMQ, which apt installs (as root).
+test-matrix: $(VENV)/ready ## The integration tests against Debian's PostgreSQL, PgBouncer, Redis and RabbitMQ, which apt installs (as root).
 	@$(BIN)/python -m tests.matrix $(SIDE_BY_SIDE) $(ARGS)
 
 test-containers: $(VENV)/ready ## Build the image and run docker-compose.yml as an operator would; as root with an engine of its own.

@@ -5,7 +5,8 @@ limit on all that is unfinished. Once it has answered, the request survives ever
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from redis.exceptions import RedisError
 
 from api_shim.drain_rate import DrainRate
 from api_shim.lookup import Lookup
-from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
+from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.waiters import Waiters
 from contract.answer.items import Warning_
 from contract.answer.part import JobPart
@@ -30,6 +31,7 @@ from contract.redis.jobs import JobStore, Upload
 from contract.redis.listing import Listing, Wanted
 from contract.redis.probe import write_probe
 from contract.redis.requests import PendingEntry, QueueFull, Requests
+from contract.redis.workers import Workers, look_at_workers
 from contract.request.batch import ServiceInstanceBatch
 from contract.request.parse import ParsedBatch
 from contract.settings import Settings
@@ -66,6 +68,8 @@ class Submitter:
         self.waiters = Waiters(requests)
         self.reached = ""
         """Which Redis took the last `ready`'s write; see `contract.redis.probe`."""
+        self.paused: Sequence[str] = ()
+        """Why some workers took no requests when `ready` last asked."""
         self._settings = settings
         self._celery = celery or make_celery(settings)
         self._own_queue = settings.one_redis
@@ -293,11 +297,26 @@ class Submitter:
         return await reaching_redis(self.requests.count_dead_letters())
 
     async def ready(self) -> dict[str, bool]:
-        """What must hold before a submit can end: Redis takes a write, the broker answers, a worker was seen lately."""
+        """What must hold before a submit can end.
+
+        Redis takes a write, the broker answers, a worker was seen lately, and one of those is served by its database.
+        """
         redis = await _holds(self._try_redis())
         broker = redis if self._own_queue else await _holds(asyncio.to_thread(self._reach_broker))
-        worker = redis and await _holds(self._worker_lives())
-        return {"redis": redis, "broker": broker, "worker": worker}
+        workers = Workers(0, {})
+        with contextlib.suppress(BrokerUnavailable):
+            workers = await self.workers()
+        self.paused = sorted(set(workers.paused.values()))
+        return {
+            "redis": redis,
+            "broker": broker,
+            "worker": workers.alive > 0,
+            "database": workers.can_work,
+        }
+
+    async def workers(self) -> Workers:
+        """Which worker processes live, and which of them take no requests."""
+        return await reaching_redis(look_at_workers(self.requests))
 
     async def seconds_for(self, pending: int) -> float:
         """How long the queue takes to drain, measured anew at most once a second: a flood must not ask Redis twice."""
@@ -316,11 +335,6 @@ class Submitter:
         self.reached = ""
         self.reached = await write_probe(self.requests.client, self.requests.keys)
         return True
-
-    async def _worker_lives(self) -> bool:
-        now, ttl_ms = await self.requests.now_ms(), self._settings.owner_ttl_ms
-        # What is ahead of now was written before the clock was put back, and says nothing.
-        return bool(await self.requests.client.zcount(self.requests.keys.workers, now - ttl_ms, now + 1000))
 
     async def _publish(self, request_id: str, line: str, headers: dict[str, str] | None) -> None:
         try:

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     broker_url: BrokerUrl | None = None
     """Celery's broker. ``None``: the same server as `redis_url`, which makes submitting one atomic script."""
     postgres_dsn: ServerUrl = "postgresql://postgres@127.0.0.1:5432/postgres"
-    """libpq URL of the database (worker only)."""
+    """libpq URL of the database (worker only); of several hosts, the first that takes writes is used."""
     key_prefix: str = "bksi:"
     """Prefix of all our own Redis keys; the queue keeps its plain Celery name."""
 
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     senders_file: Path | None = None
     """TOML file of services whose direct messages run, if signed; ``None`` = those of all who can write the queue."""
     database_connections: int = Field(default=4, ge=1)
-    """The most that one worker process opens."""
+    """The most that one worker process opens, besides one for ending requests while these are busy."""
     owner_ttl_ms: int = Field(default=6_000, ge=500)
     """A worker process that has not refreshed its owner key for this long counts as dead; its leases are void."""
     reaper_interval_s: float = Field(default=1.0, gt=0)

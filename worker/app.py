@@ -20,6 +20,7 @@ from plumbing.toml_file import TomlFileInvalid
 from worker.consumer.celery_consumer import CONSUMER
 from worker.consumer.events import DISPATCHER, SERIALIZER
 from worker.consumer.transport.configure import use_transport
+from worker.postgres.errors import DatabaseUnsuitable
 from worker.runtime import CmdbUnusable, Runtime
 from worker.walk.task import register
 
@@ -103,7 +104,7 @@ def _begin_to_work(**_: Any) -> None:
 def _start(**_: Any) -> None:
     try:
         runtime.start()
-    except (UnsafeRedis, TomlFileInvalid, CmdbUnusable) as error:
+    except (UnsafeRedis, DatabaseUnsuitable, TomlFileInvalid, CmdbUnusable) as error:
         # Celery logs what a signal's receiver raises, and goes on; but not this.
         sys.exit(f"bksi worker: {error}")
 

@@ -26,12 +26,15 @@ from contract.settings import Settings
 from plumbing.cancel import cancel_and_wait
 from plumbing.outages import Outage
 from worker.consumer.transport.channel import Channel
+from worker.custody.intake import Intake
 from worker.custody.leases import Lease, Leases
 from worker.custody.queue import open_queue
 from worker.custody.reaper import Reaper
 from worker.custody.watchdog import Watchdog
 from worker.postgres.catalogue_reads import Catalogue
 from worker.postgres.engine import make_engine
+from worker.postgres.errors import DatabaseError, DatabaseUnsuitable
+from worker.postgres.fitness import rehearse, require_suitable
 from worker.postgres.writer import Writer
 from worker.senders import Senders
 
@@ -68,6 +71,8 @@ class Runtime:
         self._background: list[asyncio.Task[None]] = []
         self._stopping = False
         self._redis_served = 0.0
+        self._suits = False
+        self._said_pause = False
 
     def start(self) -> None:
         """Start the loop and everything that runs in it; returns when the process can work.
@@ -117,6 +122,7 @@ class Runtime:
         settings = self.settings
         await require_safe_redis(settings)
         self.engine = make_engine(settings, Outage("postgres", settings.postgres_dsn))
+        self.spare = make_engine(settings, connections=1)
         self.writer = Writer(self.engine, first_id=settings.first_id)
         self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms, on_change=self.writer.drop_ids)
         self.lookup = self._open_lookup()
@@ -125,10 +131,13 @@ class Runtime:
         self.full_lane = asyncio.Semaphore(settings.full_batches_at_once)
         self.leases = Leases(self.redis, settings)
         self.queue = open_queue(self.leases, self.celery, settings)
-        self.reaper = Reaper(self.leases, self.engine, self.queue, settings)
+        self.reaper = Reaper(self.leases, self.spare, self.queue, settings)
+        self.intake = Intake(self._rehearse)
+        await self._try_out()
         self._background = [
             asyncio.create_task(self._stay_alive()),
             asyncio.create_task(self.reaper.run()),
+            asyncio.create_task(self.intake.run()),
             *([asyncio.create_task(self._guard_consumer())] if settings.watchdog_s else []),
         ]
 
@@ -161,6 +170,22 @@ class Runtime:
             await self.leases.forget(self.name)
         await self.redis.aclose()
         await self.engine.dispose()
+        await self.spare.dispose()
+
+    async def _try_out(self) -> None:
+        """Begin with a pause while the database is away or refuses; what waiting does not mend ends the start."""
+        try:
+            await self._rehearse()
+        except DatabaseUnsuitable:
+            raise
+        except DatabaseError as error:
+            self.intake.pause(error)
+
+    async def _rehearse(self) -> None:
+        if not self._suits:
+            await require_suitable(self.engine, self.spare)
+            self._suits = True
+        await rehearse(self.spare)
 
     async def hand_back_all(self) -> None:
         """Give up what runs, so that others go on at once instead of when the leases have run out."""
@@ -178,11 +203,18 @@ class Runtime:
                 await self.leases.extend(self.name, list(self.held_leases.values()))
                 self._redis_served = time.monotonic()
                 outage.is_over()
+                await self._say_pause()
             except (RedisError, OSError) as error:
                 outage.lasts(error)
             except Exception as error:  # noqa: BLE001 - without this loop every lease of this process runs out
                 _log.error("leases not extended", error=type(error).__name__)
             await asyncio.sleep(self.settings.owner_ttl_ms / 4000)
+
+    async def _say_pause(self) -> None:
+        reason = self.intake.reason
+        if reason or self._said_pause:
+            await self.leases.note_pause(self.name, reason)
+            self._said_pause = bool(reason)
 
     def _guard_loop(self) -> None:
         """Take no messages while the event loop does not run, and end this process when it does not for too long.
@@ -195,7 +227,8 @@ class Runtime:
         ran = threading.Event()
         while looks < most and not self._stopping:
             # Without a loop that runs no lease is extended: what is taken would soon be somebody else's again.
-            Channel.paused = looks * _LOOK_S >= settings.owner_ttl_ms / 2000
+            hangs = looks * _LOOK_S >= settings.owner_ttl_ms / 2000
+            Channel.paused = hangs or bool(self.intake.reason)
             with contextlib.suppress(RuntimeError):  # it is closed: this process is about to end
                 self.loop.call_soon_threadsafe(ran.set)
             time.sleep(_LOOK_S)
@@ -212,7 +245,7 @@ class Runtime:
             self.leases,
             settings.watchdog_s,
             redis_serves=lambda: time.monotonic() - self._redis_served < settings.owner_ttl_ms / 1000,
-            has_room=lambda: len(self.walks) < settings.worker_concurrency,
+            has_room=lambda: not self.intake.reason and len(self.walks) < settings.worker_concurrency,
             heard=lambda: Channel.heard,
         ).run()
         await self.hand_back_all()

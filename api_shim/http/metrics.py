@@ -26,6 +26,12 @@ class Metrics:
         self.dead_letters = Gauge(
             "bksi_dead_letters", "Messages and requests that were set aside and not sent again", registry=self.registry
         )
+        self.workers = Gauge(
+            "bksi_workers",
+            "Worker processes seen lately; paused: they take no requests, for PostgreSQL fails every one",
+            ("state",),
+            registry=self.registry,
+        )
 
     def answered(self, route: str, status: int, code: int, seconds: float) -> None:
         """Count one answer. `route` is a path template, or ``other``."""

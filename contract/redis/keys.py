@@ -101,6 +101,11 @@ class Keys:
         return f"{self.prefix}workers"
 
     @property
+    def paused(self) -> str:
+        """Hash: worker process names that take no requests, each with the reason. Those that live count."""
+        return f"{self.prefix}paused"
+
+    @property
     def dead_letters(self) -> str:
         """List: messages and requests that were set aside, newest first."""
         return f"{self.prefix}dead"

@@ -40,12 +40,11 @@ def worker(
 def migrate() -> None:
     """Bring the database (BKSI_POSTGRES_DSN) to the newest schema; several at once are harmless."""
     from plumbing.urls import without_secrets  # noqa: PLC0415 - `bksi` and its help stay quick
-    from worker.postgres.errors import DatabaseError, typed_errors  # noqa: PLC0415 - same
+    from worker.postgres.errors import DatabaseError  # noqa: PLC0415 - same
     from worker.postgres.migrate import upgrade  # noqa: PLC0415 - same
 
     dsn = load_settings().postgres_dsn
     try:
-        with typed_errors():
-            upgrade(dsn)
+        upgrade(dsn)
     except DatabaseError as error:
         sys.exit(f"bksi migrate: BKSI_POSTGRES_DSN ({without_secrets(dsn)}): {error}")

@@ -86,7 +86,7 @@ async def decide(engine: Engine, report: Report) -> Report:
     try:
         entry = await ledger.decide(engine, report)
     except DatabaseError as error:
-        if error.is_retryable:
+        if error.is_retryable or error.is_everybodys:
             raise
         _log.error("not in the ledger", request_id=report.request_id, code=report.code, error=str(error))
         return report

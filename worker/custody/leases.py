@@ -77,6 +77,8 @@ _FAILED_TAKES_TTL_S: Final = 86_400
 _CALMED_AT_ONCE: Final = 1_000
 _OTHERS_MS: Final = 60_000
 """Another process may be set to longer leases."""
+_PAUSE_TTL_S: Final = 3_600
+"""It is said again all the while."""
 _PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary")
 
 
@@ -133,9 +135,22 @@ class Leases(Requests):
             ),
         )
 
+    async def note_pause(self, worker_name: str, reason: str) -> None:
+        """Say why this worker process takes no requests; an empty reason: it does."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            if reason:
+                pipe.hset(self.keys.paused, worker_name, reason)
+                pipe.expire(self.keys.paused, _PAUSE_TTL_S)
+            else:
+                pipe.hdel(self.keys.paused, worker_name)
+            await pipe.execute()
+
     async def forget(self, worker_name: str) -> None:
         """This worker process ends in order."""
-        await self.client.zrem(self.keys.workers, worker_name)
+        async with self.client.pipeline(transaction=False) as pipe:
+            pipe.zrem(self.keys.workers, worker_name)
+            pipe.hdel(self.keys.paused, worker_name)
+            await pipe.execute()
 
     async def hand_back(self, lease: Lease, message: bytes, *, count_attempt: bool) -> bool:
         """Give a leased request back to the queue's end; False when the lease is not ours any more."""

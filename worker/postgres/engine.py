@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 from sqlalchemy import event
@@ -15,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from contract.settings import Settings
 from plumbing.outages import Outage
-from worker.postgres.errors import DatabaseUnavailable, typed_errors
+from worker.postgres.errors import DatabaseUnavailable, spoils_session, typed_errors
 
 Engine = AsyncEngine
 """What other rooms hold of the database; only this one knows its library."""
@@ -35,6 +37,7 @@ def create_engine(
     application_name: str = "bksi worker",
     outage: Outage | None = None,
     read_only: bool = False,
+    writes: bool = False,
 ) -> AsyncEngine:
     """Make an engine; it connects on first use and belongs to the event loop that uses it first.
 
@@ -47,9 +50,10 @@ def create_engine(
         application_name: what ``pg_stat_activity`` shows.
         outage: is told when the server takes no connection, and when it does again.
         read_only: the server refuses to write, whatever the role may.
+        writes: of the servers that `dsn` names, take the first that takes writes; unless `dsn` says another thing by
+            its ``target_session_attrs``.
     """
-    server_settings = {
-        "application_name": application_name,
+    settings = {
         "statement_timeout": str(statement_timeout_ms),
         # A worker that is frozen in mid-transaction must not keep its locks for longer than a statement may take.
         "idle_in_transaction_session_timeout": str(statement_timeout_ms),
@@ -63,23 +67,34 @@ def create_engine(
         "jit": "off",
     }
     if read_only:
-        server_settings["default_transaction_read_only"] = "on"
+        settings["default_transaction_read_only"] = "on"
+    # Not among the startup parameters, most of which a pooler refuses or drops without a word. One query and no
+    # prepared statement, which a pooler may not know.
+    setting = "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
     command_timeout = statement_timeout_ms / 1000 + 1 if statement_timeout_ms else None
+    attributes: Any = "read-write" if writes and not _names_attributes(dsn) else None
 
     async def connect() -> asyncpg.Connection[Any]:
         with contextlib.nullcontext() if outage is None else outage.watched():
             return await open_connection()
 
     async def open_connection() -> asyncpg.Connection[Any]:
-        return await asyncpg.connect(
+        driver = await asyncpg.connect(
             dsn,
-            server_settings=server_settings,
+            server_settings={"application_name": application_name},
             timeout=pool_timeout_s,
             command_timeout=command_timeout,
+            target_session_attrs=attributes,
             # Our statements are few and fixed: keep each prepared for as long as the connection lives.
             max_cached_statement_lifetime=0,
             max_cacheable_statement_size=0,
         )
+        try:
+            await driver.execute(setting, timeout=pool_timeout_s)
+        except BaseException:
+            driver.terminate()
+            raise
+        return driver
 
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -96,13 +111,14 @@ def create_engine(
     return engine
 
 
-def make_engine(settings: Settings, outage: Outage | None = None) -> AsyncEngine:
-    """The worker's engine, as the settings ask."""
+def make_engine(settings: Settings, outage: Outage | None = None, *, connections: int | None = None) -> AsyncEngine:
+    """The worker's engine, as the settings ask; with another number of `connections` where one is given."""
     return create_engine(
         settings.postgres_dsn,
-        connections=settings.database_connections,
+        connections=connections or settings.database_connections,
         statement_timeout_ms=settings.statement_timeout_ms,
         outage=outage,
+        writes=True,
     )
 
 
@@ -111,8 +127,8 @@ async def driver_connection(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connec
     """A pooled connection as asyncpg's own; outside `transaction` each statement commits by itself.
 
     Raises:
-        DatabaseError: in place of every database error inside the block. A connection that was left in mid-statement is
-            closed and never used again.
+        DatabaseError: in place of every database error inside the block. A connection that was left in mid-statement,
+            or whose session would go on refusing, is closed and never used again.
         DatabaseUnavailable: there is no connection to be had, for whatever reason the server gives: a database that
             takes nobody in is away, and nothing that is asked of it can be at fault.
     """
@@ -128,6 +144,10 @@ async def driver_connection(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connec
                 yield driver
             except _OUT_OF_STEP:
                 driver.terminate()
+                raise
+            except asyncpg.PostgresError as error:
+                if spoils_session(error.sqlstate or ""):
+                    driver.terminate()
                 raise
         finally:
             connection.close()  # gives it back, at once: there is nothing to reset
@@ -147,6 +167,11 @@ async def transaction(driver: asyncpg.Connection) -> AsyncIterator[None]:
         raise
     else:
         await begun.commit()
+
+
+def _names_attributes(dsn: str) -> bool:
+    """Whether somebody has said which servers are wanted, as libpq would read it."""
+    return "target_session_attrs" in parse_qs(urlsplit(dsn).query) or "PGTARGETSESSIONATTRS" in os.environ
 
 
 def _refuse_closed(dbapi_connection: Any, _record: object, _proxy: object) -> None:

@@ -20,11 +20,16 @@ class DatabaseError(Exception):
     """
 
     is_retryable = False
+    """Whether the same call may succeed in a moment."""
+    is_everybodys = False
+    """Whether any other request would have met it as well, so that it is no request's own doing."""
 
     def __init__(self, sqlstate: str = "", constraint: str = "") -> None:
         detail = " ".join(filter(None, (sqlstate and f"SQLSTATE {sqlstate}", constraint)))
         fact = (type(self).__doc__ or "").partition(".")[0].partition("\n")[0]
-        super().__init__(f"{fact} ({detail})" if detail else fact)
+        said = f"{fact} ({detail})" if detail else fact
+        mend = _MENDS.get(sqlstate)
+        super().__init__(f"{said}: {mend}" if mend else said)
         self.sqlstate = sqlstate
         self.constraint = constraint
 
@@ -36,6 +41,36 @@ class DatabaseUnavailable(DatabaseError):
     """
 
     is_retryable = True
+    is_everybodys = True
+
+
+class SessionUnfit(DatabaseUnavailable):
+    """This session cannot do what a new one may.
+
+    It is on a server that became a standby, its settings changed, or somebody else used it too. It is closed.
+    """
+
+
+class NoWritableServer(DatabaseUnavailable):
+    """No server that the DSN names takes writes."""
+
+
+class DatabaseUnfit(DatabaseError):
+    """The database refuses what every request needs.
+
+    Rights, tables, columns that are not there; an error inside PostgreSQL. Repeating does not help until somebody has
+    mended it.
+    """
+
+    is_everybodys = True
+
+
+class DatabaseUnsuitable(DatabaseUnfit):
+    """What was configured cannot work, with the sentence that says why and what does."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.args = (why,)
 
 
 class TransactionConflict(DatabaseError):
@@ -55,12 +90,20 @@ class StatementFailed(DatabaseError):
     """The database refused a statement."""
 
 
-# By SQLSTATE, the longest prefix decides.
+# By SQLSTATE, the longest prefix decides. Our statements are fixed and carry values as parameters only, so what
+# PostgreSQL says of a statement itself (class 42) it would say to every request.
 _KINDS: Final[dict[str, type[DatabaseError]]] = {
     "08": DatabaseUnavailable,  # connection exception
+    "0A": SessionUnfit,  # a kept plan that fits its table no more
     "23": ConstraintViolated,
-    "25006": DatabaseUnavailable,  # read-only transaction: a primary that became a standby
+    "25": SessionUnfit,  # read-only: a primary that became a standby; a transaction that nobody has ended
     "25P03": DatabaseUnavailable,  # idle in transaction for too long
+    "26": SessionUnfit,  # a prepared statement that is not there: the session is not ours alone
+    "28": DatabaseUnfit,  # the role may not be here
+    "3D": DatabaseUnfit,  # no such database
+    "3F": DatabaseUnfit,  # no such schema
+    "42": DatabaseUnfit,  # no right, no table, no column
+    "42P05": SessionUnfit,  # a prepared statement that is there already: as above
     "40": TransactionConflict,  # serialization failure, deadlock, …
     "53": DatabaseUnavailable,  # out of disk, memory or connections
     "55P03": TransactionConflict,  # lock not available
@@ -68,8 +111,20 @@ _KINDS: Final[dict[str, type[DatabaseError]]] = {
     "57P01": DatabaseUnavailable,  # admin shutdown, pg_terminate_backend
     "57P02": DatabaseUnavailable,  # crash shutdown
     "57P03": DatabaseUnavailable,  # cannot connect now
+    "57P04": DatabaseUnavailable,  # the database was dropped
     "57P05": DatabaseUnavailable,  # idle session time-out
     "58": DatabaseUnavailable,  # system error outside PostgreSQL
+    "F0": DatabaseUnfit,  # its configuration file
+    "XX": DatabaseUnfit,  # internal error, corrupted data
+}
+_MENDS: Final = {
+    "25006": "it is read-only or a standby; point BKSI_POSTGRES_DSN at the primary",
+    "3F000": "run `bksi migrate`",
+    "42501": "grant the role SELECT, INSERT, UPDATE and DELETE on all tables and USAGE on all sequences",
+    "42703": "run `bksi migrate`",
+    "42P01": "run `bksi migrate`",
+    "53100": "make room on its disk",
+    "53300": "raise max_connections, or lower BKSI_DATABASE_CONNECTIONS",
 }
 
 
@@ -87,6 +142,8 @@ def database_error(error: BaseException) -> DatabaseError | None:
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or ""
         return kind_of(sqlstate)(sqlstate, getattr(error, "constraint_name", None) or "")
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return NoWritableServer()
     if isinstance(error, asyncpg.InternalClientError):
         # The server said something unasked, as it does before it hangs up, and asyncpg can't go on from there.
         return DatabaseUnavailable()
@@ -99,9 +156,19 @@ def database_error(error: BaseException) -> DatabaseError | None:
     return None
 
 
+def spoils_session(sqlstate: str) -> bool:
+    """Whether a session that said this may go on saying it when a new one no longer does."""
+    return issubclass(kind_of(sqlstate), (SessionUnfit, DatabaseUnfit))
+
+
 def is_retryable(error: Exception) -> bool:
-    """Whether the same call may succeed later."""
+    """Whether the same call may succeed in a moment."""
     return isinstance(error, DatabaseError) and error.is_retryable
+
+
+def is_everybodys(error: Exception) -> bool:
+    """Whether PostgreSQL would have failed any other request, too."""
+    return isinstance(error, DatabaseError) and error.is_everybodys
 
 
 @contextmanager
@@ -120,7 +187,7 @@ def typed_errors(every: type[DatabaseError] | None = None) -> Iterator[None]:
         typed = database_error(error)
         if typed is None:
             raise
-        if every is not None:
+        if every is not None and not isinstance(typed, every):
             typed = every(typed.sqlstate, typed.constraint)
         try:
             raise typed from None

@@ -67,6 +67,12 @@ async def lock_instances(driver: Any, ids: Iterable[int]) -> None:
     await driver.execute(_LOCK, sorted(ids))
 
 
+async def rehearse(driver: Any) -> None:
+    """Have PostgreSQL go through the statements of this module with nothing to read and nothing to lock."""
+    await driver.fetch(_READ, [], [], [])
+    await lock_instances(driver, [])
+
+
 def _process(row: Any) -> ExistingProcess:
     binds = () if row["rows"] is None else tuple(map(PlannedBind, *_BINDS(row)))
     return ExistingProcess(

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from worker.postgres.cmdb_pulls import ages
 from worker.postgres.engine import driver_connection
 from worker.postgres.errors import DatabaseError
-from worker.postgres.migrate import newest_revision
+from worker.postgres.revisions import known_revisions
 
 UNDEFINED_TABLE: Final = "42P01"
 _UNDEFINED_COLUMN: Final = "42703"
@@ -63,7 +63,7 @@ async def read_health(engine: AsyncEngine) -> ServerHealth:
         bool(is_encrypted),
         bool(is_standby),
         await _one(engine, "SELECT version_num FROM alembic_version"),
-        newest_revision(),
+        known_revisions()[0],
         await _one(engine, "SELECT count(*) FROM module") or 0,
         await _one(engine, "SELECT first_id FROM catalogue_version") or 1,
         await _one(engine, _HIGHEST) or 0,

@@ -1,15 +1,16 @@
 """Bring a database to the newest schema."""
 
 import asyncio
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from worker.postgres.engine import create_engine
+from worker.postgres.engine import create_engine, driver_connection
+from worker.postgres.errors import typed_errors
+from worker.postgres.fitness import require_known, require_own_sessions
+from worker.postgres.revisions import alembic_config
 
 ADVISORY_LOCK: Final = 0x626B7369  # "bksi"
 """Session-level lock that lets one upgrade run at a time; the others wait and then find nothing left to do."""
@@ -21,41 +22,46 @@ def upgrade(dsn: str, revision: str = "head") -> None:
     Args:
         dsn: libpq URL of the database (``postgresql://user@host/name``).
         revision: the alembic revision to reach.
+
+    Raises:
+        DatabaseError: as `upgrade_async` does.
     """
     asyncio.run(upgrade_async(dsn, revision))
 
 
 async def upgrade_async(dsn: str, revision: str = "head") -> None:
-    """Like `upgrade`, for callers that already run an event loop."""
+    """Like `upgrade`, for callers that already run an event loop.
+
+    Raises:
+        DatabaseUnsuitable: a newer version made the schema, or a pooler is in the way.
+        DatabaseError: the database cannot be reached, or refuses; each migration is done as a whole or not at all.
+    """
     # A migration may rewrite a large table, so it is not held to the workers' statement time-out.
-    engine = create_engine(dsn, connections=1, statement_timeout_ms=0, application_name="bksi migrate")
+    options: Any = {"connections": 1, "statement_timeout_ms": 0, "application_name": "bksi migrate", "writes": True}
+    engine, spare = create_engine(dsn, **options), create_engine(dsn, **options)
     try:
-        async with engine.connect() as connection:
-            await connection.execute(select(func.pg_advisory_lock(ADVISORY_LOCK)))
-            await connection.commit()
-            await connection.run_sync(_run, revision)
-            await connection.commit()
-            await connection.execute(select(func.pg_advisory_unlock(ADVISORY_LOCK)))
-            await connection.commit()
+        await require_own_sessions(engine, spare)
+        await spare.dispose()
+        async with driver_connection(engine) as driver:
+            await require_known(driver)
+        with typed_errors():
+            await _upgrade(engine, revision)
     finally:
+        await spare.dispose()
         await engine.dispose()  # closing the session also frees the lock after a failure
 
 
-def newest_revision() -> str:
-    """The revision that `upgrade` reaches."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None  # noqa: S101 - there is a first migration
-    return revision
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    return config
+async def _upgrade(engine: AsyncEngine, revision: str) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(select(func.pg_advisory_lock(ADVISORY_LOCK)))
+        await connection.commit()
+        await connection.run_sync(_run, revision)
+        await connection.commit()
+        await connection.execute(select(func.pg_advisory_unlock(ADVISORY_LOCK)))
+        await connection.commit()
 
 
 def _run(connection: Connection, revision: str) -> None:
-    config = _config()
+    config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

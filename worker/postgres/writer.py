@@ -22,7 +22,7 @@ from worker.expand.reconcile import ExistingInstance
 from worker.postgres.columns import NewRows
 from worker.postgres.draft import Draft, WriteRequest, draft
 from worker.postgres.engine import driver_connection, transaction
-from worker.postgres.errors import DatabaseError, DatabaseUnavailable, TransactionConflict
+from worker.postgres.errors import DatabaseError, TransactionConflict
 from worker.postgres.existing import Key, lock_instances, read_existing
 from worker.postgres.ids import IdBlock
 from worker.postgres.insert import Ended, IdsTaken, insert
@@ -116,7 +116,8 @@ class Writer:
                         done[position] = written[request.request_id]
                         del waiting[position]
         except DatabaseError as error:
-            alone = len(waiting) > 1 and not isinstance(error, DatabaseUnavailable)
+            # An internal error may have been met on the rows of one of them.
+            alone = len(waiting) > 1 and (not error.is_everybodys or error.sqlstate.startswith("XX"))
             for position, request in waiting.items():
                 done[position] = (await self.write_group([request]))[0] if alone else error
         return [done[position] for position in range(len(requests))]

@@ -23,9 +23,10 @@ from plumbing.failpoints import async_failpoint
 from plumbing.traceback_lines import frames_of
 from worker.consumer.transport.screen import dead_letter
 from worker.custody.finish import publish
+from worker.custody.intake import Paused
 from worker.custody.leases import Lease
 from worker.postgres import ledger
-from worker.postgres.errors import DatabaseError, is_retryable
+from worker.postgres.errors import DatabaseError, is_everybodys, is_retryable
 from worker.senders import open_message
 from worker.walk.adopt import adopt
 
@@ -54,11 +55,13 @@ async def take(runtime: "Runtime", arguments: TaskArguments, held: AsyncExitStac
     Raises:
         AnotherSuspect: it is such a request, and has waited for its turn for long enough.
         NotTrusted: a message that brings its own batch is not provably a known sender's.
+        Paused: PostgreSQL fails every request, so nothing is taken.
         DatabaseError: PostgreSQL is away or refuses what the message holds.
         redis.exceptions.RedisError: Redis is away.
         QueueFull: `max_pending` requests are unfinished.
     """
     await async_failpoint("after_take", arguments.request_id)
+    runtime.intake.require_open()
     request_id, token = arguments.request_id, uuid.uuid4().hex
     lease = await runtime.leases.lease(request_id, token)
     if lease.state == "unknown":
@@ -86,7 +89,7 @@ async def not_taken(runtime: "Runtime", arguments: TaskArguments, error: Excepti
         celery.exceptions.Reject: it goes back.
     """
     try:
-        if not is_nobodys_fault(error) and await _give_up(runtime, arguments, error):
+        if is_own_fault(runtime, arguments.request_id, error) and await _give_up(runtime, arguments, error):
             return "set aside"
     except Exception as another:  # noqa: BLE001 - whatever it is, the message must not be lost
         _log.warning("not set aside", request_id=arguments.request_id, error=type(another).__name__)
@@ -97,9 +100,14 @@ async def not_taken(runtime: "Runtime", arguments: TaskArguments, error: Excepti
     raise Reject(type(error).__name__, requeue=True) from None
 
 
-def is_nobodys_fault(error: Exception) -> bool:
-    """Whether a server was away or full. Anything else may be the request's own doing and is not tried for ever."""
-    return isinstance(error, (RedisError, QueueFull, AnotherSuspect)) or is_retryable(error)
+def is_own_fault(runtime: "Runtime", request_id: str, error: Exception) -> bool:
+    """Whether an error may be the request's own doing, which is not tried for ever.
+
+    It is not when a server was away or full, nor when PostgreSQL would fail any request; then this process pauses.
+    """
+    if is_everybodys(error):
+        return runtime.intake.is_to_blame(request_id, error)
+    return not (isinstance(error, (RedisError, QueueFull, AnotherSuspect, Paused)) or is_retryable(error))
 
 
 async def _unknown(runtime: "Runtime", arguments: TaskArguments) -> Report | None:

@@ -7,6 +7,7 @@ acknowledged whatever happens; what comes before is `worker.walk.take`'s.
 
 import asyncio
 import contextlib
+import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -40,13 +41,15 @@ from worker.postgres.draft import WriteRequest
 from worker.postgres.errors import DatabaseError, is_retryable
 from worker.senders import NotTrusted
 from worker.walk.restore_job import restore_job
-from worker.walk.take import is_nobodys_fault, not_taken, take
+from worker.walk.take import is_own_fault, not_taken, take
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
 _RETRY_FOR_S: Final = 20.0
+_FIRST_REST_S: Final = 1.0
+"""Between the first two starts of a request that failed by its own doing; each further one is twice as long."""
 _SMALL: Final = 10
 """Instances of a request that takes the fast lane."""
 
@@ -132,12 +135,12 @@ class Walk:
             try:
                 if isinstance(lease, Report):
                     return _line(lease)
-                return await self._under_lease(lease)
+                return await self._under_lease(lease, held)
             finally:
                 await async_failpoint("before_ack", arguments.request_id)
 
-    async def _under_lease(self, lease: Lease) -> str:
-        """Work under a lease and give it back, whatever happens."""
+    async def _under_lease(self, lease: Lease, held: AsyncExitStack) -> str:
+        """Work under a lease and give it back, whatever happens; `held` is left before a pause."""
         if lease.state in ("held", "done", "unknown"):
             return lease.state
         walks, walk = self._runtime.walks, asyncio.current_task()
@@ -153,10 +156,23 @@ class Walk:
             walk.uncancel()
             return await self._hand_back(lease, cancelled, count_attempt=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request must not stay without an owner
-            return await self._hand_back(lease, error, count_attempt=not is_nobodys_fault(error))
+            counts = is_own_fault(self._runtime, lease.request_id, error)
+            if counts:
+                await held.aclose()
+                await self._rest(lease, walk)
+            return await self._hand_back(lease, error, count_attempt=counts)
         finally:
             walks.discard(walk)
             del self._runtime.held_leases[lease.token]
+
+    async def _rest(self, lease: Lease, walk: "asyncio.Task[Any]") -> None:
+        """Hold a request for a while before its next start: what has failed it may be over then."""
+        if lease.attempts >= self._runtime.settings.max_attempts:
+            return
+        try:
+            await asyncio.sleep(random.uniform(0.5, 1.5) * _FIRST_REST_S * 2 ** (lease.attempts - 1))  # noqa: S311
+        except asyncio.CancelledError:
+            walk.uncancel()  # the process shuts down; somebody else may start it
 
     async def _to_report(self, lease: Lease) -> Report:
         """Everything between lease and report."""
@@ -231,6 +247,8 @@ class Walk:
             return Report.previewed([*items, *refused], preview(plan), **about), None
         await async_failpoint("before_write", request.request_id)
         written = await self._runtime.writer.write(request)
+        if written.is_first:
+            self._runtime.intake.wrote()
         await async_failpoint("after_write", request.request_id)
         # None: it ended so long ago that its report is gone. There is nothing to publish but that it is over.
         return written.report or attempt.refusal(Refused(Code.RESULT_EXPIRED)), written.dumped

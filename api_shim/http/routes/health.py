@@ -27,12 +27,18 @@ async def health(request: Request) -> Response:
 async def readiness(request: Request) -> Response:
     """200 when a request that is sent now can end, else 503.
 
-    That is: Redis takes a write (`redis` says which server did), the broker answers, a worker was seen lately.
+    That is: Redis takes a write (`redis` says which server did), the broker answers, a worker was seen lately, and one
+    of those is served by PostgreSQL. Workers that are not say why in `paused`.
     """
     submitter = state_of(request).submitter
     checks = await submitter.ready()
     ready = all(checks.values())
-    content = {"status": "ready" if ready else "not ready", "checks": checks, "redis": submitter.reached}
+    content = {
+        "status": "ready" if ready else "not ready",
+        "checks": checks,
+        "redis": submitter.reached,
+        "paused": submitter.paused,
+    }
     return Response(orjson.dumps(content), 200 if ready else 503, headers=_NO_STORE, media_type="application/json")
 
 
@@ -44,7 +50,12 @@ async def metrics(request: Request) -> Response:
     try:
         state.metrics.pending.set((await state.submitter.backlog()).pending)
         state.metrics.dead_letters.set(await state.submitter.dead_letters())
+        workers = await state.submitter.workers()
+        state.metrics.workers.labels("working").set(workers.alive - len(workers.paused))
+        state.metrics.workers.labels("paused").set(len(workers.paused))
     except BrokerUnavailable:
         state.metrics.pending.set(float("nan"))
         state.metrics.dead_letters.set(float("nan"))
+        state.metrics.workers.labels("working").set(float("nan"))
+        state.metrics.workers.labels("paused").set(float("nan"))
     return Response(state.metrics.text(), headers={**_NO_STORE, "Content-Type": CONTENT_TYPE_LATEST})

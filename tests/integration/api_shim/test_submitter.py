@@ -223,7 +223,7 @@ def test_everything_says_unavailable_when_redis_is_gone(guard: Guard, tmp_path: 
             ):
                 with pytest.raises(BrokerUnavailable):
                     await call
-            assert await submitter.ready() == {"redis": False, "broker": False, "worker": False}
+            assert await submitter.ready() == dict.fromkeys(("redis", "broker", "worker", "database"), False)
 
             server.start()
             report = await submitter.poll(request_id, CALLER.bk_app_code)

@@ -7,8 +7,9 @@ from contract.settings import Settings
 from plumbing.urls import is_local, without_secrets
 from worker.commands.doctor.clocks import examine_clock
 from worker.commands.doctor.finding import Finding, error, ok, warning
-from worker.postgres.engine import create_engine
+from worker.postgres.engine import Engine, create_engine
 from worker.postgres.errors import DatabaseError
+from worker.postgres.fitness import rehearse, require_own_sessions
 from worker.postgres.health import ServerHealth, read_clock, read_health
 
 _TIMEOUT_S: Final = 5.0
@@ -30,11 +31,26 @@ async def examine_postgres(settings: Settings) -> AsyncIterator[Finding]:
         health = await read_health(engine)
         for finding in _findings(health, settings.postgres_dsn):
             yield finding
+        if health.revision == health.newest_revision:
+            yield await _rehearsal(engine, settings)
         yield await examine_clock("postgres clock", lambda: read_clock(engine))
     except DatabaseError as failure:
         yield error("postgres", f"{shown}: {failure}", "Start it, or correct BKSI_POSTGRES_DSN (user, password, host).")
     finally:
         await engine.dispose()
+
+
+async def _rehearsal(engine: Engine, settings: Settings) -> Finding:
+    """Do as a worker does before it takes requests."""
+    spare = create_engine(settings.postgres_dsn, connections=1, pool_timeout_s=_TIMEOUT_S)
+    try:
+        await require_own_sessions(engine, spare)
+        await rehearse(spare)
+    except DatabaseError as failure:
+        return error("postgres sessions and rights", str(failure), "Workers take no requests until it is mended.")
+    finally:
+        await spare.dispose()
+    return ok("postgres sessions and rights", "a request finds all that it needs")
 
 
 def _findings(health: ServerHealth, dsn: str) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from contract.redis.probe import describe, write_probe
 from contract.redis.replay import DEFAULT_USER, MEND, Replay, examine_replay
 from contract.redis.requests import Requests
 from contract.redis.safety import CLUSTER_MEND, NEEDED_POLICY, SENTINEL_MEND, is_sentinel
+from contract.redis.workers import Workers, look_at_workers
 from contract.settings import Settings
 from plumbing.urls import is_encrypted, is_local, without_secrets
 from worker.commands.doctor.clocks import examine_clock
@@ -216,14 +217,24 @@ async def _user(client: "aioredis.Redis", name: str) -> Finding:
     )
 
 
+def _workers(workers: Workers) -> Finding:
+    if not workers.alive:
+        mend = "Start `bksi worker`, on this Redis and with the same BKSI_KEY_PREFIX."
+        return error("workers", "none is alive", mend)
+    if workers.paused:
+        reasons = "; ".join(sorted(set(workers.paused.values())))
+        return error(
+            "workers",
+            f"{len(workers.paused)} of {workers.alive} take no requests: {reasons}",
+            "Mend it; they go on by themselves, and no start of a request is counted meanwhile.",
+        )
+    return ok("workers", f"{workers.alive} alive")
+
+
 async def _examine_ledger(requests: Requests) -> AsyncIterator[Finding]:
     """Who works, what waits, what was set aside."""
-    keys, now = requests.keys, await requests.now_ms()
-    fresh = await requests.client.zcount(keys.workers, now - requests.settings.owner_ttl_ms, now + 1000)
-    if fresh:
-        yield ok("workers", f"{fresh} alive")
-    else:
-        yield error("workers", "none is alive", "Start `bksi worker`, on this Redis and with the same BKSI_KEY_PREFIX.")
+    keys = requests.keys
+    yield _workers(await look_at_workers(requests))
     waiting = await requests.client.zcard(keys.pending)
     room = requests.settings.max_pending
     if waiting > _FULL * room:

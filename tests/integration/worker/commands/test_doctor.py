@@ -50,12 +50,32 @@ async def test_well_kept_redis_and_catalogue_have_no_findings(
 
     for check in ("redis", "redis persistence", "redis eviction", "redis password", "redis clock", "postgres clock"):
         assert found[check].level is Level.OK, found[check]
-    for check in ("workers", "queue", "dead letters", "migrations", "catalogue", "time limits", "visibility"):
+    for check in (
+        "workers",
+        "postgres sessions and rights",
+        "queue",
+        "dead letters",
+        "migrations",
+        "catalogue",
+        "time limits",
+        "visibility",
+    ):
         assert found[check].level is Level.OK, found[check]
     # The tests' PostgreSQL is fast and forgets in a power loss, its user may do anything, and so may Redis'.
     assert found["postgres durability"].level is Level.ERROR
     assert "fsync = off" in found["postgres durability"].found
     assert found["postgres user"].level is found["redis user"].level is Level.WARNING
+
+
+async def test_workers_that_take_nothing_are_named_with_the_reason(
+    redis_url: str, redis: "redis_client.Redis", postgres_dsn: str
+) -> None:
+    redis.zadd("bksi:workers", {"one": int(time.time() * 1000), "two": int(time.time() * 1000)})
+    redis.hset("bksi:paused", mapping={"two": "SQLSTATE 42501", "gone": "canary"})
+
+    found = (await look(redis_url=redis_url, postgres_dsn=postgres_dsn))["workers"]
+
+    assert (found.level, found.found) == (Level.ERROR, "1 of 2 take no requests: SQLSTATE 42501")
 
 
 async def test_redis_with_everything_wrong_is_told_so(wrong_redis: str, postgres_dsn: str) -> None:

@@ -41,7 +41,7 @@ async def test_every_connection_has_the_workers_settings(database: str) -> None:
 
 
 async def test_no_more_connections_than_asked_for_and_a_bounded_wait(database: str) -> None:
-    engine = create_engine(database, connections=1, pool_timeout_s=0.05)
+    engine = create_engine(database, connections=1, pool_timeout_s=0.5)
 
     async with driver_connection(engine):
         with pytest.raises(DatabaseUnavailable):

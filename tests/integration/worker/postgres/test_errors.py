@@ -7,10 +7,14 @@ from worker.postgres.errors import (
     ConstraintViolated,
     DatabaseError,
     DatabaseUnavailable,
+    DatabaseUnfit,
+    NoWritableServer,
+    SessionUnfit,
     StatementFailed,
     TransactionConflict,
     database_error,
     kind_of,
+    spoils_session,
     typed_errors,
 )
 
@@ -23,7 +27,10 @@ from worker.postgres.errors import (
         ("55P03", TransactionConflict),
         ("08000", DatabaseUnavailable),
         ("08006", DatabaseUnavailable),
-        ("25006", DatabaseUnavailable),
+        ("25P03", DatabaseUnavailable),
+        ("57P04", DatabaseUnavailable),
+        *((sqlstate, SessionUnfit) for sqlstate in ("0A000", "25006", "25P02", "26000", "42P05")),
+        *((sqlstate, DatabaseUnfit) for sqlstate in ("42501", "42703", "42P01", "28000", "3F000", "XX000", "XX001")),
         ("53100", DatabaseUnavailable),
         ("53300", DatabaseUnavailable),
         ("57014", DatabaseUnavailable),
@@ -33,14 +40,16 @@ from worker.postgres.errors import (
         ("23505", ConstraintViolated),
         ("23514", ConstraintViolated),
         ("22001", StatementFailed),
-        ("42P01", StatementFailed),
-        ("57P04", StatementFailed),
+        ("54000", StatementFailed),
+        ("P0001", StatementFailed),
         ("", StatementFailed),
     ],
 )
 def test_sqlstate_decides_what_a_repetition_is_worth(sqlstate: str, kind: type[DatabaseError]) -> None:
     assert kind_of(sqlstate) is kind
-    assert kind.is_retryable == (kind in (TransactionConflict, DatabaseUnavailable))
+    assert kind.is_retryable == issubclass(kind, (TransactionConflict, DatabaseUnavailable))
+    assert kind.is_everybodys == issubclass(kind, (DatabaseUnfit, DatabaseUnavailable))
+    assert spoils_session(sqlstate) == issubclass(kind, (DatabaseUnfit, SessionUnfit))
 
 
 @pytest.mark.parametrize(
@@ -48,6 +57,7 @@ def test_sqlstate_decides_what_a_repetition_is_worth(sqlstate: str, kind: type[D
     [
         (asyncpg.InterfaceError("connection is closed"), DatabaseUnavailable),
         (asyncpg.InternalClientError("cannot switch to state 12"), DatabaseUnavailable),
+        (asyncpg.TargetServerAttributeNotMatched("none"), NoWritableServer),
         (ConnectionRefusedError(), DatabaseUnavailable),
         (TimeoutError(), DatabaseUnavailable),
         (exc.TimeoutError("pool"), DatabaseUnavailable),
