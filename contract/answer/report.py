@@ -83,6 +83,8 @@ class Statistics(_Frozen):
         total = len(items) if total is None else total
         outcomes = [item["outcome"] for item in items]
         success = sum(map(outcomes.count, SUCCESSES))
+        if total == len(items):
+            return cls(total_count=total, success_count=success, failed_count=total - success)
         counts = {"success_count": success, "failed_count": len(items) - success}
         rest = {Status.PENDING: "pending_count", Status.RUNNING: "running_count", Status.SUCCESS: "success_count"}
         name = rest.get(status, "failed_count")

@@ -30,6 +30,7 @@ class Expansion:
         self.bind_info = tuple(TemplateRow.of(row) for row in template.bind_info)
         self.depends_on_host = any(row.depends_on_host for row in self.bind_info)
         self._locked = tuple(name for name in PROCESS_PROPERTIES if name in columns and columns[name].locked)
+        self._fixed = {name: self.values[name] for name in self._locked}
         self._unlocked = PROCESS_PROPERTIES.keys() - self._locked
         self._name_tail = name_tail(self.values["bk_process_name"], [row.port for row in self.bind_info])
         self._unfit = tuple(name for name, value in self.values.items() if first_problem({name: value}) is not None)
@@ -54,21 +55,22 @@ class Expansion:
         return values
 
     def _override(self, where: Where, info: ProcessInfo) -> Mapping[str, Any]:
-        overrides = {name: value for name, value in info.items() if name in self._unlocked}
-        found = first_problem(overrides)
+        found = first_problem(info, self._unlocked)
         if found is not None:
             name, code = found
             raise Refused.field(code, where.path(name))
         for name in self._unfit:
-            if name not in overrides:
+            if name not in info or name not in self._unlocked:
                 raise Refused.field(Code.CREATE_PROCESS_FAILED, where.in_template().path(name))
-        return {**self.values, **overrides}
+        values = {**self.values, **info, **self._fixed}
+        values.pop("bind_info", None)
+        return values
 
     def _overruled(self, info: ProcessInfo) -> tuple[str, ...]:
         """The locked properties for which the caller sent another value; an empty text says no more than null."""
         given, values = cast("Mapping[str, Any]", info), self.values
         differing = [name for name in self._locked if name in given and given[name] != values[name]]
-        return tuple(name for name in differing if given[name] not in ("", None) or values[name] not in ("", None))
+        return tuple([name for name in differing if given[name] not in ("", None) or values[name] not in ("", None)])
 
 
 def bound_processes(

@@ -1,6 +1,6 @@
 """Scalar properties of a process: what may be stored (CMDB 3.1, M/attribute.go:177-240)."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Final
 
 from contract.codes import Code
@@ -11,19 +11,27 @@ DEFAULTS: Final[Mapping[str, Any]] = {name: rule.default for name, rule in PROCE
 
 _SHORT: Final = min(rule.max_bytes for rule in PROCESS_PROPERTIES.values() if rule.max_bytes) // 4
 """Characters of a text that fits everywhere: UTF-8 takes at most 4 bytes for each."""
+_SURE: Final = {
+    name: (rule.minimum or 0, rule.maximum or 1) for name, rule in PROCESS_PROPERTIES.items() if rule.type != "text"
+}
+"""Numbers and booleans that need no closer look."""
 
 
-def first_problem(values: Mapping[str, Any]) -> tuple[str, Code] | None:
+def first_problem(values: Mapping[str, Any], among: Container[str] = PROCESS_PROPERTIES) -> tuple[str, Code] | None:
     """Return the first of `values`, all of the right JSON type, that cannot be stored, and why; None when all can.
 
-    `Code.PARAM_REQUIRED` for an empty or null required text, `Code.VALUE_INVALID` outside the range or beyond the limit
-    in bytes of UTF-8. Null is a value of every property that is not required.
+    Only those `among` are looked at. `Code.PARAM_REQUIRED` for an empty or null required text, `Code.VALUE_INVALID`
+    outside the range or beyond the limit in bytes of UTF-8. Null is a value of every property that is not required.
     """
     for name, value in values.items():
-        if type(value) is str and 0 < len(value) <= _SHORT:
-            continue  # as most are
-        code = _problem(PROCESS_PROPERTIES[name], value)
-        if code is not None:
+        if type(value) is str:
+            if 0 < len(value) <= _SHORT:
+                continue
+        elif name in _SURE and value is not None:
+            low, high = _SURE[name]
+            if low <= value <= high:
+                continue
+        if name in among and (code := _problem(PROCESS_PROPERTIES[name], value)) is not None:
             return name, code
     return None
 

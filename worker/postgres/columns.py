@@ -114,7 +114,7 @@ class AlikeRows:
         """The lists of the own columns of all rows of this shape; a row is added by appending to each."""
         lists = self._shapes.get(shape)
         if lists is None:
-            lists = self._shapes[shape] = tuple([] for _ in self._layout.own)
+            lists = self._shapes[shape] = tuple([[] for _ in self._layout.own])
         return lists
 
     def argument(self) -> str:
