@@ -1,0 +1,93 @@
+"""What deploy/ and docs/operations.md name is there."""
+
+import configparser
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contract.settings import Settings
+from devstack.running import BKSI
+from tests.conftest import RunBksi
+
+ROOT = Path(__file__).parents[2]
+UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+KUSTOMIZATION = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
+OBJECTS: list[dict[str, Any]] = [
+    item for name in KUSTOMIZATION["resources"] for item in yaml.safe_load_all((KUBERNETES / name).read_text())
+]
+PODS = {item["metadata"]["name"]: item["spec"]["template"] for item in OBJECTS if item["kind"] in ("Deployment", "Job")}
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_unit_runs_a_command_of_ours_unprivileged(path: Path, bksi: RunBksi) -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(path)
+    service = unit["Service"]
+    program, command, *options = service["ExecStart"].split()
+    assert Path(program).name == BKSI.name
+    shown = bksi(command, "--help").stdout
+    assert [option for option in options if option.startswith("--") and option not in shown] == []
+    assert (service["NoNewPrivileges"], service["ProtectSystem"], service["User"]) == ("yes", "strict", "bksi")
+    if service.get("Type") != "oneshot":
+        assert (service["Restart"], int(service["TimeoutStopSec"])) == ("always", 60)
+
+
+def test_every_manifest_is_listed() -> None:
+    assert {path.name for path in KUBERNETES.glob("*.yaml")} == {"kustomization.yaml", *KUSTOMIZATION["resources"]}
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pod_is_not_root_and_gains_nothing(name: str) -> None:
+    pod = PODS[name]["spec"]
+    [container] = pod["containers"]
+    assert container["image"] == KUSTOMIZATION["images"][0]["name"]
+    assert pod["automountServiceAccountToken"] is False
+    assert (pod["securityContext"]["runAsNonRoot"], pod["securityContext"]["runAsUser"]) == (True, 10001)
+    assert container["securityContext"] == {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_what_stops_has_the_time_it_takes() -> None:
+    for name in ("bksi-worker", "bksi-server"):
+        assert PODS[name]["spec"]["terminationGracePeriodSeconds"] == 60
+
+
+def test_selectors_find_their_pods() -> None:
+    labels = [pod["metadata"]["labels"] for pod in PODS.values()]
+    for item in OBJECTS:
+        selector = item["spec"].get("selector", {}) if item["kind"] != "ConfigMap" else {}
+        if selector:
+            assert selector.get("matchLabels", selector) in labels, item["metadata"]["name"]
+
+
+def test_worker_is_asked_for_its_health_as_in_compose() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["worker"]["healthcheck"]["test"]
+    [container] = PODS["bksi-worker"]["spec"]["containers"]
+    assert container["readinessProbe"]["exec"]["command"] == compose[1:]
+
+
+def test_settings_that_are_named_exist() -> None:
+    texts = [OPERATIONS, *(path.read_text() for path in (ROOT / "deploy").rglob("*.*"))]
+    named = {name for text in texts for name in re.findall(r"\bBKSI_([A-Z_]+[A-Z])\b", text)}
+    assert named - {"PUBLISH", "IMAGE"} <= {name.upper() for name in Settings.model_fields}
+
+
+def test_files_that_operations_links_exist() -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", OPERATIONS)
+    assert links
+    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
+
+
+def test_backup_and_restore_are_those_that_the_containers_are_tested_with() -> None:
+    tested = (ROOT / "tests" / "containers" / "test_containers.py").read_text()
+    for command in re.findall(r'^(?:BACKUP|RESTORE) = "(.*)"', tested, re.M):
+        assert f"docker compose {command} " in OPERATIONS
