@@ -18,6 +18,7 @@ from api_shim.http.metrics import Metrics
 from api_shim.http.middleware import Frame
 from api_shim.http.open_waits import OpenWaits
 from api_shim.http.openapi import SCHEMAS
+from api_shim.http.openapi_answers import SECURITY, SECURITY_SCHEMES
 from api_shim.http.port import fingerprint
 from api_shim.http.routes import actions, batches, compat, jobs
 from api_shim.http.routes import health as operations
@@ -71,7 +72,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     def with_schemas() -> dict[str, Any]:
         described = document()
-        described.setdefault("components", {}).setdefault("schemas", {}).update(SCHEMAS)
+        components = described.setdefault("components", {})
+        components.setdefault("schemas", {}).update(SCHEMAS)
+        components["securitySchemes"] = SECURITY_SCHEMES
+        described["security"] = SECURITY
         return described
 
     app.openapi = with_schemas  # type: ignore[method-assign] # FastAPI's documented way

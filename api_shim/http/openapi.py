@@ -11,12 +11,12 @@ from contract.answer.items import Outcome
 from contract.answer.report import Envelope, Status
 from contract.request.batch import BatchBody
 
-_ENVELOPE: Final[dict[str, Any]] = Envelope.model_json_schema()
+ENVELOPE: Final[dict[str, Any]] = Envelope.model_json_schema()
 _REPORT: Final[dict[str, Any]] = {
-    **_ENVELOPE,
+    **ENVELOPE,
     "title": "Report",
     "properties": {
-        **_ENVELOPE["properties"],
+        **ENVELOPE["properties"],
         "status": {"enum": [status.value for status in Status]},
         "statistics": {"type": "object", "additionalProperties": {"type": "integer"}},
         "items": {"type": "array", "items": {"type": "object"}},
@@ -27,7 +27,8 @@ _REPORT: Final[dict[str, Any]] = {
 _ENVELOPE_REQUIRED: Final = ["result", "code", "message", "permission", "request_id", "data"]
 
 
-def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+def answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """An answer that has at least the six keys."""
     required = {**schema, "required": _ENVELOPE_REQUIRED}
     return {"description": description, "content": {"application/json": {"schema": required}}}
 
@@ -40,8 +41,8 @@ def _header(name: str, pattern: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": False, "schema": {"type": "string", "pattern": pattern}}
 
 
-_REFUSED: Final[dict[int | str, dict[str, Any]]] = {
-    status: _answer(description, _ENVELOPE)
+REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    status: answer(description, ENVELOPE)
     for status, description in {
         400: "A field is wrong; `errors` names at most 20",
         401: "Not authenticated",
@@ -60,13 +61,13 @@ _REFUSED: Final[dict[int | str, dict[str, Any]]] = {
     }.items()
 }
 _REPLIED: Final[dict[int | str, dict[str, Any]]] = {
-    200: _answer("The report", _REPORT),
-    202: _answer("Accepted", _REPORT),
+    200: answer("The report", _REPORT),
+    202: answer("Accepted", _REPORT),
 }
-RESPONSES: Final[dict[int | str, dict[str, Any]]] = {**_REPLIED, **_REFUSED}
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {**_REPLIED, **REFUSED}
 POLL_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {**RESPONSES, 304: {"description": "Not changed"}}
 COMPAT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    status: _answer(description, _ENVELOPE)
+    status: answer(description, ENVELOPE)
     for status, description in {
         200: "The envelope, whatever happened; 1190001 while it is still running",
         408: "Sent too slowly",
@@ -109,5 +110,3 @@ ITEMS: Final[dict[str, Any]] = {
     "parameters": [_query("outcome", {"enum": [outcome.value for outcome in Outcome]}), *_PAGE]
 }
 PAGED: Final[dict[str, Any]] = {"parameters": _PAGE}
-JOB_ITEMS: Final[dict[str, Any]] = ITEMS
-SUBMIT_JOB: Final[dict[str, Any]] = {**SUBMIT, "parameters": SUBMIT["parameters"][1:]}

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_shim.http import openapi
+from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import finished, listed, whole_seconds
 from api_shim.http.body import read_optional_body
 from api_shim.http.exchange import Exchange, exchange_of
@@ -24,7 +24,7 @@ router: Final = APIRouter(prefix="/v1", tags=["batches"])
 _UNFINISHED: Final = (Status.PENDING.value, Status.RUNNING.value)
 
 
-@router.get("/batches", responses=openapi.RESPONSES, openapi_extra=openapi.LIST)
+@router.get("/batches", responses=openapi_answers.BATCHES, openapi_extra=openapi.LIST)
 async def list_batches(request: Request) -> Response:
     """The caller's own requests, newest first; ``status``, ``bk_biz_id`` and ``bk_module_id`` narrow them down.
 
@@ -49,7 +49,7 @@ async def list_batches(request: Request) -> Response:
     return listed(exchange, "batches", found, state.cursors.make(f"batches {app}", last) if last else None)
 
 
-@router.get("/batches/{request_id}/items", responses=openapi.RESPONSES, openapi_extra=openapi.ITEMS)
+@router.get("/batches/{request_id}/items", responses=openapi_answers.ITEMS, openapi_extra=openapi.ITEMS)
 async def list_items(request: Request, request_id: str) -> Response:
     """What became of each instance, in the request's order; ``outcome`` narrows them down."""
     state, exchange = state_of(request), exchange_of(request)

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api_shim.http import openapi
+from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import listed, said, whole_seconds, with_etag
 from api_shim.http.body import Body, read_optional_body
 from api_shim.http.exchange import Exchange, exchange_of
@@ -31,7 +31,7 @@ router: Final = APIRouter(prefix="/v1", tags=["jobs"])
 _PAGE: Final = 50
 
 
-@router.post("/jobs", responses=openapi.RESPONSES, openapi_extra=openapi.SUBMIT_JOB)
+@router.post("/jobs", status_code=202, responses=openapi_answers.JOB_ACCEPTED, openapi_extra=openapi_answers.SUBMIT_JOB)
 async def submit_job(request: Request) -> Response:
     """Accept any number of instances: 202 with the job's ``Location`` once the last one is.
 
@@ -59,7 +59,7 @@ async def submit_job(request: Request) -> Response:
     return await _accepted(state, exchange, received)
 
 
-@router.get("/jobs", responses=openapi.RESPONSES, openapi_extra=openapi.PAGED)
+@router.get("/jobs", responses=openapi_answers.JOBS, openapi_extra=openapi.PAGED)
 async def list_jobs(request: Request) -> Response:
     """The caller's own jobs, newest first."""
     state, exchange = state_of(request), exchange_of(request)
@@ -71,7 +71,7 @@ async def list_jobs(request: Request) -> Response:
     return listed(exchange, "jobs", [_document(state, exchange, job) for job in jobs], cursor)
 
 
-@router.get("/jobs/{job_id}", responses=openapi.POLL_RESPONSES, openapi_extra=openapi.POLL)
+@router.get("/jobs/{job_id}", responses=openapi_answers.JOB_FOUND, openapi_extra=openapi.POLL)
 async def poll_job(request: Request, job_id: str) -> Response:
     """How a job stands. ``Prefer: wait=N`` answers as soon as it ends, or after N seconds."""
     state, exchange = state_of(request), exchange_of(request)
@@ -86,7 +86,7 @@ async def poll_job(request: Request, job_id: str) -> Response:
     return with_etag(_answer(state, exchange, job, 200, headers), request.headers.get("if-none-match"))
 
 
-@router.get("/jobs/{job_id}/batches", responses=openapi.RESPONSES, openapi_extra=openapi.PAGED)
+@router.get("/jobs/{job_id}/batches", responses=openapi_answers.JOB_BATCHES, openapi_extra=openapi.PAGED)
 async def list_job_batches(request: Request, job_id: str) -> Response:
     """The batches of a job in the order of its instances: ``request_id``, ``status`` and ``statistics`` of each."""
     state, exchange = state_of(request), exchange_of(request)
@@ -100,7 +100,7 @@ async def list_job_batches(request: Request, job_id: str) -> Response:
     return listed(exchange, "batches", [_summary(id_, report) for id_, report in found], cursor)
 
 
-@router.get("/jobs/{job_id}/items", responses=openapi.RESPONSES, openapi_extra=openapi.JOB_ITEMS)
+@router.get("/jobs/{job_id}/items", responses=openapi_answers.JOB_ITEMS, openapi_extra=openapi.ITEMS)
 async def list_job_items(request: Request, job_id: str) -> Response:
     """What became of each instance whose batch has ended, by its place in the job; ``outcome`` narrows it down.
 
@@ -130,7 +130,7 @@ async def list_job_items(request: Request, job_id: str) -> Response:
     return listed(exchange, "items", found, following)
 
 
-@router.post("/jobs/{job_id}:cancel", responses=openapi.RESPONSES)
+@router.post("/jobs/{job_id}:cancel", responses=openapi_answers.JOB_FOUND)
 async def cancel_job(request: Request, job_id: str) -> Response:
     """Begin nothing of a job that has not begun; 409 when all of it has ended."""
     state, exchange = state_of(request), exchange_of(request)
@@ -141,7 +141,7 @@ async def cancel_job(request: Request, job_id: str) -> Response:
     return _answer(state, exchange, job, 200)
 
 
-@router.post("/jobs/{job_id}:retry", responses=openapi.RESPONSES)
+@router.post("/jobs/{job_id}:retry", status_code=202, responses=openapi_answers.JOB_ACCEPTED)
 async def retry_job(request: Request, job_id: str) -> Response:
     """Submit what did not succeed of a job again, as a new job: 202 with its ``Location``."""
     state, exchange = state_of(request), exchange_of(request)
