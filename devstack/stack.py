@@ -153,14 +153,12 @@ class Stack:
         self._finish("migrate", _bksi("migrate"), worker_environment)
         if self._postgres is None and self._cmdb is None:
             self._finish("catalogue", _bksi("catalogue", "import", *map(str, sample.CATALOGUE)), worker_environment)
+        if self._cmdb:
+            self._follow_cmdb(worker_environment)
         for number in range(1, self._workers + 1):
             # Named by its number, it is the same worker to Flower when the stack has been started again.
             name = "worker" if number == 1 else f"worker-{number}"
             self._spawn(name, _bksi("worker", "--name", f"worker-{number}"), worker_environment)
-
-        if self._cmdb:
-            businesses = (argument for id_ in self._businesses for argument in ("--biz", str(id_)))
-            self._spawn("watch", _bksi("catalogue", "watch", "--instances", *businesses), worker_environment)
 
         self._wait_for("shim", lambda: _answers(f"{http}/readyz"))
         self._wait_for("flower", lambda: _alive_workers(flower) >= self._workers)
@@ -170,6 +168,13 @@ class Stack:
         addresses = Addresses(http, flower, settings.broker, redis, postgres, pids)
         _write_atomically(self.description, json.dumps(asdict(addresses), indent=2) + "\n")
         return addresses
+
+    def _follow_cmdb(self, environment: Mapping[str, str]) -> None:
+        """Pull, and go on pulling. A worker that began before the first round would create again what CMDB has."""
+        businesses = [argument for id_ in self._businesses for argument in ("--biz", str(id_))]
+        self._spawn("watch", _bksi("catalogue", "watch", "--instances", *businesses), environment)
+        # Each business has a line, also one that could not be pulled: CMDB may be away, and the system works without.
+        self._wait_for("watch", lambda: self._parts["watch"].tail(1000).count("pulled") >= len(self._businesses))
 
     def watch(self) -> None:
         """Return when `stopping` is set.
