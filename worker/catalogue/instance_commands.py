@@ -53,7 +53,7 @@ async def import_instances(
         report.add(found, [])
         for start in range(0, len(found.instances), _PAGE):
             page = found.instances[start : start + _PAGE]
-            report.add(Listed(), await rows.adopt(driver, page))
+            report.add(Listed(), await rows.sync(driver, page))
         if prune:
             await _mark_gone(driver, answers, found, report, started_at)
     return report

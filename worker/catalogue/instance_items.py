@@ -18,8 +18,8 @@ from typing import Any, Final
 from contract.request.batch import MAX_INT64, PROCESS_PROPERTIES
 from worker.catalogue.answers import Answer
 from worker.expand.addresses import PROTOCOL_FAMILY, canonical_ip
-from worker.expand.adoption import CmdbInstance, CmdbProcess
 from worker.expand.plan import PlannedBind
+from worker.expand.sync import CmdbInstance, CmdbProcess
 
 _TYPES: Final = {"text": str, "int": int, "bool": bool}
 _MAX_PORT_BYTES: Final = 11

@@ -88,7 +88,7 @@ async def pull_instances(
         last_id = place.last_id
         for page in instance_pages(cmdb, bk_biz_id, rows_read=place.rows_read, last_id=last_id):
             found = read_instances([page.answer])
-            report.add(found, await rows.adopt(driver, found.instances))
+            report.add(found, await rows.sync(driver, found.instances))
             if prune and not found.has_unreadable_id:
                 report.gone += await mark_gone(
                     driver, bk_biz_id, found.ids, after=last_id, until=_last(found), linked_before=place.started_at

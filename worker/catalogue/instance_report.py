@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.catalogue.instance_items import Listed
-from worker.expand.adoption import Adoption
+from worker.expand.sync import Sync
 
 SHOWN = 20
 """How many lines of one sort people get to see; ``--json`` has all of them."""
@@ -33,28 +33,28 @@ class InstanceReport:
     left_out: list[str] = field(default_factory=list)
     has_unreadable_id: bool = False
 
-    def add(self, listed: Listed, adoptions: Sequence[Adoption]) -> None:
+    def add(self, listed: Listed, syncs: Sequence[Sync]) -> None:
         """Count a page."""
         self.left_out += listed.left_out
         self.has_unreadable_id |= listed.has_unreadable_id
-        for adoption in adoptions:
-            self._count(adoption)
+        for sync in syncs:
+            self._count(sync)
 
-    def _count(self, adoption: Adoption) -> None:
-        self.instances["added"] += len(adoption.added)
-        self.instances["changed"] += len(adoption.changed)
-        self.instances["unchanged"] += adoption.unchanged
-        self.twins += adoption.twins
-        self.moved += adoption.moved
-        added = {id_ for id_, _, _ in adoption.added}
-        self.matched += [(id_, cmdb_id) for id_, cmdb_id in adoption.linked if id_ not in added]
-        processes = adoption.processes
+    def _count(self, sync: Sync) -> None:
+        self.instances["added"] += len(sync.added)
+        self.instances["changed"] += len(sync.changed)
+        self.instances["unchanged"] += sync.unchanged
+        self.twins += sync.twins
+        self.moved += sync.moved
+        added = {id_ for id_, _, _ in sync.added}
+        self.matched += [(id_, cmdb_id) for id_, cmdb_id in sync.linked if id_ not in added]
+        processes = sync.processes
         self.processes["added"] += len(processes.added)
         self.processes["changed"] += len(processes.changed)
         self.processes["gone"] += len(processes.gone)
         self.bind_rows["written"] += len(processes.rows)
         self.bind_rows["gone"] += len(processes.gone_rows)
-        self.left_out += [f"service instance {cmdb_id}: {reason}" for cmdb_id, reason in adoption.refused]
+        self.left_out += [f"service instance {cmdb_id}: {reason}" for cmdb_id, reason in sync.refused]
         self.left_out += [f"process {process.id}: {reason}" for process, reason in processes.refused]
 
     def as_dict(self) -> dict[str, Any]:

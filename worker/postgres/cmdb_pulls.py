@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from worker.expand.adoption import apart_key
+from worker.expand.sync import apart_key
 from worker.postgres.engine import transaction
 
 What = Literal["catalogue", "instances"]

@@ -1,6 +1,6 @@
 """Take over what CMDB has of service instances, a page at a time: each page is one transaction.
 
-What a page touches is read and locked first, compared by `worker.expand.adoption`, and written in sets. Workers go on
+What a page touches is read and locked first, compared by `worker.expand.sync`, and written in sets. Workers go on
 meanwhile: should one write the same instance, or under the same id, first, the page is compared again.
 """
 
@@ -11,17 +11,17 @@ from typing import Any, Final
 import asyncpg
 import orjson
 
-from worker.expand.adoption import (
-    Adoption,
+from worker.expand.plan import PlannedBind
+from worker.expand.sync import (
     CmdbInstance,
     CmdbProcess,
-    ProcessAdoption,
+    ProcessSync,
     StoredInstance,
     StoredProcess,
-    adopt_instances,
-    adopt_processes,
+    Sync,
+    sync_instances,
+    sync_processes,
 )
-from worker.expand.plan import PlannedBind
 from worker.postgres.engine import transaction
 from worker.postgres.ids import ROOM, IdBlock, raise_ids
 from worker.postgres.tables import PROCESS_PROPERTIES, process_ids, service_instance_ids
@@ -127,7 +127,7 @@ class InstanceRows:
         self._instance_ids = IdBlock(service_instance_ids)
         self._process_ids = IdBlock(process_ids)
 
-    async def adopt(self, driver: Any, listed: Sequence[CmdbInstance]) -> list[Adoption]:
+    async def sync(self, driver: Any, listed: Sequence[CmdbInstance]) -> list[Sync]:
         """Bring what is stored to what CMDB lists; what it does not list stays. Returns what was changed.
 
         Instances that cannot be stored beside each other at once are taken one by one.
@@ -139,15 +139,15 @@ class InstanceRows:
         for _ in range(_TRIES):
             try:
                 async with transaction(driver):
-                    return [await self._adopt(driver, listed)]
+                    return [await self._sync(driver, listed)]
             except asyncpg.UniqueViolationError:
                 self._instance_ids.drop()
                 self._process_ids.drop()
                 if len(listed) == 1:
                     continue
         if len(listed) == 1:
-            return [Adoption(refused=[(listed[0].id, "cannot be stored beside what is there")])]
-        return [adoption for instance in listed for adoption in await self.adopt(driver, [instance])]
+            return [Sync(refused=[(listed[0].id, "cannot be stored beside what is there")])]
+        return [sync for instance in listed for sync in await self.sync(driver, [instance])]
 
     async def _stay_above(self, driver: Any, listed: Sequence[CmdbInstance]) -> None:
         highest = max((max([one.id, *(process.id for process in one.processes or ())]) for one in listed), default=0)
@@ -166,22 +166,22 @@ class InstanceRows:
             self._process_ids.drop()
         self._highest = highest
 
-    async def _adopt(self, driver: Any, listed: Sequence[CmdbInstance]) -> Adoption:
+    async def _sync(self, driver: Any, listed: Sequence[CmdbInstance]) -> Sync:
         keys = list(zip(*[one.key for one in listed], strict=True)) or [(), (), ()]
         rows = await driver.fetch(_INSTANCES, [one.id for one in listed], *keys)
         spare = await self._instance_ids.take(driver, len(listed))
         instance_ids = iter(spare)
-        adoption, ids = adopt_instances(listed, map(_instance, rows), instance_ids)
+        sync, ids = sync_instances(listed, map(_instance, rows), instance_ids)
         self._instance_ids.give_back(instance_ids)
         stored = await _stored_processes(driver, ids.values())
         process_ids = [process.id for one in listed for process in one.processes or ()]
         taken = {id_ for (id_,) in await driver.fetch(_TAKEN, process_ids)}
         new_ids = iter(await self._process_ids.take(driver, len(process_ids)))
-        adoption.processes = adopt_processes(listed, ids, stored, taken, new_ids)
+        sync.processes = sync_processes(listed, ids, stored, taken, new_ids)
         self._process_ids.give_back(new_ids)
-        await _write_instances(driver, adoption)
-        await _write_processes(driver, adoption.processes, {ids[one.id]: one for one in listed})
-        return adoption
+        await _write_instances(driver, sync)
+        await _write_processes(driver, sync.processes, {ids[one.id]: one for one in listed})
+        return sync
 
 
 def _instance(row: Any) -> StoredInstance:
@@ -209,36 +209,36 @@ async def _stored_processes(driver: Any, ids: Iterable[int]) -> Iterator[StoredP
     )
 
 
-async def _write_instances(driver: Any, adoption: Adoption) -> None:
-    for statement, found in ((_CHANGE_INSTANCES, adoption.changed), (_ADD_INSTANCES, adoption.added)):
+async def _write_instances(driver: Any, sync: Sync) -> None:
+    for statement, found in ((_CHANGE_INSTANCES, sync.changed), (_ADD_INSTANCES, sync.added)):
         if found:
             await driver.execute(statement, _json(_instance_row(*one) for one in found))
-    if adoption.linked:
-        await driver.execute(_LINK_INSTANCES, *zip(*adoption.linked, strict=True))
+    if sync.linked:
+        await driver.execute(_LINK_INSTANCES, *zip(*sync.linked, strict=True))
 
 
-async def _write_processes(driver: Any, adoption: ProcessAdoption, of: Mapping[int, CmdbInstance]) -> None:
-    gone: list[tuple[int, int | None]] = [(one.bk_process_id, None) for one in adoption.gone]
-    gone += [(id_, row.template_row_id) for id_, row in adoption.gone_rows]
+async def _write_processes(driver: Any, sync: ProcessSync, of: Mapping[int, CmdbInstance]) -> None:
+    gone: list[tuple[int, int | None]] = [(one.bk_process_id, None) for one in sync.gone]
+    gone += [(id_, row.template_row_id) for id_, row in sync.gone_rows]
     if gone:
-        ids = [one.bk_process_id for one in adoption.gone]
+        ids = [one.bk_process_id for one in sync.gone]
         await driver.execute(_KEEP_GONE, *zip(*gone, strict=True))
         await driver.execute(_DROP_ROWS, *zip(*gone, strict=True))
         await driver.execute(_DROP_LINKS, ids)
         await driver.execute(_DROP_PROCESSES, ids)
-    if adoption.changed:
-        await driver.execute(_CHANGE_PROCESSES, _json(_process_row(*one) for one in adoption.changed))
-    if adoption.added:
-        rows = (_process_row(id_, one) | _under(under, of[under]) for id_, under, one in adoption.added)
+    if sync.changed:
+        await driver.execute(_CHANGE_PROCESSES, _json(_process_row(*one) for one in sync.changed))
+    if sync.added:
+        rows = (_process_row(id_, one) | _under(under, of[under]) for id_, under, one in sync.added)
         await driver.execute(_ADD_PROCESSES, _json(rows))
-    if adoption.rows:
+    if sync.rows:
         rows = (
             {"bk_process_id": id_, "bk_host_id": host, "position": place, **row._asdict()}
-            for id_, host, row, place in adoption.rows
+            for id_, host, row, place in sync.rows
         )
         await driver.execute(_ROWS, _json(rows))
-    if adoption.linked:
-        links = [(id_, cmdb_id, "{" + ",".join(map(str, row_ids)) + "}") for id_, cmdb_id, row_ids in adoption.linked]
+    if sync.linked:
+        links = [(id_, cmdb_id, "{" + ",".join(map(str, row_ids)) + "}") for id_, cmdb_id, row_ids in sync.linked]
         await driver.execute(_LINK_PROCESSES, *zip(*links, strict=True))
 
 

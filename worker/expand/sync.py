@@ -98,7 +98,7 @@ def apart_key(why: str, id_: int) -> str:
 
 
 @dataclass(slots=True)
-class ProcessAdoption:
+class ProcessSync:
     """What a page changes of processes and their bind rows. Rows to insert have their ids already."""
 
     added: list[tuple[int, int, CmdbProcess]] = field(default_factory=list)
@@ -114,7 +114,7 @@ class ProcessAdoption:
 
 
 @dataclass(slots=True)
-class Adoption:
+class Sync:
     """What one page of CMDB's instances changes. Rows to insert have their ids already."""
 
     added: list[tuple[int, str, CmdbInstance]] = field(default_factory=list)
@@ -128,13 +128,13 @@ class Adoption:
     """CMDB's id and the id here, where another instance had CMDB's."""
     refused: list[tuple[int, str]] = field(default_factory=list)
     """CMDB's id of what cannot be stored beside the rest, and why."""
-    processes: ProcessAdoption = field(default_factory=ProcessAdoption)
+    processes: ProcessSync = field(default_factory=ProcessSync)
     unchanged: int = 0
 
 
-def adopt_instances(
+def sync_instances(
     listed: Sequence[CmdbInstance], stored: Iterable[StoredInstance], new_ids: Iterator[int]
-) -> tuple[Adoption, dict[int, int]]:
+) -> tuple[Sync, dict[int, int]]:
     """Compare a page of CMDB's with what is stored under its ids, its keys, or the same ids by chance.
 
     Returns:
@@ -144,7 +144,7 @@ def adopt_instances(
     by_cmdb_id = {one.cmdb_id: one for one in known if one.cmdb_id is not None}
     taken = {one.id for one in known}
     holders: dict[tuple[int, int, str], StoredInstance | CmdbInstance] = {one.key: one for one in known}
-    adoption, ids = Adoption(), dict[int, int]()
+    sync, ids = Sync(), dict[int, int]()
     for instance in listed:
         mine = by_cmdb_id.get(instance.id)
         holder = holders.get(instance.key)
@@ -154,35 +154,35 @@ def adopt_instances(
         key = instance.key[2] if is_free else apart_key("cmdb", instance.id)
         if not is_free and holder is not None:
             first = holder.cmdb_id if isinstance(holder, StoredInstance) else holder.id
-            adoption.twins.append((first or 0, instance.id))
+            sync.twins.append((first or 0, instance.id))
         if mine is None:
             id_ = instance.id if instance.id not in taken else next(new_ids)
             if id_ != instance.id:
-                adoption.moved.append((instance.id, id_))
-            adoption.added.append((id_, key, instance))
-            adoption.linked.append((id_, instance.id))
+                sync.moved.append((instance.id, id_))
+            sync.added.append((id_, key, instance))
+            sync.linked.append((id_, instance.id))
         else:
             id_ = mine.id
             if holders.get(mine.key) is mine:
                 del holders[mine.key]
             if mine.cmdb_id is None or mine.is_gone:
-                adoption.linked.append((id_, instance.id))
+                sync.linked.append((id_, instance.id))
             if (*instance.key[:2], key) != mine.key or content(instance) != mine.content:
-                adoption.changed.append((id_, key, instance))
+                sync.changed.append((id_, key, instance))
             else:
-                adoption.unchanged += 1
+                sync.unchanged += 1
         holders[*instance.key[:2], key] = instance
         ids[instance.id] = id_
-    return adoption, ids
+    return sync, ids
 
 
-def adopt_processes(
+def sync_processes(
     listed: Sequence[CmdbInstance],
     ids: Mapping[int, int],
     stored: Iterable[StoredProcess],
     taken: Collection[int],
     new_ids: Iterator[int],
-) -> ProcessAdoption:
+) -> ProcessSync:
     """Compare the processes of a page with those that are stored under the same instances.
 
     Args:
@@ -192,19 +192,19 @@ def adopt_processes(
         taken: ids of CMDB's processes that are ids here.
         new_ids: for the processes whose id is taken.
     """
-    adoption = ProcessAdoption()
+    sync = ProcessSync()
     under: dict[int, list[StoredProcess]] = defaultdict(list)
     for process in stored:
         under[process.service_instance_id].append(process)
     for instance in listed:
         if instance.processes is not None:
             id_ = ids[instance.id]
-            _adopt_under(adoption, (id_, instance), under[id_], taken, new_ids)
-    return adoption
+            _sync_under(sync, (id_, instance), under[id_], taken, new_ids)
+    return sync
 
 
-def _adopt_under(
-    adoption: ProcessAdoption,
+def _sync_under(
+    sync: ProcessSync,
     owner: tuple[int, CmdbInstance],
     stored: Sequence[StoredProcess],
     taken: Collection[int],
@@ -214,23 +214,23 @@ def _adopt_under(
     listed = instance.processes or ()
     listed_ids = {process.id for process in listed}
     gone = [one for one in stored if one.cmdb_id is not None and one.cmdb_id not in listed_ids]
-    adoption.gone += gone
+    sync.gone += gone
     left = [one for one in stored if one not in gone]
     same = _Same(left)
     for process in listed:
         mine = same.find(process)
         if clash := same.clash(process, mine):
-            adoption.refused.append((process, clash))
+            sync.refused.append((process, clash))
             continue
         if mine is None:
             id_ = next(new_ids) if process.id in taken else process.id
-            adoption.added.append((id_, service_instance_id, process))
+            sync.added.append((id_, service_instance_id, process))
         else:
             id_ = mine.bk_process_id
             if dict(mine.values) != dict(process.values) or mine.process_template_id != process.process_template_id:
-                adoption.changed.append((id_, process))
+                sync.changed.append((id_, process))
         same.keep(process, id_)
-        _adopt_rows(adoption, id_, instance.bk_host_id, process, mine)
+        _sync_rows(sync, id_, instance.bk_host_id, process, mine)
 
 
 class _Same:
@@ -269,16 +269,14 @@ class _Same:
         self._kept.append((id_, process))
 
 
-def _adopt_rows(
-    adoption: ProcessAdoption, id_: int, bk_host_id: int, process: CmdbProcess, mine: StoredProcess | None
-) -> None:
+def _sync_rows(sync: ProcessSync, id_: int, bk_host_id: int, process: CmdbProcess, mine: StoredProcess | None) -> None:
     before = {row.template_row_id: row for row in mine.bind_info} if mine else {}
     had = set(mine.row_ids) if mine else set()
     row_ids = process.row_ids
     ours = [row for row_id, row in before.items() if row_id not in had and row_id not in row_ids]
     wanted = [*process.bind_info, *ours]
     if mine is None or list(before.values()) != wanted:
-        adoption.gone_rows += ((id_, row) for row_id, row in before.items() if row_id in had.difference(row_ids))
-        adoption.rows += ((id_, bk_host_id, row, place) for place, row in enumerate(wanted))
+        sync.gone_rows += ((id_, row) for row_id, row in before.items() if row_id in had.difference(row_ids))
+        sync.rows += ((id_, bk_host_id, row, place) for place, row in enumerate(wanted))
     if mine is None or mine.cmdb_id is None or list(mine.row_ids) != row_ids:
-        adoption.linked.append((id_, process.id, row_ids))
+        sync.linked.append((id_, process.id, row_ids))
