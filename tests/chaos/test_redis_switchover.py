@@ -16,7 +16,7 @@ from contract.settings import Settings
 from devstack.process import Guard
 from devstack.servers import Valkey
 from tests.chaos.nursery import wait_until
-from tests.chaos.system import System, bound, unbound
+from tests.chaos.system import System, bound, on_both_transports, unbound
 
 
 @pytest.fixture
@@ -30,6 +30,7 @@ def replica(valkey: Valkey, guard: Guard, tmp_path: Path) -> Iterator[Valkey]:
         yield server
 
 
+@on_both_transports
 def test_primary_and_replica_change_places_behind_a_name(
     open_system: Callable[[str, str], System], valkey: Valkey, replica: Valkey, dsn: str
 ) -> None:
