@@ -98,13 +98,16 @@ def _drafted(request: WriteRequest, known: Mapping[Any, ExistingInstance]) -> di
 
 
 def _rows(argument: str) -> list[Any]:
-    """Shapes, each with its own columns, row by row in any order."""
-    found = []
+    """Shapes, each with its own columns, row by row in any order; without the place of bind rows, which came later."""
+    found: dict[str, list[Any]] = {}
     for shape in json.loads(argument):
+        shape.pop("position", None)
         lists = {name: value for name, value in shape.items() if str(value).startswith("{")}
         read = {name: (texts_of if name in ("instance_key", "name") else bigints_of)(lists[name]) for name in lists}
-        found.append([shape | dict.fromkeys(lists), sorted(zip(*read.values(), strict=True))])
-    return found
+        shared = shape | dict.fromkeys(lists)
+        _, own = found.setdefault(json.dumps(shared), [shared, []])
+        own.extend(zip(*read.values(), strict=True))
+    return [[shared, sorted(own)] for shared, own in found.values()]
 
 
 def _halves(request: WriteRequest, plan: Plan) -> dict[Any, ExistingInstance]:

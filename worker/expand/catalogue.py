@@ -17,6 +17,11 @@ class Module:
     bk_module_name: str
     service_template_id: int = 0
     default: int = 0
+    bk_supplier_account: str = "0"
+
+    def is_seen_by(self, bk_supplier_account: str) -> bool:
+        """Whether it is there for a caller of this account, who sees its own and those of "0" (CMDB V4)."""
+        return self.bk_supplier_account in (bk_supplier_account, "0")
 
     @property
     def is_bound(self) -> bool:

@@ -41,7 +41,8 @@ class Missing:
     """
 
     processes: tuple[PlannedProcess, ...] = ()
-    bind_rows: tuple[tuple[int, PlannedBind], ...] = ()
+    bind_rows: tuple[tuple[int, int, PlannedBind], ...] = ()
+    """Each with its process and its place among the rows that were asked for."""
     kept: tuple[tuple[PlannedProcess, int], ...] = ()
     blocked: tuple[PlannedProcess, ...] = ()
     differences: tuple[str, ...] = ()
@@ -65,7 +66,7 @@ def reconcile(planned: PlannedInstance, existing: ExistingInstance) -> Missing:
     missing: list[PlannedProcess] = []
     kept: list[tuple[PlannedProcess, int]] = []
     blocked: list[PlannedProcess] = []
-    bind_rows: list[tuple[int, PlannedBind]] = []
+    bind_rows: list[tuple[int, int, PlannedBind]] = []
     differences = list(_name_differences(planned, existing))
     for process in planned.processes:
         name, template_id = process.bk_process_name, process.process_template_id
@@ -74,7 +75,11 @@ def reconcile(planned: PlannedInstance, existing: ExistingInstance) -> Missing:
         if found is not None:
             kept.append((process, found.bk_process_id))
             rows = {row.template_row_id: row for row in found.bind_info}
-            bind_rows += ((found.bk_process_id, row) for row in process.bind_info if row.template_row_id not in rows)
+            bind_rows += (
+                (found.bk_process_id, position, row)
+                for position, row in enumerate(process.bind_info)
+                if row.template_row_id not in rows
+            )
             differences += _value_differences(where, process, found)
             differences += _row_differences(where, process, rows)
         elif name in by_name or func_key(process.values) in funcs:

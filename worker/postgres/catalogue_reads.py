@@ -32,7 +32,7 @@ _VERSION: Final = "SELECT version FROM catalogue_version"
 # of a connection, and one made while the tables were small must not scan all modules, or all hosts of a large module.
 _READ: Final = """
 SELECT v.version,
-       m.bk_module_id, m.bk_biz_id, m.bk_module_name, m.service_template_id, m."default",
+       m.bk_module_id, m.bk_biz_id, m.bk_module_name, m.service_template_id, m."default", m.bk_supplier_account,
        (SELECT t.bk_biz_id FROM service_template t WHERE t.id = m.service_template_id) AS template_biz_id,
        CASE WHEN wanted.with_templates THEN (
            SELECT json_agg(json_build_array(p.id, p.property) ORDER BY p.id)::text
@@ -212,7 +212,7 @@ def _filled(cache: _Cache, wanted: _Wanted, known: _Known, row: Any) -> Catalogu
         cache.hosts.put((wanted.bk_biz_id, wanted.bk_module_id, host.bk_host_id), host)
     if known.module:
         return CatalogueSlice(*known.module, hosts)
-    module = Module(*row[1:6])
+    module = Module(*row[1:7])
     template_biz_id = row["template_biz_id"]
     templates: tuple[Expansion, ...] = ()
     if module.is_bound:

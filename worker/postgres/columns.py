@@ -97,7 +97,7 @@ PROCESSES: Final = Layout(
 )
 BIND_ROWS: Final = Layout(
     tables.process_bind_info,
-    ("template_row_id", "ip", "port", "protocol", "enable"),
+    ("template_row_id", "ip", "port", "protocol", "enable", "position"),
     ("bk_host_id", "bk_process_id"),
 )
 _property_values: Final = itemgetter(*tables.PROCESS_PROPERTIES)
@@ -158,8 +158,8 @@ class NewList:
             lists = processes.lists((*shared, process.process_template_id, *_property_values(process.values)))
             for values, new in zip(lists, (own, self._instances, self._hosts), strict=True):
                 values.extend(new)
-            for row in process.bind_info:
-                hosts, ids = bind_rows.lists(row)
+            for position, row in enumerate(process.bind_info):
+                hosts, ids = bind_rows.lists((*row, position))
                 hosts.extend(self._hosts)
                 ids.extend(own)
 

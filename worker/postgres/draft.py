@@ -153,8 +153,8 @@ class _Drafting:
         id_ = existing.service_instance_id
         missing = reconcile(planned, existing)
         healed = set()
-        for bk_process_id, row in missing.bind_rows:
-            hosts, processes = self._rows.bind_rows.lists(row)
+        for bk_process_id, position, row in missing.bind_rows:
+            hosts, processes = self._rows.bind_rows.lists((*row, position))
             hosts.append(planned.bk_host_id)
             processes.append(bk_process_id)
             healed.add(bk_process_id)

@@ -38,7 +38,7 @@ LEFT JOIN LATERAL (
     FROM (
         SELECT * FROM process_bind_info
         WHERE bk_host_id = p.bk_host_id AND bk_process_id = p.bk_process_id
-        ORDER BY template_row_id OFFSET 0
+        ORDER BY position, template_row_id OFFSET 0
     ) AS ordered
 ) AS b ON true
 ORDER BY s.id, p.bk_process_id

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Table, select
@@ -73,7 +74,7 @@ async def _instances(connection: AsyncConnection, ids: Collection[int]) -> list[
         {name: {row[name] for row in processes} for name in ("bk_host_id", "bk_process_id")},
     )
     under = defaultdict(list)
-    for row in bind_rows:
+    for row in sorted(bind_rows, key=itemgetter("position", "template_row_id")):
         under[row["bk_process_id"]].append({name: row[name] for name in BIND_COLUMNS})
     pairs = defaultdict(list)
     for row in processes:

@@ -227,6 +227,8 @@ class Walk:
         batch = attempt.batch
         hosts = batch.bk_host_ids
         catalogue = await self._catalogue(batch, hosts)
+        if catalogue.module and not catalogue.module.is_seen_by(attempt.payload.caller.bk_supplier_account):
+            catalogue = CatalogueSlice(module=None)
         plan = expand(catalogue, batch, attempt.lease.request_id)
         about = attempt.about(plan.warnings)
         if plan.refused and batch.mode == "atomic":

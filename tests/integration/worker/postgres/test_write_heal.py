@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,11 @@ from tests.integration.worker.postgres.plans import (
     stored,
     two_by_two,
 )
+from worker.expand.plan import Plan
+from worker.expand.reconcile import ExistingInstance
+from worker.postgres.engine import driver_connection
+from worker.postgres.existing import Key, read_existing
+from worker.postgres.rows import read_instance
 from worker.postgres.writer import Writer
 
 pytestmark = pytest.mark.anyio
@@ -169,3 +175,24 @@ async def test_text_with_every_awkward_character_is_stored_verbatim(writer: Writ
     assert await fetch(engine, "SELECT instance_key, name FROM service_instance") == [(awkward, awkward)]
     assert await fetch(engine, "SELECT start_cmd FROM process") == [(awkward,)]
     assert outcomes((await writer.write(request(asked))).report) == ["existing"]
+
+
+async def test_bind_rows_stay_in_the_order_in_which_they_were_asked_for(writer: Writer, engine: AsyncEngine) -> None:
+    """Also where one of them was lost and is added again (CMDB 3.5, 4.1)."""
+    asked = plan([2], [process(1, (bind(9), bind(3), bind(5)))])
+    (id_,) = (await writer.write(request(asked))).report.data  # type: ignore[union-attr, misc]
+    await fetch(engine, "DELETE FROM process_bind_info WHERE template_row_id = 3")
+
+    await writer.write(request(asked))
+
+    stored_again = await read_instance(engine, id_)
+    assert stored_again is not None
+    (pair,) = stored_again["process_instances"]
+    assert [row["template_row_id"] for row in pair["process"]["bind_info"]] == [9, 3, 5]
+    ((found,),) = [one.processes for one in (await _existing(engine, asked)).values()]
+    assert [row.template_row_id for row in found.bind_info] == [9, 3, 5]
+
+
+async def _existing(engine: AsyncEngine, asked: Plan) -> Mapping[Key, ExistingInstance]:
+    async with driver_connection(engine) as driver:
+        return await read_existing(driver, request(asked).natural_keys())

@@ -50,7 +50,7 @@ class Store:
         existing = known[0] if known else ExistingInstance(next(self.ids), planned.name)
         missing = reconcile(planned, existing)
         rows: dict[int, list[Any]] = {}
-        for id_, row in missing.bind_rows:
+        for id_, _, row in missing.bind_rows:
             rows.setdefault(id_, []).append(row)
         processes = [
             ExistingProcess(

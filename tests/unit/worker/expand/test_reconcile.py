@@ -79,7 +79,7 @@ def test_a_missing_bind_row_is_added_under_its_process(lost):
     planned = one(BOUND, instance(1))
     rows = planned.processes[0].bind_info
     missing = reconcile(planned, change(as_existing(planned), bind_info=(rows[1 - lost],)))
-    assert missing.bind_rows == ((100, rows[lost]),)
+    assert missing.bind_rows == ((100, lost, rows[lost]),)
     assert missing.processes == missing.differences == ()
     assert not missing.is_empty
 
