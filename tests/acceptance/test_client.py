@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bksi_client import AsyncClient, BatchFailed, Client, RequestRefused, StillRunning
+from bksi_client import AsyncClient, BatchFailed, Client, JobFailed, RequestRefused, StillRunning
 from tests.acceptance.calls import SEED, SIX_KEYS, bound
 
 
@@ -63,11 +63,35 @@ def test_operation_tells_its_progress_and_its_end(stack: Any) -> None:
         assert ended.wait(30)
 
 
-def test_job_is_one_id_for_many(stack: Any) -> None:
+def test_job_is_one_id_for_instances_that_are_made_as_they_are_sent(stack: Any) -> None:
+    key = uuid.uuid4().hex
     with Client(stack.http) as client:
-        job = client.jobs.submit(bound(48), uuid.uuid4().hex)
-        assert job.job_id == client.jobs.operation(job.job_id).id
-        assert client.request("GET", f"/v1/jobs/{job.job_id}").json()["statistics"]["total_count"] == 1
+        hosts = range(48, 198)
+        batch = {"bk_biz_id": 1, "bk_module_id": 60, "instances": ({"bk_host_id": host} for host in hosts)}
+        job = client.jobs.submit(batch, key)
+        report = job.result(timeout=60)
+
+        assert (report["status"], report["statistics"]["success_count"]) == ("SUCCESS", 150)
+        assert [item["bk_host_id"] for item in job.items()] == list(hosts)
+        assert len(list(job.batches())) == 2
+        assert client.jobs.submit(batch | {"instances": [{"bk_host_id": host} for host in hosts]}, key).id == job.id
+        assert job.id in [listed["job_id"] for listed in client.jobs.list()]
+
+        failed = client.jobs.submit(bound(2, module=999))
+        with pytest.raises(JobFailed) as failure:
+            failed.result(timeout=60)
+        assert (failure.value.code, failure.value.request_id) == (1101034, failed.id)
+        assert failed.retry().id != failed.id
+
+
+def test_awaiting_client_sends_a_job_as_it_is_made(stack: Any) -> None:
+    async def main() -> None:
+        async with AsyncClient(stack.http) as client:
+            batch = {"bk_biz_id": 1, "bk_module_id": 60, "instances": ({"bk_host_id": host} for host in range(48, 198))}
+            job = await client.jobs.submit(batch)
+            assert (await job)["statistics"]["success_count"] == 150
+
+    asyncio.run(main())
 
 
 def test_failures_are_three_errors(stack: Any) -> None:

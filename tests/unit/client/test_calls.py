@@ -187,3 +187,19 @@ def test_timed_out_call_is_unanswered_and_a_time_out() -> None:
         client(Scripted(httpx2.ReadTimeout("silent")), timeout=0.05).submit(BATCH, "mine")
     assert isinstance(late.value, TimedOut | BksiError)
     assert (late.value.idempotency_key, isinstance(late.value, ConnectionError)) == ("mine", True)
+
+
+def test_job_is_sent_as_lines_again_from_a_list_and_once_from_an_iterator() -> None:
+    batch: Any = {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": host} for host in (2, 3)]}
+    accepted = response(202, {"job_id": "c" * 32})
+    server = Scripted(response(503), accepted)
+    job = client(server).jobs.submit(batch, "mine")
+    assert (job.id, job.idempotency_key) == ("c" * 32, "mine")
+    lines = [json.loads(line) for line in server.asked[1].read().splitlines()]
+    assert lines == [{"bk_biz_id": 1, "bk_module_id": 60}, {"bk_host_id": 2}, {"bk_host_id": 3}]
+    assert server.asked[1].headers["Content-Type"] == "application/x-ndjson"
+
+    server = Scripted(response(503), accepted)
+    with pytest.raises(RequestRefused) as refused:
+        client(server).jobs.submit(batch | {"instances": iter(batch["instances"])})
+    assert (len(server.asked), refused.value.idempotency_key is not None) == (1, True)

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from copy import copy
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
@@ -12,10 +12,10 @@ import httpx2
 
 from bksi_client import calls, steps
 from bksi_client.errors import BksiError, RequestRefused
-from bksi_client.flow import ATTEMPT_S, Send, Sleep, Steps, perform
+from bksi_client.flow import Send, Sleep, Steps, perform
 from bksi_client.operations import Pending, PendingJob, PendingRequest, R
 from bksi_client.options import Changes, Options
-from bksi_client.types import Batch, Envelope, Item, JobReport, Language, Outcome, Report, Status, Summary
+from bksi_client.types import Batch, Envelope, Item, JobBatch, JobReport, Language, Outcome, Report, Status, Summary
 
 _log = logging.getLogger("bksi_client")
 T = TypeVar("T")
@@ -106,14 +106,14 @@ class AsyncJob(_Waiting[JobReport], PendingJob):
         """Like `Job.items`."""
         return self._client.pages(f"{self._path}/items", "items", {"outcome": outcome})
 
-    def batches(self) -> AsyncIterator[Summary]:
+    def batches(self) -> AsyncIterator[JobBatch]:
         """Like `Job.batches`."""
         return self._client.pages(f"{self._path}/batches", "batches", {})
 
     async def retry(self) -> "AsyncJob":
         """Like `Job.retry`."""
-        await self._client.run(self._act("retry"))
-        return AsyncJob(self._client, self.id, self.idempotency_key)
+        answer = calls.answer(await self._client.run(self._act("retry")), self.idempotency_key)
+        return AsyncJob(self._client, answer["job_id"], self.idempotency_key)
 
 
 class AsyncBatches:
@@ -319,6 +319,14 @@ class AsyncClient:
             return None
         try:
             async with asyncio.timeout(wanted.seconds):
-                return await self._http.request(**wanted.arguments(), timeout=ATTEMPT_S)
+                arguments = wanted.arguments()
+                if wanted.call.lines is not None:
+                    arguments["content"] = _as_they_come(wanted.call.lines)
+                return await self._http.request(**arguments, timeout=wanted.step_s)
         except TimeoutError:
             raise httpx2.ReadTimeout("the time is up") from None
+
+
+async def _as_they_come(lines: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for line in lines:
+        yield line

@@ -14,10 +14,10 @@ import httpx2
 
 from bksi_client import calls, steps
 from bksi_client.errors import BksiError, RequestRefused
-from bksi_client.flow import ATTEMPT_S, Send, Sleep, Steps, perform
+from bksi_client.flow import Send, Sleep, Steps, perform
 from bksi_client.operations import Pending, PendingJob, PendingRequest, R
 from bksi_client.options import Changes, Options
-from bksi_client.types import Batch, Envelope, Item, JobReport, Language, Outcome, Report, Status, Summary
+from bksi_client.types import Batch, Envelope, Item, JobBatch, JobReport, Language, Outcome, Report, Status, Summary
 
 _log = logging.getLogger("bksi_client")
 T = TypeVar("T")
@@ -121,14 +121,14 @@ class Job(_Waiting[JobReport], PendingJob):
         """What became of each instance, in order."""
         return self._client.pages(f"{self._path}/items", "items", {"outcome": outcome})
 
-    def batches(self) -> Iterator[Summary]:
+    def batches(self) -> Iterator[JobBatch]:
         """The requests that it was cut into."""
         return self._client.pages(f"{self._path}/batches", "batches", {})
 
     def retry(self) -> "Job":
-        """Submit what failed again."""
-        self._client.run(self._act("retry"))
-        return Job(self._client, self.id, self.idempotency_key)
+        """Submit what did not succeed again: a new job, with the same idempotency key for whoever reads it."""
+        answer = calls.answer(self._client.run(self._act("retry")), self.idempotency_key)
+        return Job(self._client, answer["job_id"], self.idempotency_key)
 
 
 class Batches:
@@ -171,7 +171,11 @@ class Jobs:
         self._client = client
 
     def submit(self, batch: Batch, idempotency_key: str | None = None) -> Job:
-        """Enqueue any number of instances under one id. Under the same key again it goes on where it stopped."""
+        """Enqueue any number of instances under one id. Under the same key again it goes on where it stopped.
+
+        `instances` are sent as they are made. An iterator can be sent once; from a list, or anything else that can be
+        iterated again, the call is repeated as every other.
+        """
         key = idempotency_key or steps.new_key()
         accepted = self._client.run(steps.submit_job(batch, key, self._client.options))
         return self._job(accepted)
@@ -357,8 +361,8 @@ class Client:
             time.sleep(wanted.seconds)
             return None
         if wanted.seconds is None:
-            return self._http.request(**wanted.arguments(), timeout=ATTEMPT_S)
-        return _within(wanted.seconds, lambda: self._http.request(**wanted.arguments(), timeout=wanted.seconds))
+            return self._http.request(**wanted.arguments(), timeout=wanted.step_s)
+        return _within(wanted.seconds, lambda: self._http.request(**wanted.arguments(), timeout=wanted.step_s))
 
 
 def _within(seconds: float, call: Callable[[], httpx2.Response]) -> httpx2.Response:

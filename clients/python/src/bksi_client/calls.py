@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import httpx2
 
 from bksi_client.errors import RequestRefused
-from bksi_client.types import Batch, BatchHead, Envelope, Instance
+from bksi_client.types import Batch, Envelope, Instance
 
 ESB_PATH: Final = "/api/c/compapi/v2/cc/create_service_instance/"
 MAX_INSTANCES: Final = 100
@@ -30,11 +30,27 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
     """The idempotency key, which every error carries."""
+    lines: Iterable[bytes] | None = None
+    """The body in place of `json`, sent as it is made. What cannot be made twice is sent once."""
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it can be sent again."""
+        return self.lines is None or isinstance(self.lines, _Lines)
 
 
 def submission(batch: Batch, key: str) -> Call:
     """Enqueue `batch`."""
     return Call("POST", "/v1/batches", _listed(batch), headers={"Idempotency-Key": key}, key=key)
+
+
+def job_submission(batch: Batch, key: str) -> Call:
+    """Enqueue `batch` under one id: a line without the instances, then an instance a line."""
+    head = {name: value for name, value in batch.items() if name != "instances"}
+    lines = _Lines(head, batch["instances"])
+    headers = {"Idempotency-Key": key, "Content-Type": "application/x-ndjson"}
+    once = iter(lines) if isinstance(batch["instances"], Iterator) else lines
+    return Call("POST", "/v1/jobs", headers=headers, key=key, lines=once)
 
 
 def validation(batch: Batch) -> Call:
@@ -118,11 +134,23 @@ def body_of(response: httpx2.Response) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def head_and_instances(batch: Batch) -> tuple[BatchHead, Iterable[Instance]]:
-    """What a batch says once, and its instances."""
-    head = {name: value for name, value in batch.items() if name != "instances"}
-    return cast("BatchHead", head), batch["instances"]
-
-
 def _listed(batch: Batch) -> dict[str, object]:
     return {**batch, "instances": list(batch["instances"])}
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The body of a job, made anew each time; many lines at once, for the sake of what sends them."""
+
+    head: Mapping[str, object]
+    instances: Iterable[Instance]
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield _line(self.head)
+        instances = iter(self.instances)
+        while some := list(itertools.islice(instances, MAX_INSTANCES)):
+            yield b"".join(map(_line, some))
+
+
+def _line(document: Mapping[str, object]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"

@@ -21,7 +21,9 @@ from bksi_client.errors import TimedOut, Unanswered
 from bksi_client.options import Options
 
 ATTEMPT_S: Final = calls.LONGEST_POLL_S + 10.0
-"""One try of one call, where no `timeout` says less."""
+"""Each step of one try of one call, where no `timeout` says less."""
+UPLOAD_S: Final = 600.0
+"""The same while a stream is sent: the server reads it as fast as it can, and answers after the last of it."""
 _BUSY_STATUSES: Final = (429, 502, 503, 504)
 _BUSY_CODES: Final = (1199997, 1190006, 1190007)
 """The same on the old path, which answers 200: too many calls, queue full, queue away."""
@@ -49,6 +51,12 @@ class Send:
     options: Options
     seconds: float | None
 
+    @property
+    def step_s(self) -> float:
+        """Seconds for each step of it."""
+        usual = ATTEMPT_S if self.call.lines is None else UPLOAD_S
+        return usual if self.seconds is None else min(usual, self.seconds)
+
     def arguments(self) -> dict[str, Any]:
         """For the HTTP client's ``request``."""
         call = self.call
@@ -56,6 +64,7 @@ class Send:
             "method": call.method,
             "url": self.options.url + call.path,
             "json": call.json,
+            "content": call.lines,
             "params": dict(call.params) or None,
             "headers": self.options.headers() | dict(call.headers),
         }
@@ -117,9 +126,8 @@ def perform(call: Call, options: Options, deadline: Deadline | None = None) -> S
         except httpx2.RequestError as error:
             failed = error
         pause = _pause(response, failed, attempt, deadline.within(patience.left or 0))
-        repeats = (
-            pause is not None and patience.allows(pause) and (options.retries is None or attempt <= options.retries)
-        )
+        may_repeat = call.is_repeatable and (options.retries is None or attempt <= options.retries)
+        repeats = pause is not None and may_repeat and patience.allows(pause)
         if pause is None or not repeats or not deadline.allows(pause):
             if response is not None:
                 return response

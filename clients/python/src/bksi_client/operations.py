@@ -151,6 +151,14 @@ class PendingJob(Pending[JobReport]):
     _folder = "/v1/jobs"
 
     @property
+    def _is_final(self) -> bool:
+        if self.report is not None and self.report["status"] == "INTERRUPTED":
+            # What was accepted before may still run.
+            counted = self.report["statistics"]
+            return counted["pending_count"] + counted["running_count"] == 0
+        return super()._is_final
+
+    @property
     def job_id(self) -> str:
         """Under which the server knows it."""
         return self.id

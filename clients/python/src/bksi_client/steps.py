@@ -2,19 +2,16 @@
 
 import uuid
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import httpx2
 
 from bksi_client import calls
-from bksi_client.calls import Call
 from bksi_client.flow import Steps, perform
 from bksi_client.options import Options
 from bksi_client.types import Batch, Envelope, Report
 
 Filters = Mapping[str, str | int | None]
-LONGEST_JOB_S: Final = 600.0
-"""Within which a job has to be accepted, where no `timeout` says otherwise."""
 
 
 class Accepted(NamedTuple):
@@ -38,8 +35,7 @@ def submit(batch: Batch, key: str, options: Options) -> Steps[Accepted]:
 
 def submit_job(batch: Batch, key: str, options: Options) -> Steps[Accepted]:
     """Enqueue any number of instances under one id."""
-    body = {**batch, "instances": list(batch["instances"])}
-    call = Call("POST", "/v1/jobs", body, headers={"Idempotency-Key": key}, key=key)
+    call = calls.job_submission(batch, key)
     response = yield from perform(call, options)
     return Accepted(calls.answer(response, key)["job_id"], key, response)
 

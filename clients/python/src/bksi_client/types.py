@@ -175,6 +175,8 @@ class JobBatch(TypedDict):
 
     request_id: str
     status: Status | None
+    code: NotRequired[int | None]
+    statistics: NotRequired[Statistics | None]
 
 
 class JobReport(TypedDict):
@@ -186,8 +188,9 @@ class JobReport(TypedDict):
     code: int
     message: str
     statistics: Statistics
-    outcomes: NotRequired[dict[Outcome, int]]
-    accepted_count: NotRequired[int]
+    outcomes: dict[Outcome, int]
+    accepted_count: int
+    batch_count: int
     created_at: str
     finished_at: NotRequired[str | None]
     expires_at: NotRequired[str | None]

@@ -65,7 +65,7 @@ def line(report: Report) -> str:
 
 def job_line(report: JobReport) -> str:
     """How a job stands, in one line."""
-    outcomes = ", ".join(f"{name} {count}" for name, count in report.get("outcomes", {}).items() if count)
+    outcomes = ", ".join(f"{name} {count}" for name, count in report["outcomes"].items() if count)
     return printable(f"{report['job_id']}  {report['status']}  {_counts(report['statistics'])}  {outcomes}".rstrip())
 
 
