@@ -48,9 +48,12 @@ Bool = Annotated[bool, Field(strict=True)]
 # PostgreSQL has no NUL in text; lone surrogates are refused by pydantic itself.
 Verbatim = Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00]*$")]
 Text = Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00]*$", strip_whitespace=True)]
+# A name is shown in lists, logs and terminals: nothing in it may end a line, move a cursor or turn the text around.
+_OF_NAMES: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
+NameText = Annotated[str, StringConstraints(strict=True, pattern=_OF_NAMES, strip_whitespace=True)]
 OnExisting = Annotated[Literal["reuse", "fail", "clone"], Field(json_schema_extra={"default": "reuse"})]
 Mode = Annotated[Literal["atomic", "partial"], Field(json_schema_extra={"default": "atomic"})]
-Name = Annotated[Verbatim, AfterValidator(_fits)]
+Name = Annotated[str, StringConstraints(strict=True, pattern=_OF_NAMES), AfterValidator(_fits)]
 _NO_OTHERS: Final = ConfigDict(extra="forbid")
 
 
@@ -96,8 +99,8 @@ class Properties(TypedDict, total=False):
 
     __pydantic_config__ = _NO_OTHERS  # type: ignore[misc] # as pydantic documents it
 
-    bk_process_name: Annotated[Text | None, _NAME]
-    bk_func_name: Annotated[Text | None, _NAME]
+    bk_process_name: Annotated[NameText | None, _NAME]
+    bk_func_name: Annotated[NameText | None, _NAME]
     bk_start_param_regex: Annotated[Text | None, _LONG]
     description: Annotated[Text | None, _SHORT]
     work_path: Annotated[Text | None, _LONG]

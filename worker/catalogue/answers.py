@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
+from worker.catalogue.recognise import api_of
+
 
 class Kind(StrEnum):
     """What an answer lists; the values are the tables' names."""
@@ -70,10 +72,10 @@ def read_answer(document: bytes, source: str, kind: Kind | None = None) -> Answe
     Args:
         document: JSON text in UTF-8.
         source: how messages name the document.
-        kind: what the items are; None = the document's ``kind``, else recognised from the first item.
+        kind: what the items are; None = the document's ``kind``, else recognised by the items.
 
     Raises:
-        AnswerRefused: not JSON, not an answer, or an answer with ``result`` false.
+        AnswerRefused: not JSON, not an answer, an answer with ``result`` false, or one of another API.
     """
     return answer_of(parse_json(document, source), source, kind)
 
@@ -82,7 +84,7 @@ def answer_of(body: Any, source: str, kind: Kind | None = None) -> Answer:
     """Like `read_answer`, for a document that is parsed already."""
     answer = listed(body, source)
     said = _said_kind(body.get("kind") if isinstance(body, dict) else None, source)
-    return replace(answer, kind=kind or said or _recognise(answer.items, source))
+    return replace(answer, kind=_recognise(answer.items, kind or said, source))
 
 
 def listed(body: Any, source: str) -> Answer:
@@ -143,27 +145,14 @@ def _said_kind(name: Any, source: str) -> Kind | None:
         raise AnswerRefused(source, f"kind is none of {known}") from None
 
 
-def _recognise(items: Sequence[Any], source: str) -> Kind | None:
-    """The kind of the first item that has one; the rest of the list is held to it."""
-    if not items:
-        return None
-    for item in items:
-        if isinstance(item, dict) and (kind := _kind_of(item)) is not None:
-            return kind
-    raise AnswerRefused(source, "the items are no templates, modules, hosts or relations: say `kind`")
-
-
-def _kind_of(item: Mapping[str, Any]) -> Kind | None:
-    keys = item.keys()
-    for marks, kind in (
-        ({"host", "modules"}, Kind.MODULE_HOST_RELATION),
-        ({"bk_host_id", "bk_module_id"}, Kind.MODULE_HOST_RELATION),
-        ({"bk_module_id"}, Kind.MODULE),
-        ({"bk_host_id"}, Kind.HOST),
-        ({"id", "property"}, Kind.PROCESS_TEMPLATE),
-        ({"id", "service_template_id"}, Kind.PROCESS_TEMPLATE),
-        ({"id", "name"}, Kind.SERVICE_TEMPLATE),
-    ):
-        if marks <= keys:
-            return kind
-    return None
+def _recognise(items: Sequence[Any], said: Kind | None, source: str) -> Kind | None:
+    """What the items are by what only they have, or else what is `said`; each is held to it later."""
+    api = api_of(items, API_KINDS)
+    found = None if api is None else API_KINDS.get(api)
+    if api is not None and found is None:
+        raise AnswerRefused(source, f"these look like the items of {api}, which are no part of a catalogue")
+    if said is not None and found not in (None, said):
+        raise AnswerRefused(source, f"said to be {said}, but these look like the items of {api}")
+    if items and found is None and said is None:
+        raise AnswerRefused(source, "the items are no templates, modules, hosts or relations: say `kind`")
+    return said or found

@@ -23,6 +23,8 @@ def import_(
     kind: Kind | None = None,
     biz: PositiveId | None = None,
     prune: bool = False,
+    yes: bool = False,
+    force: bool = False,
     instances: bool = False,
     dry_run: bool = False,
     json: bool = False,
@@ -32,8 +34,8 @@ def import_(
     Each file is one answer of list_service_template, list_proc_template, find_module_batch, search_module,
     find_module_with_relation, list_biz_hosts, list_hosts_without_biz, find_module_host_relation,
     find_host_biz_relations or find_host_topo_relation: the whole envelope, its data, or the bare list. What it lists is
-    recognised by its items. All files are one transaction. An item that is refused is reported with its path and the
-    rest is imported. Existing service instances stay as they are.
+    recognised by what only its items have; the answer of another API is refused. All files are one transaction. An item
+    that is refused is reported with its path and the rest is imported. Existing service instances stay as they are.
 
     Exit code: 0 when everything was taken over, 1 when an item or a file was refused or the database failed.
 
@@ -42,7 +44,9 @@ def import_(
         kind: What the files list, when their items do not tell.
         biz: The business of items that do not name theirs.
         prune: Remove what the files lack; they are whole listings of the businesses, service templates and modules
-            they name. Without it nothing is ever removed.
+            they name. Without it nothing is ever removed. What would be removed is said before, and asked for.
+        yes: Remove it without asking.
+        force: Let more than a fifth of a kind be removed.
         instances: The files are answers of list_service_instance_detail, or of list_service_instance and
             list_process_instance. Their service instances are taken over with CMDB's ids; with --prune, what CMDB had
             and the files lack is marked as gone.
@@ -53,7 +57,7 @@ def import_(
 
     if instances:
         return import_instance_files(files, prune=prune, dry_run=dry_run, json=json)
-    return import_files(files, kind=kind, bk_biz_id=biz, prune=prune, dry_run=dry_run, json=json)
+    return import_files(files, kind=kind, bk_biz_id=biz, prune=prune, yes=yes, force=force, dry_run=dry_run, json=json)
 
 
 @app.command
@@ -65,6 +69,7 @@ def pull(
     supplier_account: str = "0",
     state_dir: Path | None = None,
     prune: Annotated[bool, Parameter(negative="--no-prune")] = True,
+    force: bool = False,
     instances: bool = False,
     dry_run: bool = False,
     json: bool = False,
@@ -87,6 +92,7 @@ def pull(
         supplier_account: bk_supplier_account, sent as a header.
         state_dir: Where pages are kept, instead of a directory of its own under BKSI_STATE_DIR.
         prune: Remove what the business no longer has; --no-prune only adds and changes.
+        force: Let more than a fifth of a kind be removed.
         instances: Take over the business's service instances and processes as well, with CMDB's ids. Afterwards a
             request for what CMDB has is answered with what CMDB has.
         dry_run: Report what would change, and change nothing; the pages are kept.
@@ -101,6 +107,7 @@ def pull(
         supplier_account=supplier_account,
         state_dir=state_dir,
         prune=prune,
+        force=force,
         instances=instances,
         dry_run=dry_run,
         json=json,

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from queue import Queue
@@ -15,9 +15,10 @@ from contract.settings import load_settings
 from plumbing.logs import configure_logging
 from worker.catalogue.answers import Answer, AnswerRefused, Kind, read_answer
 from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused, CmdbUnavailable
+from worker.catalogue.consent import NotRemoved, require_consent
 from worker.catalogue.instance_commands import import_instances, pull_all_instances, read_files
 from worker.catalogue.instance_report import InstanceReport, print_instance_report
-from worker.catalogue.items import Refusal
+from worker.catalogue.items import Key, Refusal
 from worker.catalogue.load import import_answers
 from worker.catalogue.pages import Pages, PagesOfAnother
 from worker.catalogue.pull import pull
@@ -37,7 +38,15 @@ STATEMENT_TIMEOUT_MS: Final = 600_000
 
 
 def import_files(
-    files: Sequence[Path], *, kind: Kind | None, bk_biz_id: int | None, prune: bool, dry_run: bool, json: bool
+    files: Sequence[Path],
+    *,
+    kind: Kind | None,
+    bk_biz_id: int | None,
+    prune: bool,
+    yes: bool,
+    force: bool,
+    dry_run: bool,
+    json: bool,
 ) -> int:
     """Import files; see `worker.catalogue.cli.import_`."""
     answers: list[Answer] = []
@@ -50,14 +59,49 @@ def import_files(
         except OSError as error:
             unreadable.append(Refusal(kind, str(file), "", error.strerror or type(error).__name__))
 
-    async def run(engine: Engine) -> ImportReport:
-        return await import_answers(
-            engine, answers, bk_biz_id=bk_biz_id, prune=prune, dry_run=dry_run, unreadable=unreadable
-        )
-
-    report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+    report = _imported(
+        answers, bk_biz_id=bk_biz_id, prune=prune, yes=yes, force=force, dry_run=dry_run, unreadable=unreadable
+    )
     print_report(report, out, json=json)
     return 1 if report.refused else 0
+
+
+def _imported(
+    answers: Sequence[Answer],
+    *,
+    bk_biz_id: int | None,
+    prune: bool,
+    yes: bool,
+    force: bool,
+    dry_run: bool,
+    unreadable: Sequence[Refusal] = (),
+    afterwards: Callable[[Engine], Awaitable[None]] | None = None,
+) -> ImportReport:
+    """Import, and do `afterwards`; where something might be removed, look first what, and ask."""
+
+    def imported(*, dry_run: bool, at_most: Mapping[Kind, Collection[Key]] | None = None) -> ImportReport:
+        async def run(engine: Engine) -> ImportReport:
+            report = await import_answers(
+                engine,
+                answers,
+                bk_biz_id=bk_biz_id,
+                prune=prune,
+                dry_run=dry_run,
+                unreadable=unreadable,
+                at_most=at_most,
+            )
+            if afterwards is not None and not dry_run:
+                await afterwards(engine)
+            return report
+
+        return in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+
+    if dry_run or not prune:
+        return imported(dry_run=dry_run)
+    with plain_errors(NotRemoved):
+        looked = imported(dry_run=True)
+        require_consent(looked, yes=yes, force=force)
+        return imported(dry_run=False, at_most=looked.changes.removed)
 
 
 def import_instance_files(files: Sequence[Path], *, prune: bool, dry_run: bool, json: bool) -> int:
@@ -85,6 +129,7 @@ def pull_business(
     supplier_account: str,
     state_dir: Path | None,
     prune: bool,
+    force: bool,
     instances: bool,
     dry_run: bool,
     json: bool,
@@ -104,14 +149,14 @@ def pull_business(
                 f"{error}; the same command goes on with the {pages.count} pages read so far"
             ) from None
 
-    async def run(engine: Engine) -> ImportReport:
-        report = await import_answers(engine, answers, bk_biz_id=bk_biz_id, prune=prune, dry_run=dry_run)
-        if not dry_run:
-            async with driver_connection(engine) as driver:
-                await record(driver, bk_biz_id, "catalogue", time.monotonic() - began)
-        return report
+    async def note(engine: Engine) -> None:
+        async with driver_connection(engine) as driver:
+            await record(driver, bk_biz_id, "catalogue", time.monotonic() - began)
 
-    report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+    # CMDB itself has counted what it listed, page by page: that is as good as a yes.
+    report = _imported(
+        answers, bk_biz_id=bk_biz_id, prune=prune, yes=True, force=force, dry_run=dry_run, afterwards=note
+    )
     if not dry_run:
         pages.clear()
     if not instances or dry_run:

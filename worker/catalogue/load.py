@@ -4,12 +4,13 @@ Existing service instances and processes are not touched: as in CMDB, a changed 
 from then on.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from worker.catalogue.answers import Answer, Kind
 from worker.catalogue.changes import Changes, plan_changes
-from worker.catalogue.items import Incoming, Refusal, Rows, read_items
+from worker.catalogue.consent import NotRemoved
+from worker.catalogue.items import Incoming, Key, Refusal, Rows, read_items
 from worker.catalogue.report import ImportReport
 from worker.catalogue.scope import Scope, whole_listings
 from worker.postgres.catalogue_writes import delete_rows, lock_version, read_rows, read_version, upsert_rows
@@ -26,6 +27,7 @@ async def import_answers(
     prune: bool = False,
     dry_run: bool = False,
     unreadable: Iterable[Refusal] = (),
+    at_most: Mapping[Kind, Collection[Key]] | None = None,
 ) -> ImportReport:
     """Import `answers`; imports that run at the same time wait for each other.
 
@@ -39,6 +41,10 @@ async def import_answers(
         prune: remove what the whole listings among `answers` lack (`worker.catalogue.scope`).
         dry_run: find out what would change, write nothing.
         unreadable: documents that could not be read, to be reported with the rest.
+        at_most: what may be removed; None: whatever `prune` finds.
+
+    Raises:
+        NotRemoved: more would be removed than `at_most`. Nothing is written then.
     """
     incoming = read_items(answers, bk_biz_id)
     scope, notes = whole_listings(answers, bk_biz_id) if prune else (NOTHING, ())
@@ -51,6 +57,8 @@ async def import_answers(
         stored = await _stored(connection, incoming, scope)
         changes = plan_changes(incoming, stored, scope)
         changes.notes[:0] = notes
+        if at_most is not None and any(set(changes.removed[kind]) - set(at_most[kind]) for kind in Kind):
+            raise NotRemoved("nothing was imported: the catalogue has changed meanwhile, look again")
         if not (dry_run or changes.is_empty):
             await _write(connection, changes)
             version = await read_version(connection)

@@ -5,18 +5,17 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn, TypeVar
 
-from rich.console import Console
-
 from contract.settings import load_settings
+from worker.commands.terminal import PlainConsole
 from worker.postgres.engine import Engine, create_engine
 from worker.postgres.errors import DatabaseError, typed_errors
 from worker.postgres.health import UNDEFINED_TABLE
 
 Result = TypeVar("Result")
 
-out: Final = Console(soft_wrap=True)
+out: Final = PlainConsole(soft_wrap=True)
 """Results. Text is printed as it is: neither markup nor highlighting looks into what CMDB named its things."""
-err: Final = Console(stderr=True, soft_wrap=True)
+err: Final = PlainConsole(stderr=True, soft_wrap=True)
 """Progress and errors."""
 
 

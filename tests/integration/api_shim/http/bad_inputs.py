@@ -138,6 +138,22 @@ CASES = (
     _at(15, "negative process template", f"{PROCESS}.process_template_id", -1, 1199006),
     _at(16, "NUL in a command", f"{INFO}.start_cmd", "a\0b", 1199006),
     _at(16, "NUL in an ip", f"{BIND}.ip", "127.0.0.1\0", 1199006),
+    *(
+        _at(16, f"{name} in {of}", path, f"a{character}b", 1199006)
+        for name, character in (
+            ("ESC", "\x1b[31m"),
+            ("a line break", "\n"),
+            ("DEL", "\x7f"),
+            ("CSI", "\x9b"),
+            ("a line separator", "\u2028"),
+            ("a right-to-left override", "\u202e"),
+        )
+        for of, path in (
+            ("an instance's name", "instances.0.service_instance_name"),
+            ("a process's name", f"{INFO}.bk_process_name"),
+            ("a function's name", f"{INFO}.bk_func_name"),
+        )
+    ),
     _at(16, "NUL in a name", "instances.0.service_instance_name", "\0", 1199006),
     Case(17, "lone surrogate", _set(f"{INFO}.description", "\ud800"), 400, 1199000),
     Case(17, "lone surrogate as the user", _set("bk_username", "\ud800"), 400, 1199000),

@@ -15,6 +15,7 @@ from devstack.running import BKSI
 from tests.conftest import RunBksi
 from tests.integration.worker.catalogue.cmdb_server import Call, CmdbServer, Reply, refusal
 from tests.integration.worker.catalogue.conftest import rows
+from tests.unit.worker.catalogue.cmdb_items import envelope, service_template
 
 pytestmark = pytest.mark.anyio
 
@@ -117,6 +118,30 @@ async def test_pages_that_were_kept_can_be_imported_as_files(
     imported = bksi("catalogue", "import", "--prune", *pages, env=env)
     assert imported.returncode == 0, imported.stdout
     assert len((await rows(database, "host"))["host"]) == 600
+
+
+@pytest.mark.bad_input(121, "an import that removes, without a yes, or more than a fifth", "nothing happens")
+async def test_what_an_import_removes_is_said_and_wants_a_yes(
+    bksi: RunBksi, env: dict[str, str], database: str, tmp_path: Path
+) -> None:
+    def imported(count: int, *options: str) -> "subprocess.CompletedProcess[str]":
+        file = tmp_path / "list_service_template.json"
+        file.write_text(json.dumps(envelope(*map(service_template, range(1, count + 1)))))
+        return bksi("catalogue", "import", "--biz", "1", file, *options, env=env)
+
+    assert imported(10, "--prune").returncode == 0
+    few = imported(9, "--prune")
+    assert (few.returncode, few.stdout) == (1, "")
+    assert few.stderr.startswith("Would remove 1 of 10 rows of service_template\n")
+    assert "--yes" in few.stderr
+    assert len((await rows(database, "service_template"))["service_template"]) == 10
+    assert imported(9, "--prune", "--yes").returncode == 0
+    many = imported(7, "--prune", "--yes")
+    assert (many.returncode, "2 of 9 rows of service_template" in many.stderr) == (1, True)
+    assert "--force" in many.stderr
+    assert len((await rows(database, "service_template"))["service_template"]) == 9
+    assert imported(7, "--prune", "--yes", "--force").returncode == 0
+    assert len((await rows(database, "service_template"))["service_template"]) == 7
 
 
 @pytest.mark.parametrize("answer", [refusal(1306401, f"wrong secret {SECRET}"), Reply(200, f"<html>{SECRET}</html>")])

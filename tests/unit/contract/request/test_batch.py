@@ -19,6 +19,8 @@ from contract.request.reader import Reader
 INT64 = st.integers(-(2**63), 2**63 - 1)
 IDS = st.integers(1, 2**63 - 1)
 TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
+# Of any text what a name may be as well: no control characters, and none that turns a line around.
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp"]), max_size=12)
 KINDS: dict[str, st.SearchStrategy[Any]] = {"text": TEXTS, "int": INT64, "bool": st.booleans()}
 
 
@@ -30,14 +32,17 @@ def optional(**values: st.SearchStrategy[Any]) -> dict[str, st.SearchStrategy[An
 ROWS = st.fixed_dictionaries(
     {}, optional=optional(template_row_id=INT64, ip=TEXTS, port=TEXTS, protocol=TEXTS, enable=st.booleans())
 )
-PROPERTIES = {name: KINDS[rule.type] for name, rule in PROCESS_PROPERTIES.items()}
+PROPERTIES = {name: KINDS[rule.type] for name, rule in PROCESS_PROPERTIES.items()} | {
+    "bk_process_name": NAMES,
+    "bk_func_name": NAMES,
+}
 INFOS = st.fixed_dictionaries({}, optional=optional(**PROPERTIES, bind_info=st.lists(ROWS, max_size=2) | ROWS))
 PROCESSES = st.fixed_dictionaries(
     {}, optional=optional(process_template_id=st.integers(0, 2**63 - 1), process_info=INFOS, user=TEXTS, timeout=INT64)
 )
 INSTANCES = st.fixed_dictionaries(
     {"bk_host_id": IDS},
-    optional=optional(service_instance_name=TEXTS, processes=st.lists(PROCESSES, max_size=2)),
+    optional=optional(service_instance_name=NAMES, processes=st.lists(PROCESSES, max_size=2)),
 )
 BODIES = st.fixed_dictionaries(
     {"bk_biz_id": IDS, "bk_module_id": IDS, "instances": st.lists(INSTANCES, min_size=1, max_size=3)},

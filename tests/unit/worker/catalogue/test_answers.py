@@ -34,6 +34,36 @@ def test_kind_is_recognised_by_the_items(item: dict[str, Any], kind: Kind) -> No
     assert (found.kind, found.items, found.path, found.count) == (kind, [item], "data.info", 1)
 
 
+_ONE = {"id": 1, "bk_biz_id": 1, "name": "a", "bk_supplier_account": "0"}
+OTHERS: dict[str, dict[str, Any]] = {
+    "list_set_template": _ONE | {"version": 1, "creator": "admin"},
+    "list_service_category": _ONE | {"bk_root_id": 1, "bk_parent_id": 0, "is_built_in": True},
+    "list_service_instance": _ONE | {"bk_host_id": 2, "bk_module_id": 60, "service_template_id": 5},
+    "list_process_instance": {"property": {"bk_process_id": 1}, "relation": {"bk_host_id": 2}},
+    "list_biz_hosts_topo": {"host": host(), "topo": []},
+    "list_host_apply_rule": {"id": 1, "bk_module_id": 60, "bk_attribute_id": 3, "bk_property_value": "x"},
+    "find_host_service_template": {"bk_host_id": 2, "service_template_id": [5]},
+    "list_process_related_info": {"bk_host_id": 2, "bk_process_id": 7, "service_instance_id": 3},
+    "search_set": {"bk_set_id": 3, "bk_set_name": "set", "bk_biz_id": 1},
+    "search_business": {"bk_biz_id": 1, "bk_biz_name": "biz"},
+    "search_biz_inst_topo": {"bk_inst_id": 1, "bk_inst_name": "biz", "bk_obj_id": "biz", "child": []},
+}
+
+
+@pytest.mark.bad_input(121, "the answer of another API of CMDB as a catalogue", "refused, with what it looks like")
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("kind", [None, Kind.SERVICE_TEMPLATE, Kind.MODULE_HOST_RELATION])
+def test_answer_of_another_api_is_refused_by_its_name(name: str, kind: Kind | None) -> None:
+    for items in ([OTHERS[name]], [service_template(), OTHERS[name]]):
+        with pytest.raises(AnswerRefused, match=f"look like the items of {name}"):
+            read_answer(document(envelope(*items)), "a.json", kind)
+
+
+def test_answer_that_is_said_to_be_something_else_is_refused() -> None:
+    with pytest.raises(AnswerRefused, match="said to be module, but these look like the items of list_biz_hosts"):
+        read_answer(document(envelope(host())), "a.json", Kind.MODULE)
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [
@@ -84,6 +114,7 @@ def test_byte_order_mark_is_no_obstacle() -> None:
         (document("hosts"), "the document is not a list"),
         (document({"data": {"info": {"bk_host_id": 1}}}), "data.info is not a list"),
         (document([{"bk_set_id": 1}]), "say `kind`"),
+        (document([{"id": 1, "name": "a"}]), "say `kind`"),
         (document([1, None]), "say `kind`"),
         (document({"data": [], "kind": "hosts"}), "kind is none of"),
         (document({"data": [], "kind": ["host"]}), "kind is none of"),
