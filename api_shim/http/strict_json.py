@@ -53,6 +53,7 @@ def read_value(text: str, at: int) -> tuple[Any, int]:
     except ValueError:
         raise NotJson("a number has too many digits") from None
     _measure(value)
+    _check_pairs(value)
     return value, end
 
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from api_shim.http import strict_json
-from api_shim.http.strict_json import NotJson, loads
+from api_shim.http.strict_json import NotJson, loads, read_value
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -62,3 +62,10 @@ def test_string_length_is_bounded(length: int, fits: bool) -> None:
 def test_keys_of_one_object_are_bounded() -> None:
     with pytest.raises(NotJson, match="too many keys"):
         loads(orjson.dumps({str(n): n for n in range(1001)}))
+
+
+@pytest.mark.parametrize("text", ['{"a":"\\ud800"}', '{"\\udc00":1}', '["\\ud800\\ud800"]'])
+def test_half_a_surrogate_pair_is_refused_in_a_stream_as_in_a_body(text: str) -> None:
+    for read in (lambda: loads(text.encode()), lambda: read_value(text, 0)):
+        with pytest.raises(NotJson, match="half a surrogate pair"):
+            read()
