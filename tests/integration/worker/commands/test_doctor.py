@@ -25,6 +25,7 @@ from worker.commands.doctor.examine import examine
 from worker.commands.doctor.finding import Finding, Level
 
 pytestmark = pytest.mark.anyio
+ONE_SENDER = f'[senders.app]\nkeys = ["{"k" * 43}"]\nbk_biz_ids = [2]'
 WRONG = {"requirepass": '""', "appendonly": "no", "maxmemory-policy": "allkeys-lru"}
 
 
@@ -189,7 +190,12 @@ def test_settings_that_carry_a_risk_are_warnings(settings: dict[str, Any], check
 
 @pytest.mark.parametrize(
     ("content", "mode", "level"),
-    [("senders = {}", 0o600, Level.OK), ("senders = {}", 0o644, Level.WARNING), ("keys = 1", 0o600, Level.ERROR)],
+    [
+        ("senders = {}", 0o644, Level.OK),  # there is no key that somebody could read
+        (ONE_SENDER, 0o600, Level.OK),
+        (ONE_SENDER, 0o644, Level.WARNING),
+        ("keys = 1", 0o600, Level.ERROR),
+    ],
 )
 def test_file_of_senders_must_be_valid_and_private(content: str, mode: int, level: Level, tmp_path: Path) -> None:
     from worker.commands.doctor.settings import examine_settings
