@@ -45,5 +45,5 @@ def test_restore_answers_what_had_ended_says_what_is_lost_and_takes_it_again(
 
 def run(postgres: Postgres, program: str, *arguments: str) -> None:
     """Run one of PostgreSQL's own programs."""
-    done = subprocess.run([postgres._bin / program, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([postgres.bin / program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

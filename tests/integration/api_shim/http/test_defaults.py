@@ -41,8 +41,12 @@ def meant(
 
     def submit(app: str, url: str, body: dict[str, Any] | None = None, **settings: Any) -> tuple[str, str]:
         headers = {"X-Bkapi-Authorization": json.dumps({"bk_app_code": app, "bk_app_secret": "secret"})}
-        answer = open_door(apps_file=path, **settings).post(url, BODY | (body or {}), headers=headers).json()
-        request_id = answer["batches"][0]["request_id"] if "batches" in answer else answer["request_id"]
+        door = open_door(apps_file=path, **settings)
+        answer = door.post(url, BODY | (body or {}), headers=headers).json()
+        request_id = answer["request_id"]
+        if "job_id" in answer:
+            batches = door.get(f"/v1/jobs/{answer['job_id']}/batches", headers=headers).json()["batches"]
+            (request_id,) = [batch["request_id"] for batch in batches]
         assert "warnings" not in answer or answer["warnings"] == []
         batch = Payload.load(redis.hget(Keys("bksi:").request(request_id), "payload")).batch
         return batch.on_existing, batch.mode

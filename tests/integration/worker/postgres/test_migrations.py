@@ -43,6 +43,8 @@ def test_eight_upgrades_at_once_take_turns(empty_database: str) -> None:
 async def test_upgrade_of_a_database_in_use_keeps_what_is_stored(database: str, engine: AsyncEngine) -> None:
     before = (await Writer(engine).write(request(plan([2, 3])))).report
     rows = await stored(engine)
+    # Nobody knows any more in which order they were sent; they are shown by their ids, as before.
+    rows["process_bind_info"] = [(*row[:-1], 0) for row in rows["process_bind_info"]]
     await fetch(engine, "ALTER TABLE process_bind_info DROP COLUMN position")
     await fetch(engine, "ALTER TABLE catalogue_version DROP COLUMN first_id")
     for column in ("job_id", "job_number", "job_is_last", "outcomes"):
