@@ -33,7 +33,10 @@ test: check ## Lint, types, import rules and every test. Brings its own servers.
 PYTHONS := 3.11 3.12 3.13 3.14
 test-pythons: ## Every test on each Python that we claim, where PATH or pyenv has it (PYTHONS="3.13").
 	@for version in $(PYTHONS); do \
-	  python=$$(command -v python$$version || ls $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python3 2>/dev/null | tail -1); \
+	  python=; \
+	  for candidate in $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python3 python$$version; do \
+	    if $$candidate -c "" 2>/dev/null; then python=$$candidate; fi; \
+	  done; \
 	  if [ -z "$$python" ]; then echo "Python $$version is not here: skipped"; continue; fi; \
 	  echo "Python $$version: $$python"; \
 	  $(MAKE) --no-print-directory PYTHON="$$python" VENV=".venv-$$version" ARGS='$(ARGS)' test-only || exit 1; \

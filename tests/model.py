@@ -107,8 +107,12 @@ class Model:
 
     @staticmethod
     def _add_rows(stored: StoredProcess, process: PlannedProcess) -> bool:
-        missing = {row_id: columns for row_id, *columns in process.bind_info if row_id not in stored.bind_info}
-        stored.bind_info |= {row_id: tuple(columns) for row_id, columns in missing.items()}
+        missing = {
+            row_id: (ip, port, protocol, enable)
+            for row_id, ip, port, protocol, enable in process.bind_info
+            if row_id not in stored.bind_info
+        }
+        stored.bind_info |= missing
         return bool(missing)
 
     @staticmethod

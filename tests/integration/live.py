@@ -4,7 +4,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -69,7 +69,7 @@ class LiveWorker:
 
     def report(self, request_id: str) -> Mapping[str, Any]:
         """Wait until the request has ended; its stored report."""
-        stored = self.wait_for(lambda: self.redis.get(f"bksi:result:{request_id}"), f"the end of {request_id}")
+        stored: Any = self.wait_for(lambda: self.redis.get(f"bksi:result:{request_id}"), f"the end of {request_id}")
         document: dict[str, Any] = json.loads(stored)
         return document
 
@@ -79,8 +79,9 @@ class LiveWorker:
 
     def held(self, message: bytes) -> set[tuple[bytes, bytes]]:
         """Where the worker has recorded a message: the hash and its field."""
-        hashes = self.redis.scan_iter("bksi:unacked:*")
-        return {(key, field) for key in hashes for field, raw in self.redis.hgetall(key).items() if raw == message}
+        hashes: Iterator[Any] = self.redis.scan_iter("bksi:unacked:*")
+        held: dict[Any, dict[Any, Any]] = {key: self.redis.hgetall(key) for key in hashes}
+        return {(key, field) for key, fields in held.items() for field, raw in fields.items() if raw == message}
 
     def wait_for(self, condition: Callable[[], T], what: str, seconds: float = 60) -> T:
         """Ask until the answer is true; the worker must live all the while."""

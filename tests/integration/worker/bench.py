@@ -63,12 +63,14 @@ class Bench:
 
     def waiting(self) -> list[str]:
         """The requests whose messages are in the queue, the next to be taken first."""
-        messages = [json.loads(raw) for raw in self.redis.lrange(QUEUE_NAME, 0, -1) if raw.startswith(b"{")]
+        waiting: list[Any] = self.redis.lrange(QUEUE_NAME, 0, -1)
+        messages = [json.loads(raw) for raw in waiting if raw.startswith(b"{")]
         own = [message["headers"]["id"] for message in messages if message["headers"]["task"] == TASK_NAME]
         return own[::-1]
 
     def pending(self) -> set[str]:
-        return {id_.decode() for id_ in self.redis.zrange("bksi:pending", 0, -1)}
+        ids: list[Any] = self.redis.zrange("bksi:pending", 0, -1)
+        return {id_.decode() for id_ in ids}
 
     async def close(self) -> None:
         await self.leases.client.aclose()
