@@ -12,7 +12,7 @@ from typing import Any, Final
 BIZ: Final = 1
 UNBOUND_MODULE: Final = 61
 TEMPLATES: Final[Mapping[int, Mapping[str, tuple[tuple[int, str], ...]]]] = {
-    60: {"job_java": ((1, "80"),)},
+    60: {"job_java": ((1234, "80"),)},
     62: {"nginx": ((1, "80"), (2, "443")), "redis": ((1, "6379"), (2, "16379-16383"))},
 }
 """The sample catalogue's bound modules: their processes, each with its bind rows (row id, port)."""

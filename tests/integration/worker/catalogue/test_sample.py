@@ -38,15 +38,16 @@ async def test_documented_request_becomes_the_documented_rows(catalogue_database
         "bk_func_name": "java",
         "bk_process_name": "job_java",
         "timeout": 30,
-        "priority": 5,
+        "priority": 1,
         "proc_num": 1,
         "auto_start": False,
         "work_path": "/data/bkee",
         "bk_start_check_secs": None,
     }
     assert {name: values[name] for name in expected} == expected
-    # The caller's row 1234 is no row of the template, so the template's own row stands.
-    assert process.bind_info == (PlannedBind(template_row_id=1, ip="10.0.0.2", port="80", protocol="1", enable=True),)
+    assert process.bind_info == (
+        PlannedBind(template_row_id=1234, ip="127.0.0.1", port="80", protocol="1", enable=False),
+    )
 
 
 @pytest.mark.parametrize(
