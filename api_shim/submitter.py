@@ -296,6 +296,12 @@ class Submitter:
         """How many messages and requests were set aside."""
         return await reaching_redis(self.requests.count_dead_letters())
 
+    async def parked(self) -> float:
+        """How many messages wait for a newer worker; not a number where the queue is on a Redis of its own."""
+        if self._own_queue or self._settings.broker_is_rabbitmq:
+            return await reaching_redis(self.requests.count_parked())
+        return float("nan")
+
     async def ready(self) -> dict[str, bool]:
         """What must hold before a submit can end.
 

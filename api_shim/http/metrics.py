@@ -26,6 +26,9 @@ class Metrics:
         self.dead_letters = Gauge(
             "bksi_dead_letters", "Messages and requests that were set aside and not sent again", registry=self.registry
         )
+        self.parked = Gauge(
+            "bksi_parked_messages", "Messages that wait beside the queue for a newer worker", registry=self.registry
+        )
         self.workers = Gauge(
             "bksi_workers",
             "Worker processes seen lately; paused: they take no requests, for PostgreSQL fails every one",

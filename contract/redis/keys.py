@@ -6,6 +6,8 @@ from typing import Final
 
 MAX_DEAD_LETTERS: Final = 10_000
 """How many dead letters are kept; the oldest go first."""
+MAX_PARKED: Final = 10_000
+"""How many messages wait beside the queue for a newer worker; what comes then is a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,11 @@ class Keys:
     def dead_letters(self) -> str:
         """List: messages and requests that were set aside, newest first."""
         return f"{self.prefix}dead"
+
+    @property
+    def parked(self) -> str:
+        """List: messages for a newer version of a task, the oldest last; see `worker.consumer.transport.scripts`."""
+        return f"{self.prefix}parked"
 
     @property
     def probe(self) -> str:

@@ -67,5 +67,6 @@ def written_by_scripts(prefix: str) -> Iterator[tuple[str, ...]]:
         ("RENAME", keys.misfit("x"), keys.misfit("y")),
         ("ZREMRANGEBYSCORE", keys.workers, "-inf", "0"),
         *(("LPUSH", QUEUE_NAME, "x"), ("RPUSH", QUEUE_NAME, "x"), ("LTRIM", QUEUE_NAME, "0", "-2")),
+        ("LSET", keys.parked, "-1", "x"),
         *(("LREM", keys.dead_letters, "1", "x"), ("LMOVE", keys.inbox("x"), QUEUE_NAME, "LEFT", "RIGHT")),
     )

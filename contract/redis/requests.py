@@ -314,6 +314,10 @@ class Requests:
         """How many messages and requests stand in the dead letters of this Redis."""
         return await self.client.llen(self.keys.dead_letters)
 
+    async def count_parked(self) -> int:
+        """How many messages wait beside the queue of this Redis for a newer worker."""
+        return await self.client.llen(self.keys.parked)
+
     async def now_ms(self) -> int:
         """Redis' clock, in milliseconds."""
         seconds, micros = await self.client.time()

@@ -50,12 +50,14 @@ async def metrics(request: Request) -> Response:
     try:
         state.metrics.pending.set((await state.submitter.backlog()).pending)
         state.metrics.dead_letters.set(await state.submitter.dead_letters())
+        state.metrics.parked.set(await state.submitter.parked())
         workers = await state.submitter.workers()
         state.metrics.workers.labels("working").set(workers.alive - len(workers.paused))
         state.metrics.workers.labels("paused").set(len(workers.paused))
     except BrokerUnavailable:
         state.metrics.pending.set(float("nan"))
         state.metrics.dead_letters.set(float("nan"))
+        state.metrics.parked.set(float("nan"))
         state.metrics.workers.labels("working").set(float("nan"))
         state.metrics.workers.labels("paused").set(float("nan"))
     return Response(state.metrics.text(), headers={**_NO_STORE, "Content-Type": CONTENT_TYPE_LATEST})

@@ -44,6 +44,8 @@ async def examine_redis(settings: Settings) -> AsyncIterator[Finding]:
             if is_ledger:
                 async for finding in _examine_ledger(Requests(client, settings)):
                     yield finding
+            if url == settings.broker:
+                yield await _parked(Requests(client, settings))
         except (RedisError, OSError) as failure:
             yield error(
                 "redis" if is_ledger else "broker",
@@ -246,3 +248,12 @@ async def _examine_ledger(requests: Requests) -> AsyncIterator[Finding]:
         yield warning("dead letters", f"{buried} were set aside", "Look at them with `bksi dlq ls`.")
     else:
         yield ok("dead letters", "none")
+
+
+async def _parked(requests: Requests) -> Finding:
+    """Whether messages wait for workers newer than those that found them."""
+    count = await requests.count_parked()
+    if not count:
+        return ok("parked messages", "none")
+    mend = "Start workers of the version that sent them. After seven days they are dead letters."
+    return warning("parked messages", f"{count} are for a newer version of a task", mend)

@@ -34,6 +34,7 @@ Where a message is
     ``bksi:unacked:<consumer>`` hash: ``"<number> <list it came from>"`` → the raw message; that field is the delivery
                                 tag. Besides ``seq``, the last number, and ``inbox``, the list BLMOVE reads
     ``bksi:consumers``          sorted set: consumer → until when it counts as alive (ms, Redis' clock)
+    ``bksi:parked``             list: messages for a newer version of a task that is known here, the oldest last
     ``bksi:dead``               list of JSON dead letters, newest first (`worker.consumer.transport.screen.dead_letter`)
     ==========================  ========================================================================================
 
@@ -51,8 +52,13 @@ Coming back
     On shutdown a consumer hands back what it holds. When its connection breaks instead, it leaves the rest to the
     deadline, and what still finishes until then is acknowledged through the next connection.
 
-    What a task rejects with ``requeue``, and what carries a newer version of a task that is known here, stays recorded
-    for a second and then goes behind what waits: it is not dropped, and it cannot spin.
+    What a task rejects with ``requeue`` stays recorded for a second and then goes behind what waits: it is not dropped,
+    and it cannot spin.
+
+    What is for a newer version of a task that is known here is parked, with its task's name, so that nothing waits
+    behind it. At each beat a consumer looks at a thousand of the parked, the oldest first, and puts back into their
+    queue those whose task it knows: only a newer worker finds any. 10,000 may be parked, for seven days each; past
+    either they are dead letters.
 
 Trouble
     Errors of the connection, a loading Redis included, reach Celery, which reconnects. A Redis that refuses the scripts

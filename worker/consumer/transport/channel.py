@@ -17,7 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from typing_extensions import override
 
 from contract.redis.connection import WrongServer, is_elsewhere, refusal_of
-from contract.redis.keys import Keys
+from contract.redis.keys import MAX_PARKED, Keys
 from plumbing.failpoints import failpoint
 from worker.consumer.transport.deliveries import Deliveries, Taken
 from worker.consumer.transport.qos import Message, QoS
@@ -88,6 +88,7 @@ class Channel(stock.Channel):
         self._ask_again_at = self._rests_until = 0.0
         self._refusal = ""
         self._unbound: list[tuple[Any, ...]] = []
+        self._newer: list[tuple[Taken, str]] = []
         super().__init__(*args, **kwargs)
         self.screen = Screen(self.task_names)
 
@@ -118,13 +119,15 @@ class Channel(stock.Channel):
         return len(taken)
 
     def heartbeat(self) -> None:
-        """Stay alive for the others, and bring back what dead consumers held."""
+        """Stay alive for the others, bring back what dead consumers held, and what was parked for a newer worker."""
         if self._unbound:
             self._bind_again()
         if self._consumer and self._consumer.known and not self._left:
             moved = self._ask(self._consumer.heartbeat)
             if moved:
                 _log.warning("brought back the messages of dead consumers", messages=moved)
+            if self.takes and not Channel.paused:
+                self._sift()
 
     def leave(self) -> None:
         """Hand back everything that is not acknowledged. Once; later calls do nothing."""
@@ -159,6 +162,7 @@ class Channel(stock.Channel):
             return super().basic_get(queue, no_ack=True, **kwargs)
         while taken := self.consumer.turn(1, self._lists([queue])):
             payload = self._admit(taken[0])
+            self._park()
             if payload is not None:
                 message = self.Message(payload, channel=self)
                 self.qos.append(message, message.delivery_tag)
@@ -207,6 +211,7 @@ class Channel(stock.Channel):
 
     def _deliver(self, taken: Sequence[Taken]) -> None:
         admitted = [(one, payload) for one in taken if (payload := self._admit(one)) is not None]
+        self._park()
         for one, payload in admitted:
             queue = self._queue(one)
             self._queue_cycle.rotate(queue)
@@ -230,8 +235,8 @@ class Channel(stock.Channel):
             else:
                 payload = loads(taken.raw)
             payload["properties"]["delivery_tag"] = taken.tag
-        except NewerVersion:
-            self.consumer.postpone(taken.tag)
+        except NewerVersion as newer:
+            self._newer.append((taken, newer.task))
         except Unfit as unfit:
             self._bury(taken, str(unfit))
         except _MESSAGE_ERRORS as error:
@@ -244,6 +249,27 @@ class Channel(stock.Channel):
         _log.warning("message set aside", reason=reason, queue=self._queue(taken), size=taken.size)
         if self._ask(lambda: self.consumer.bury(taken, reason)) is None:
             self.consumer.postpone(taken.tag)
+
+    def _park(self) -> None:
+        """Set what is for newer workers aside, so that nothing behind it has to wait."""
+        newer, self._newer = self._newer, []
+        if not newer:
+            return
+        over = self._ask(lambda: self.consumer.park(newer))
+        if over is None:
+            for taken, _ in newer:
+                self.consumer.postpone(taken.tag)
+            return
+        _log.info("parked for newer workers", messages=len(newer) - len(over))
+        for taken in over:
+            self._bury(taken, f"headers.task is of a newer version, and {MAX_PARKED} such messages are parked already")
+
+    def _sift(self) -> None:
+        moved, buried = self._ask(lambda: self.consumer.sift(self.screen.names or ())) or (0, 0)
+        if moved:
+            _log.info("took back what was parked", messages=moved)
+        if buried:
+            _log.warning("parked for too long, set aside", messages=buried)
 
     def _rest(self, *, in_tick: bool) -> None:
         """Take nothing for a moment, or until enough in hand has ended: what comes meanwhile is taken together.

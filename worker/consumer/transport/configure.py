@@ -26,7 +26,7 @@ def use_transport(app: Celery, settings: Settings, task_names: Collection[str]) 
         app: the worker's app. Senders need nothing of this.
         settings: says the broker, the transport, the prefix of the keys and how soon a consumer counts as dead.
         task_names: the tasks this worker runs. What names another one becomes a dead letter, unless it is a newer
-            version (``….v2``) of one of these: that is handed back for a newer worker.
+            version (``….v2``) of one of these: that is parked for a newer worker.
     """
     scheme = urlsplit(settings.broker).scheme
     if settings.transport == "stock":

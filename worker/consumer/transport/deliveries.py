@@ -8,14 +8,14 @@ import socket
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis import Redis
 from redis.commands.core import Script
 from redis.utils import str_if_bytes
 
-from contract.redis.keys import MAX_DEAD_LETTERS, Keys
+from contract.redis.keys import MAX_DEAD_LETTERS, MAX_PARKED, Keys
 from worker.consumer.transport import scripts
 from worker.consumer.transport.screen import KEPT_OF_DEAD, LARGEST_MESSAGE, dead_letter
 
@@ -31,6 +31,9 @@ _RESCUES_FROM: Final = 1 / 3
 """Part of the time to live after which a new consumer rescues; those who live beat every quarter of it."""
 _FORGET_AFTER_MS: Final = 600_000
 _MISFIT_KEPT_S: Final = 30 * 86_400
+_PARKED_DAYS: Final = 7
+_SIFTED_AT_ONCE: Final = 1_000
+"""Parked messages that one beat looks at: a script stops everybody else."""
 
 _late_acks: deque[tuple[str, str]] = deque(maxlen=100_000)
 """(unacked hash, field) of what finished in this process after its own connection had broken."""
@@ -77,6 +80,7 @@ class Deliveries:
         self._acks: deque[str] = deque()
         self._postponed: deque[tuple[float, str]] = deque()
         self._abandoned = False
+        self._skip_parked = 0
         self._rescues_from = time.monotonic() + ttl_ms * _RESCUES_FROM / 1000
 
     @property
@@ -181,13 +185,45 @@ class Deliveries:
         keys = [self.unacked, self._keys.dead_letters]
         return bool(self._run(scripts.BURY, keys, [taken.tag, letter, MAX_DEAD_LETTERS]))
 
+    def park(self, newer: Sequence[tuple[Taken, str]]) -> list[Taken]:
+        """Set messages aside beside the queue, each with the task that no worker here knows yet.
+
+        Returns:
+            Those for which there is no room. They are still held.
+        """
+        if any(taken.tag == self._arrived for taken, _ in newer):
+            self.turn(0)
+        arguments = [part for taken, task in newer for part in (taken.tag, task)]
+        over = set(self._run(scripts.PARK, [self.unacked, self._keys.parked], [MAX_PARKED, *arguments]))
+        return [taken for taken, _ in newer if taken.tag.encode() in over]
+
+    def sift(self, tasks: Collection[str]) -> tuple[int, int]:
+        """Look at some of what is parked, at each call from where the last one stopped.
+
+        Returns:
+            How many were for one of `tasks` and are behind what waits in their lists now, and how many had been there
+            for too long and are dead letters.
+        """
+        arguments = [self._skip_parked, _SIFTED_AT_ONCE, _BUDGET, _PARKED_DAYS * 86_400_000, *tasks]
+        moved, self._skip_parked, old = self._run(scripts.SIFT, [self._keys.parked], arguments)
+        return moved, sum(map(self._bury_parked, old))
+
+    def _bury_parked(self, parked: bytes) -> bool:
+        parts = parked.split(b"\n", 2)
+        source, raw = parts[1:] if len(parts) == 3 else (self._keys.parked.encode(), parked)
+        reason = f"no worker that knows its task came within {_PARKED_DAYS} days"
+        queue, now_ms = source.decode(errors="replace"), time.time_ns() // 1_000_000
+        letter = dead_letter(raw, queue=queue, reason=reason, at_ms=now_ms)
+        keys = [self._keys.parked, self._keys.dead_letters]
+        return bool(self._run(scripts.BURY_PARKED, keys, [parked, letter, MAX_DEAD_LETTERS]))
+
     def set_misfits_aside(self, lists: Sequence[str]) -> list[str]:
-        """Take away those of `lists` that are none, for no script runs on them; a letter tells where each is kept.
+        """Take away those of `lists` and of the parked that are none, for no script runs on them; letters say where.
 
         Returns:
             The reasons in the letters.
         """
-        types = {name: str_if_bytes(self._client().type(name)) for name in lists}
+        types = {name: str_if_bytes(self._client().type(name)) for name in (*lists, self._keys.parked)}
         said = []
         for name in (name for name, type_ in types.items() if type_ not in ("list", "none")):
             kept = self._keys.misfit(uuid.uuid4().hex)

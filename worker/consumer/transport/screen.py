@@ -43,7 +43,15 @@ class Unfit(Exception):
 
 
 class NewerVersion(Exception):
-    """The message is for a newer version of a task that is known here: some other worker's, soon."""
+    """The message is for a newer version of a task that is known here: some other worker's, soon.
+
+    Args:
+        task: the task's name, as the message has it.
+    """
+
+    def __init__(self, task: str) -> None:
+        super().__init__()
+        self.task = task
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +77,9 @@ class Screen:
 
     def __init__(self, task_names: Collection[str] | None = None, largest: int = LARGEST_MESSAGE) -> None:
         self.largest = largest
-        self._names = None if task_names is None else frozenset(task_names)
+        self.names = None if task_names is None else frozenset(task_names)
         self._newest: dict[str, int] = {}
-        for match in filter(None, map(_VERSION.fullmatch, self._names or ())):
+        for match in filter(None, map(_VERSION.fullmatch, self.names or ())):
             stem, version = match["stem"], int(match["version"])
             self._newest[stem] = max(version, self._newest.get(stem, version))
 
@@ -109,11 +117,11 @@ class Screen:
         self._check_task(headers["task"])
 
     def _check_task(self, name: str) -> None:
-        if self._names is None or name in self._names:
+        if self.names is None or name in self.names:
             return
         match = _VERSION.fullmatch(name)
         if match and int(match["version"]) > self._newest.get(match["stem"], int(match["version"])):
-            raise NewerVersion
+            raise NewerVersion(name)
         raise Unfit("headers.task is unknown here")
 
 

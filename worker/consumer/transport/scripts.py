@@ -196,6 +196,72 @@ return 1
 """
 )
 
+# KEYS unacked parked | ARGV most, then field and task of each -> the fields of those that found no room
+# What is parked is "<since, ms> <task>\n<list it came from>\n<message>": none of the first three has a line break.
+PARK: Final = (
+    _BEGIN
+    + """
+local room, over = ARGV[1] - redis.call('LLEN', KEYS[2]), {}
+local since = string.format('%.0f ', clock())
+for i = 2, #ARGV, 2 do
+  local source, message = string.match(ARGV[i], '^%d+ (.*)$'), redis.call('HGET', KEYS[1], ARGV[i])
+  if message and room > 0 then
+    redis.call('LPUSH', KEYS[2], since .. ARGV[i + 1] .. '\\n' .. source .. '\\n' .. message)
+    redis.call('HDEL', KEYS[1], ARGV[i])
+    room = room - 1
+  elseif message then
+    over[#over + 1] = ARGV[i]
+  end
+end
+return over
+"""
+)
+
+# KEYS parked | ARGV skip most budget longest_ms, then the tasks that are known
+# -> how many went behind what waits in their lists, how many to skip next time, and what has been here for too long
+# A look at some, from the oldest on. What goes is emptied in its place first: places do not shift meanwhile.
+SIFT: Final = (
+    _BEGIN
+    + """
+local skip, most, budget = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local known, oldest, old = {}, clock() - ARGV[4], {}
+local seen, gone, moved, is_end = 0, 0, 0, false
+for i = 5, #ARGV do known[ARGV[i]] = true end
+while seen < most and budget > 0 do
+  local place = -1 - skip - seen
+  local parked = redis.call('LINDEX', KEYS[1], place)
+  if not parked then
+    is_end = true
+    break
+  end
+  local since, task, source, first = string.match(parked, '^(%d+) ([^\\n]+)\\n([^\\n]+)\\n()')
+  if since and known[task] then
+    redis.call('LPUSH', source, string.sub(parked, first))
+    redis.call('LSET', KEYS[1], place, '')
+    moved, gone = moved + 1, gone + 1
+  elseif parked == '' then
+    gone = gone + 1
+  elseif not since or tonumber(since) < oldest then
+    old[#old + 1] = parked
+  end
+  seen, budget = seen + 1, budget - #parked
+end
+if gone > 0 then redis.call('LREM', KEYS[1], 0, '') end
+return {moved, is_end and 0 or math.max(0, skip + seen - gone - #old), old}
+"""
+)
+
+# KEYS parked dead | ARGV parked letter most -> 1, or 0 when it was not (or no longer) parked
+BURY_PARKED: Final = (
+    _BEGIN
+    + """
+if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[2])
+redis.call('LTRIM', KEYS[2], 0, ARGV[3] - 1)
+return 1
+"""
+)
+
 # KEYS unacked dead | ARGV field letter most -> 1, or 0 when the message was not (or no longer) held
 BURY: Final = (
     _BEGIN

@@ -126,3 +126,9 @@ def test_metrics_count_the_dead_letters(door: Client, redis: "redis_client.Redis
     assert "\nbksi_dead_letters 0.0\n" in door.get("/metrics").text
     redis.lpush("bksi:dead", b"{}", b"{}")
     assert "\nbksi_dead_letters 2.0\n" in door.get("/metrics").text
+
+
+def test_metrics_count_the_parked_messages(door: Client, redis: "redis_client.Redis") -> None:
+    assert "\nbksi_parked_messages 0.0\n" in door.get("/metrics").text
+    redis.lpush("bksi:parked", b"x", b"y", b"z")
+    assert "\nbksi_parked_messages 3.0\n" in door.get("/metrics").text

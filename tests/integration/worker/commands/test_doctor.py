@@ -56,6 +56,7 @@ async def test_well_kept_redis_and_catalogue_have_no_findings(
         "postgres sessions and rights",
         "queue",
         "dead letters",
+        "parked messages",
         "migrations",
         "catalogue",
         "time limits",
@@ -77,6 +78,14 @@ async def test_workers_that_take_nothing_are_named_with_the_reason(
     found = (await look(redis_url=redis_url, postgres_dsn=postgres_dsn))["workers"]
 
     assert (found.level, found.found) == (Level.ERROR, "1 of 2 take no requests: SQLSTATE 42501")
+
+
+async def test_parked_messages_are_counted(redis_url: str, redis: "redis_client.Redis", postgres_dsn: str) -> None:
+    redis.lpush("bksi:parked", b"x", b"y")
+
+    found = (await look(redis_url=redis_url, postgres_dsn=postgres_dsn))["parked messages"]
+
+    assert (found.level, found.found) == (Level.WARNING, "2 are for a newer version of a task")
 
 
 async def test_redis_with_everything_wrong_is_told_so(wrong_redis: str, postgres_dsn: str) -> None:
