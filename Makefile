@@ -12,13 +12,16 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_REQUIRE_VIRTUALENV := 1
 export PIP_USER := 0
 
-.PHONY: help demo unit test test-pythons test-matrix test-containers check fmt coverage chaos bench audit lock
+.PHONY: help demo up unit test test-pythons test-matrix test-containers check fmt coverage chaos bench audit lock
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/ready ## Run the whole system once, submit the documented request, show the answers and the rows. KEEP=1 leaves it running.
 	@$(BIN)/bksi demo $(if $(filter-out 0,$(KEEP)),--keep)
+
+up: $(VENV)/ready ## Run the whole system until Ctrl-C, on port 8080 with data in ./data (ARGS="--port 9000").
+	@$(BIN)/bksi up --data-dir data $(ARGS)
 
 unit: $(VENV)/ready ## The tests that need no server, quickly: no lint, few examples each.
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --quiet --hypothesis-profile quick tests/unit $(ARGS)
@@ -82,6 +85,7 @@ $(VENV)/bench-ready: $(VENV)/ready requirements/bench.lock
 # which a test drives, has no wheel; its source is checked like the rest.
 $(VENV)/ready: requirements/dev.lock pyproject.toml clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3")'
+	@echo "Installing into $(VENV) from the package index, once: about a minute ..."
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --no-binary bkapi-component-open -r requirements/dev.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable clients/python --editable .

@@ -42,6 +42,7 @@ def show_documented_request(addresses: Addresses, console: Console) -> None:
         console.rule("The documented example request, as an existing caller sends it")
         first = _show(console, _post(client, ESB_PATH, body)).json()
         created = _created(first)
+        _show_outcome(console, client.get(f"/v1/batches/{first['request_id']}").json(), "created")
 
         console.rule("The same request on /v1/batches: accepted at once, polled to its end")
         accepted = _show(console, _post(client, "/v1/batches", body))
@@ -51,6 +52,7 @@ def show_documented_request(addresses: Addresses, console: Console) -> None:
         second = _show(console, polled).json()
         if _created(second) != created:
             raise DemoFailed(f"the same rows asked for twice are {created} once and {second['data']} the other time")
+        _show_outcome(console, second, "existing")
 
     console.rule("The rows in PostgreSQL")
     for title, rows in asyncio.run(_rows(addresses.postgres, created)):
@@ -62,7 +64,6 @@ def show_documented_request(addresses: Addresses, console: Console) -> None:
     for answer in (first, second):
         path = f"/api/task/info/{answer['request_id']}"
         console.print(_table(path, [_task(addresses.flower + path)]))
-    console.print(f"Flower: {addresses.flower}/task/{first['request_id']}")
 
 
 def _post(client: httpx2.Client, path: str, body: bytes) -> httpx2.Response:
@@ -86,6 +87,16 @@ def _created(envelope: dict[str, Any]) -> int:
     if envelope["result"] is not True or envelope["code"] != 0 or not isinstance(data, list) or len(data) != 1:
         raise DemoFailed(f"expected result true, code 0 and one id, got {envelope}")
     return int(data[0])
+
+
+def _show_outcome(console: Console, report: dict[str, Any], expected: str) -> None:
+    """Print what became of the one instance of a report, which has to be as `expected`."""
+    [item] = report["items"]
+    if item["outcome"] != expected:
+        raise DemoFailed(f"host {item['bk_host_id']} is {item['outcome']} instead of {expected}")
+    console.print(
+        f"Host {item['bk_host_id']}: {expected}, service instance {item['service_instance_id']}", style="bold"
+    )
 
 
 async def _rows(dsn: str, service_instance_id: int) -> list[tuple[str, list[dict[str, Any]]]]:

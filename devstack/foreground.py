@@ -14,6 +14,10 @@ from devstack.process import ProcessFailed
 from devstack.stack import Addresses, DirectoryInUse, Stack, Stopped
 
 _console = Console(highlight=False, soft_wrap=True)
+_NEXT = """
+Next: `make up` runs it until Ctrl-C, on http://127.0.0.1:8080 with its description on /docs.
+README.md shows the calls, examples/ the same in curl, Python, Go, Node and Java.
+"""
 
 
 def run_up(stack: Stack) -> None:
@@ -36,9 +40,11 @@ def run_demo(*, keep: bool) -> None:
             except DemoFailed as failed:
                 raise DemoFailed(f"{failed}\n{stack.tail('shim')}\n{stack.tail('worker')}") from failed
             if keep:
+                _console.print(f"\nHTTP     {addresses.http}/docs\nFlower   {addresses.flower}")
                 _console.print(f"\nRunning until Ctrl-C. Details: {stack.description}")
                 _on_signals(stack.stopping.set)
                 stack.watch()
+    _console.print(_NEXT)
 
 
 @contextlib.contextmanager

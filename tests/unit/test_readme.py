@@ -36,7 +36,7 @@ def test_both_have_the_same_headings_and_the_same_commands() -> None:
 def test_what_a_newcomer_does_comes_in_this_order() -> None:
     order = [line for line in headings(PAGES["README.md"]) if line.startswith("## ")]
 
-    assert order[:5] == ["## Two commands", "## Submit", "## Poll", "## Watch", "## Reliability"]
+    assert order[:5] == ["## Three commands", "## Submit", "## Poll", "## Watch", "## Reliability"]
 
 
 def test_each_links_the_other_in_its_first_lines_and_no_line_is_long() -> None:
