@@ -34,9 +34,33 @@ _STATUS: Final[Mapping[Code, int]] = {
     Code.QUEUE_FULL: 503,
     Code.BROKER_UNAVAILABLE: 503,
 }
+_BY_WORKERS: Final = frozenset(
+    {
+        Code.MODULE_NOT_FOUND,
+        Code.CREATE_PROCESS_FAILED,
+        Code.HOST_NOT_IN_MODULE,
+        Code.MODULE_NOT_IN_BIZ,
+        Code.INSTANCE_EXISTS,
+        Code.TEMPLATE_NAME_DUPLICATE,
+        Code.TEMPLATE_FUNC_DUPLICATE,
+        Code.VALUE_INVALID,
+        Code.DUPLICATE,
+        Code.DEADLINE_EXCEEDED,
+        Code.DEAD_LETTER,
+        Code.PARTLY_FAILED,
+        Code.STILL_RUNNING,
+        Code.UNKNOWN,
+        Code.SUCCESS,
+    }
+)
 # The transport's own failures keep their status on compat paths: no envelope can be expected there.
 _STATUS_ON_COMPAT: Final = (408, 413)
 _BROKER_RETRY_AFTER_S: Final = 2.0
+
+
+def status_of(code: Code) -> int:
+    """The HTTP status under /v1 that `code` is said with: 200 where it stands in a report."""
+    return 200 if code in _BY_WORKERS else _STATUS.get(code, 404 if code is Code.COMPONENT_NOT_FOUND else 400)
 
 
 def refusal(

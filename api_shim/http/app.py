@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import product
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,8 +19,10 @@ from api_shim.http.exchange import exchange_of
 from api_shim.http.metrics import Metrics
 from api_shim.http.middleware import Frame
 from api_shim.http.open_waits import OpenWaits
-from api_shim.http.openapi import SCHEMAS
+from api_shim.http.openapi import REFUSAL_RESPONSES
 from api_shim.http.openapi_answers import SECURITY, SECURITY_SCHEMES
+from api_shim.http.openapi_body import SCHEMAS
+from api_shim.http.openapi_codes import DESCRIPTION
 from api_shim.http.port import fingerprint
 from api_shim.http.routes import actions, batches, compat, jobs
 from api_shim.http.routes import health as operations
@@ -62,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(
         redoc_url=None,
         title="Batch creation of service instances",
+        description=DESCRIPTION,
         version="1",
         lifespan=lifespan,
         # A redirect makes old clients repeat a POST as a GET.
@@ -74,8 +79,10 @@ def create_app(settings: Settings) -> FastAPI:
         described = document()
         components = described.setdefault("components", {})
         components.setdefault("schemas", {}).update(SCHEMAS)
+        components["responses"] = REFUSAL_RESPONSES
         components["securitySchemes"] = SECURITY_SCHEMES
         described["security"] = SECURITY
+        _keep_nulls(described)
         return described
 
     app.openapi = with_schemas  # type: ignore[method-assign] # FastAPI's documented way
@@ -85,6 +92,17 @@ def create_app(settings: Settings) -> FastAPI:
     handle_refusals(app)
     app.add_middleware(Frame)
     return app
+
+
+def _keep_nulls(described: dict[str, Any]) -> None:
+    """FastAPI drops every null from its document, those of the examples too."""
+    for router in (compat.router, batches.router, actions.router, jobs.router):
+        for route in router.routes:
+            assert isinstance(route, APIRoute)  # noqa: S101 - our routers have no other
+            for method, (status, answer) in product(route.methods or (), route.responses.items()):
+                if "content" in answer:
+                    operation = described["paths"][route.path][method.lower()]
+                    operation["responses"][str(status)]["content"] = answer["content"]
 
 
 def handle_refusals(app: FastAPI) -> None:

@@ -1,103 +1,128 @@
-"""What `/openapi.json` says beside the paths: bodies, parameters and answers.
+"""What `/openapi.json` says beside the paths: parameters, headers and the answers that every call may give.
 
 The routes read their requests themselves, so that no framework's own 422 ever shows; hence this is written by hand.
 """
 
 from typing import Any, Final
 
-from pydantic import TypeAdapter
-
+from api_shim.http import openapi_examples as examples
+from api_shim.http.answers import status_of
+from api_shim.http.field_texts import HEADERS, PARAMETERS
+from api_shim.http.openapi_body import BATCH_BODY
 from contract.answer.items import Outcome
 from contract.answer.report import Envelope, Status
-from contract.request.batch import BatchBody
+from contract.codes import Code
 
-ENVELOPE: Final[dict[str, Any]] = Envelope.model_json_schema()
-_REPORT: Final[dict[str, Any]] = {
+Schema = dict[str, Any]
+Answers = dict[int | str, dict[str, Any]]
+ENVELOPE: Final[Schema] = {**Envelope.model_json_schema(), "required": list(Envelope.model_fields)}
+COMMON: Final = ("X-Request-Id", "Cache-Control", "Content-Language")
+"""Headers of every answer but those for machines that watch."""
+_ERROR: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "path": {"type": "string"},
+        "code": {"type": "integer"},
+        "message": {"type": "string"},
+        "reason": {"type": "string"},
+        "offset": {"type": "integer"},
+    },
+    "required": ["path", "code", "message"],
+    "additionalProperties": False,
+}
+ERRORS: Final[Schema] = {"type": "array", "items": _ERROR}
+_REFUSAL: Final[Schema] = {
     **ENVELOPE,
-    "title": "Report",
+    "title": "Refusal",
     "properties": {
         **ENVELOPE["properties"],
+        "errors": ERRORS,
         "status": {"enum": [status.value for status in Status]},
-        "statistics": {"type": "object", "additionalProperties": {"type": "integer"}},
-        "items": {"type": "array", "items": {"type": "object"}},
-        "warnings": {"type": "array", "items": {"type": "object"}},
-        "errors": {"type": "array", "items": {"type": "object"}},
     },
+    "required": [*ENVELOPE["required"], "errors"],
 }
-_ENVELOPE_REQUIRED: Final = ["result", "code", "message", "permission", "request_id", "data"]
 
 
-def answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """An answer that has at least the six keys."""
-    required = {**schema, "required": _ENVELOPE_REQUIRED}
-    return {"description": description, "content": {"application/json": {"schema": required}}}
+def headers(*names: str) -> Schema:
+    """The headers of an answer."""
+    return {name: {"description": HEADERS[name][0], "schema": {"type": "string"}} for name in names}
 
 
-def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "schema": schema}
+def answer(description: str, schema: Schema, shown: Schema, *more: str) -> dict[str, Any]:
+    """An answer with its examples; `more` are headers besides the common ones."""
+    content = {"application/json": {"schema": schema, "examples": shown}}
+    return {"description": description, "headers": headers(*COMMON, *more), "content": content}
 
 
-def _header(name: str, pattern: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": {"type": "string", "pattern": pattern}}
+def _query(name: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": PARAMETERS[name][0]}
 
 
-REFUSED: Final[dict[int | str, dict[str, Any]]] = {
-    status: answer(description, ENVELOPE)
-    for status, description in {
-        400: "A field is wrong; `errors` names at most 20",
-        401: "Not authenticated",
-        403: "Not allowed; `permission` says what is missing",
-        404: "Unknown, or another application's",
-        408: "Sent too slowly",
-        409: "Too late, or not in this state",
-        410: "Expired",
-        413: "Too large",
-        415: "Not plain JSON in UTF-8",
-        422: "The idempotency key belongs to another body",
-        429: "Too many calls",
-        431: "Headers too large",
-        500: "Our bug",
-        503: "Busy, or Redis does not answer",
-    }.items()
+def _header(name: str, pattern: str) -> Schema:
+    schema = {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "header", "required": False, "schema": schema, "description": PARAMETERS[name][0]}
+
+
+_REFUSALS: Final = {
+    400: "A field is wrong; `errors` names at most 20",
+    401: "Not authenticated",
+    403: "Not allowed; `permission` says what is missing",
+    404: "Unknown, or another application's",
+    408: "Sent too slowly",
+    409: "Too late, or not in this state",
+    410: "Expired",
+    413: "Too large",
+    415: "Not plain JSON in UTF-8",
+    422: "The idempotency key belongs to another body",
+    429: "Too many calls",
+    431: "Headers too large",
+    500: "Our bug",
+    503: "Busy, or Redis does not answer",
 }
-_REPLIED: Final[dict[int | str, dict[str, Any]]] = {
-    200: answer("The report", _REPORT),
-    202: answer("Accepted", _REPORT),
+_OF_REFUSALS: Final = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+    400: ("Connection",),
+    408: ("Connection",),
+    413: ("Connection",),
 }
-RESPONSES: Final[dict[int | str, dict[str, Any]]] = {**_REPLIED, **REFUSED}
-POLL_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {**RESPONSES, 304: {"description": "Not changed"}}
-COMPAT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    status: answer(description, ENVELOPE)
-    for status, description in {
-        200: "The envelope, whatever happened; 1190001 while it is still running",
-        408: "Sent too slowly",
-        413: "Too large",
-        431: "Headers too large",
-    }.items()
+
+
+def _shown(status: int) -> Schema:
+    codes = [Code.BODY_TOO_LARGE] if status == 431 else [code for code in Code if status_of(code) == status]
+    return {name: example for code in codes for name, example in examples.refusal(code).items()}
+
+
+REFUSAL_RESPONSES: Final[Schema] = {
+    f"Refused{status}": answer(description, _REFUSAL, _shown(status), "Location", *_OF_REFUSALS.get(status, ()))
+    for status, description in _REFUSALS.items()
+}
+"""For the document's components: each call may answer all of them."""
+REFUSED: Final[Answers] = {
+    status: {"$ref": f"#/components/responses/Refused{status}", "description": description}
+    for status, description in _REFUSALS.items()
+}
+COMPAT_RESPONSES: Final[Answers] = {
+    200: answer("The envelope, whatever happened; 1190001 while it is still running", ENVELOPE, examples.COMPAT),
+    **{
+        status: answer(_REFUSALS[status], ENVELOPE, {}, *_OF_REFUSALS.get(status, ()))
+        for status in (400, 403, 408, 413, 431)
+    },
 }
 
 _WAIT: Final = _header("Prefer", r"^wait=[0-9]{1,2}$")
-_BODY: Final[dict[str, Any]] = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": TypeAdapter(BatchBody).json_schema(ref_template="#/components/schemas/{model}")}
-    },
-}
-SCHEMAS: Final[dict[str, Any]] = _BODY["content"]["application/json"]["schema"].pop("$defs")
-SUBMIT: Final[dict[str, Any]] = {
-    "requestBody": _BODY,
-    "parameters": [
-        _WAIT,
-        _header("Idempotency-Key", r"^[\x21-\x7e]{1,255}$"),
-        _query("strict", {"enum": ["0", "1"]}),
-    ],
-}
-POLL: Final[dict[str, Any]] = {"parameters": [_WAIT]}
+KEY: Final = [
+    _header("Idempotency-Key", r"^[\x21-\x7e]{1,255}$"),
+    _query("strict", {"enum": ["0", "1"]}),
+]
+SUBMIT: Final[Schema] = {"requestBody": BATCH_BODY, "parameters": [_WAIT, *KEY]}
+POLL: Final[Schema] = {"parameters": [_WAIT, _header("If-None-Match", r'^"[0-9a-f]{32}"$')]}
 _PAGE: Final = [
     _query("cursor", {"type": "string"}),
     _query("limit", {"type": "integer", "minimum": 1, "maximum": 500}),
 ]
-LIST: Final[dict[str, Any]] = {
+LIST: Final[Schema] = {
     "parameters": [
         _query("status", {"enum": [status.value for status in Status]}),
         _query("bk_biz_id", {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}),
@@ -106,7 +131,5 @@ LIST: Final[dict[str, Any]] = {
         *_PAGE,
     ]
 }
-ITEMS: Final[dict[str, Any]] = {
-    "parameters": [_query("outcome", {"enum": [outcome.value for outcome in Outcome]}), *_PAGE]
-}
-PAGED: Final[dict[str, Any]] = {"parameters": _PAGE}
+ITEMS: Final[Schema] = {"parameters": [_query("outcome", {"enum": [outcome.value for outcome in Outcome]}), *_PAGE]}
+PAGED: Final[Schema] = {"parameters": _PAGE}

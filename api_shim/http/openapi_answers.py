@@ -1,40 +1,46 @@
-"""What `/openapi.json` says of jobs, and of the pages of lists: exactly the keys that their answers have."""
+"""What `/openapi.json` says of reports, jobs and the pages of lists: exactly the keys that their answers have."""
 
-from typing import Any, Final
+from typing import Final
 
-from api_shim.http.openapi import ENVELOPE, REFUSED, SUBMIT
+from api_shim.http import openapi_examples as examples
+from api_shim.http.field_texts import ANSWER_FIELDS, REQUEST_FIELDS
+from api_shim.http.openapi import COMMON, ENVELOPE, ERRORS, KEY, REFUSED, Answers, Schema, answer, headers
+from api_shim.http.openapi_body import JOB_BODY
 from api_shim.http.stream import NDJSON
 from contract.answer.items import Outcome
 from contract.answer.job import JobStatus
 from contract.answer.report import Statistics, Status
 
-_Schema = dict[str, Any]
-_Answers = dict[int | str, dict[str, Any]]
-_TEXT: Final[_Schema] = {"type": "string"}
-_COUNT: Final[_Schema] = {"type": "integer", "minimum": 0}
-_MOMENT: Final[_Schema] = {"type": "string", "format": "date-time"}
+_TEXT: Final[Schema] = {"type": "string"}
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
 
 
-def _object(properties: _Schema, title: str = "") -> _Schema:
+def _object(properties: Schema, title: str = "", optional: Schema | None = None) -> Schema:
     named = {"title": title} if title else {}
     return {
         **named,
         "type": "object",
-        "properties": properties,
+        "properties": {name: _described(name, part) for name, part in (properties | (optional or {})).items()},
         "required": list(properties),
         "additionalProperties": False,
     }
 
 
-def _or_null(schema: _Schema) -> _Schema:
+def _described(name: str, schema: Schema) -> Schema:
+    said = ANSWER_FIELDS.get(name) or REQUEST_FIELDS.get(name)
+    return {**schema, "description": said[0]} if said and "description" not in schema else schema
+
+
+def _or_null(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def _with_envelope(properties: _Schema, title: str) -> _Schema:
-    return _object({**ENVELOPE["properties"], **properties}, title)
+def _with_envelope(properties: Schema, title: str, optional: Schema | None = None) -> Schema:
+    return _object({**ENVELOPE["properties"], **properties}, title, optional)
 
 
-def _page(name: str, entry: _Schema) -> _Schema:
+def _page(name: str, entry: Schema) -> Schema:
     return _with_envelope(
         {name: {"type": "array", "items": entry}, "next_cursor": _or_null(_TEXT)}, f"Page of {name.replace('_', ' ')}"
     )
@@ -66,62 +72,106 @@ _BATCH_OF_JOB: Final = _object(
         "statistics": _or_null(STATISTICS),
     }
 )
+_WARNINGS: Final = {"type": "array", "items": _object(dict.fromkeys(("path", "reason", "message"), _TEXT), "Warning")}
+_PROCESS: Final = _object(
+    {
+        "bk_process_id": _or_null({"type": "integer"}),
+        "process_template_id": _COUNT,
+        "bk_process_name": _or_null(_TEXT),
+        "outcome": {"enum": [outcome.value for outcome in Outcome]},
+    },
+    "Process of an item",
+)
 ITEM: Final = _object(
     {
         "index": _COUNT,
         "bk_host_id": {**_COUNT, "description": "0 where nobody knows it any more"},
         "outcome": {"enum": [outcome.value for outcome in Outcome]},
         "service_instance_id": _or_null({"type": "integer"}),
-        "processes": {"type": "array", "items": {"type": "object"}},
+        "processes": {"type": "array", "items": _PROCESS},
         "path": _TEXT,
         "code": {"type": "integer"},
         "message": _TEXT,
-        "warnings": {"type": "array", "items": {"type": "object"}},
+        "warnings": _WARNINGS,
     },
     "Item",
 )
-_LISTED_BATCH: Final[_Schema] = {
-    "type": "object",
-    "required": [*ENVELOPE["properties"], "status", "statistics", "bk_biz_id", "bk_module_id"],
+_STANDING: Final[Schema] = {"status": {"enum": [status.value for status in Status]}, "statistics": STATISTICS}
+_TIMES: Final[Schema] = {
+    "created_at": _MOMENT,
+    "finished_at": _or_null(_MOMENT),
+    "expires_at": _or_null(_MOMENT),
+    "attempts": _COUNT,
 }
+_PER_INSTANCE: Final[Schema] = {
+    "items": {"type": "array", "items": ITEM},
+    "warnings": _WARNINGS,
+    "errors": ERRORS,
+}
+REPORT: Final = _with_envelope(
+    {**_STANDING, **_PER_INSTANCE, **_TIMES},
+    "Report",
+    {
+        "job_id": _TEXT,
+        "preview": {"type": "array", "items": {"type": "object"}},
+        "success_created": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "error_msg": {"type": "object", "additionalProperties": _TEXT},
+    },
+)
+_LISTED_BATCH: Final = _with_envelope(
+    {**_STANDING, **_TIMES, "bk_biz_id": _COUNT, "bk_module_id": _COUNT}, "Batch of a list", {"job_id": _TEXT}
+)
 
 
-def _answers(status: int, description: str, schema: _Schema) -> _Answers:
-    content = {"application/json": {"schema": schema}}
-    return {status: {"description": description, "content": content}, **REFUSED}
+_ACCEPTED: Final = ("Location", "Retry-After", "Idempotent-Replayed")
+_POLLED: Final = ("ETag", "Retry-After", "Preference-Applied")
+_NOT_CHANGED: Final[Answers] = {304: {"description": "Not changed", "headers": headers(*COMMON, *_POLLED)}}
 
 
-_NOT_CHANGED: Final[_Answers] = {304: {"description": "Not changed"}}
-_ITEMS_PAGE: Final = _answers(200, "A page of items", _page("items", ITEM))
-BATCHES: Final = _answers(200, "A page of the caller's own requests", _page("batches", _LISTED_BATCH))
-ITEMS: Final = _ITEMS_PAGE
-JOBS: Final = _answers(200, "A page of the caller's own jobs", _page("jobs", JOB))
-JOB_ACCEPTED: Final = _answers(202, "All of it is accepted; `Location` is the job's", JOB)
-JOB_FOUND: Final[_Answers] = {**_answers(200, "How the job stands", JOB), **_NOT_CHANGED}
-JOB_BATCHES: Final = _answers(200, "A page of the job's batches", _page("batches", _BATCH_OF_JOB))
-JOB_ITEMS: Final[_Answers] = {
-    **_ITEMS_PAGE,
+def _answers(status: int, description: str, schema: Schema, shown: Schema, *more: str) -> Answers:
+    return {status: answer(description, schema, shown, *more), **REFUSED}
+
+
+_ENDED: Final = {**examples.SUCCEEDED, **examples.FAILED}
+_REPLIED: Final = _answers(202, "Accepted", REPORT, examples.ACCEPTED, *_ACCEPTED)
+SUBMITTED: Final[Answers] = {
+    200: answer("It has ended: the report", REPORT, _ENDED, "Location", "Idempotent-Replayed", "Preference-Applied"),
+    **_REPLIED,
+}
+FOUND: Final[Answers] = {
+    **_answers(200, "How the request stands", REPORT, {**examples.ACCEPTED, **_ENDED}, *_POLLED),
+    **_NOT_CHANGED,
+}
+CANCELLED: Final = _answers(200, "Cancelled", REPORT, examples.CANCELLED)
+RETRIED: Final = _REPLIED
+_JOB_SHOWN: Final[Schema] = {"running": {"summary": "Half of it is there", "value": examples.JOB}}
+BATCHES: Final = _answers(
+    200,
+    "A page of the caller's own requests",
+    _page("batches", _LISTED_BATCH),
+    examples.page("batches", examples.BATCHES),
+)
+ITEMS: Final = _answers(200, "A page of items", _page("items", ITEM), examples.page("items", examples.ITEMS[0]))
+JOBS: Final = _answers(200, "A page of the caller's own jobs", _page("jobs", JOB), examples.page("jobs", examples.JOB))
+JOB_ACCEPTED: Final = _answers(202, "All of it is accepted; `Location` is the job's", JOB, _JOB_SHOWN, *_ACCEPTED)
+JOB_CANCELLED: Final = _answers(200, "How the job stands", JOB, _JOB_SHOWN)
+JOB_FOUND: Final[Answers] = {**_answers(200, "How the job stands", JOB, _JOB_SHOWN, *_POLLED), **_NOT_CHANGED}
+JOB_BATCHES: Final = _answers(
+    200,
+    "A page of the job's batches",
+    _page("batches", _BATCH_OF_JOB),
+    examples.page("batches", examples.JOB_BATCH),
+)
+JOB_ITEMS: Final[Answers] = {
+    **ITEMS,
     200: {
         "description": f"A page of items; with `Accept: {NDJSON}` all of them, one a line",
-        "content": {**_ITEMS_PAGE[200]["content"], NDJSON: {"schema": _TEXT}},
+        "headers": {**ITEMS[200]["headers"], **headers("Content-Disposition")},
+        "content": {**ITEMS[200]["content"], NDJSON: {"schema": _TEXT}},
     },
 }
-
-
-def _of_any_number(body: _Schema) -> _Schema:
-    """The body of a batch without its limit of a hundred."""
-    schema = body["content"]["application/json"]["schema"]
-    instances = {name: value for name, value in schema["properties"]["instances"].items() if name != "maxItems"}
-    unlimited = {**schema, "title": "Job", "properties": {**schema["properties"], "instances": instances}}
-    lines = {**_TEXT, "description": "A line with all but the instances, then one line for each instance"}
-    return {**body, "content": {"application/json": {"schema": unlimited}, NDJSON: {"schema": lines}}}
-
-
-SUBMIT_JOB: Final[_Schema] = {
-    "requestBody": _of_any_number(SUBMIT["requestBody"]),
-    "parameters": SUBMIT["parameters"][1:],
-}
-SECURITY_SCHEMES: Final[_Schema] = {
+SUBMIT_JOB: Final[Schema] = {"requestBody": JOB_BODY, "parameters": KEY}
+SECURITY_SCHEMES: Final[Schema] = {
     "bkapi": {
         "type": "apiKey",
         "in": "header",

@@ -65,7 +65,7 @@ async def list_items(request: Request, request_id: str) -> Response:
     return listed(exchange, "items", [item_document(item, exchange.language) for item in items[:limit]], cursor)
 
 
-@router.post("/batches/{request_id}:cancel", responses=openapi.RESPONSES)
+@router.post("/batches/{request_id}:cancel", responses=openapi_answers.CANCELLED)
 async def cancel_batch(request: Request, request_id: str) -> Response:
     """End a request that no worker has started: TERMINATED, or 409 when it is too late."""
     state, exchange = state_of(request), exchange_of(request)
@@ -78,7 +78,7 @@ async def cancel_batch(request: Request, request_id: str) -> Response:
     return finished(exchange, report)
 
 
-@router.post("/batches/{request_id}:retry", responses=openapi.RESPONSES)
+@router.post("/batches/{request_id}:retry", status_code=202, responses=openapi_answers.RETRIED)
 async def retry_batch(request: Request, request_id: str) -> Response:
     """Submit a request that did not succeed again: 202 with the new request's ``Location``."""
     state, exchange = state_of(request), exchange_of(request)

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_shim.http import openapi
+from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import finished, whole_seconds, with_etag
 from api_shim.http.exchange import exchange_of
 from api_shim.http.preferences import preferred_wait
@@ -19,20 +19,20 @@ from contract.codes import Code, Refused
 router: Final = APIRouter(prefix="/v1", tags=["batches"])
 
 
-@router.post("/batches", responses=openapi.RESPONSES, openapi_extra=openapi.SUBMIT)
+@router.post("/batches", responses=openapi_answers.SUBMITTED, openapi_extra=openapi.SUBMIT)
 async def submit_batch(request: Request) -> Response:
     """Accept a batch: 202 with its ``Location``, or 200 when it ended within ``Prefer: wait=N``."""
     return await _accept(request, "create", preferred_wait(request.headers.get("prefer"), _maximum(request)))
 
 
-@router.post("/batches:validate", responses=openapi.RESPONSES, openapi_extra=openapi.SUBMIT)
+@router.post("/batches:validate", responses=openapi_answers.SUBMITTED, openapi_extra=openapi.SUBMIT)
 async def validate_batch(request: Request) -> Response:
     """What a worker would create, find or refuse; nothing is written. Waits for the outcome unless told otherwise."""
     wait = preferred_wait(request.headers.get("prefer"), _maximum(request))
     return await _accept(request, "validate", int(_maximum(request)) if wait is None else wait)
 
 
-@router.get("/batches/{request_id}", responses=openapi.POLL_RESPONSES, openapi_extra=openapi.POLL)
+@router.get("/batches/{request_id}", responses=openapi_answers.FOUND, openapi_extra=openapi.POLL)
 async def poll_batch(request: Request, request_id: str) -> Response:
     """How a request stands. ``Prefer: wait=N`` answers as soon as it ends, or after N seconds."""
     state, exchange = state_of(request), exchange_of(request)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from api_shim.http import openapi
 from api_shim.http.answers import finished, still_running
 from api_shim.http.exchange import ESB_PATHS, NATIVE_PATH, exchange_of
+from api_shim.http.openapi_body import COMPAT_BODY
 from api_shim.http.state import state_of
 from api_shim.http.submission import submit
 
@@ -38,5 +39,5 @@ for _path in (*ESB_PATHS, NATIVE_PATH):
         methods=["POST"],
         operation_id=f"create_service_instance_{len(router.routes)}",
         responses=openapi.COMPAT_RESPONSES,
-        openapi_extra={"requestBody": openapi.SUBMIT["requestBody"]},
+        openapi_extra={"requestBody": COMPAT_BODY},
     )

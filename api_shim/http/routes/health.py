@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api_shim.http.openapi import headers as described
 from api_shim.http.port import CONFIGURATION_HEADER
 from api_shim.http.state import state_of
 from api_shim.refusals import BrokerUnavailable
@@ -16,14 +17,20 @@ router: Final = APIRouter(tags=["operations"])
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
-@router.get("/healthz")
+@router.get("/healthz", responses={200: {"headers": described("Cache-Control", CONFIGURATION_HEADER)}})
 async def health(request: Request) -> Response:
     """200 as long as the process answers. Restart it when it does not."""
     headers = {**_NO_STORE, CONFIGURATION_HEADER: request.app.state.fingerprint}
     return Response(b'{"status":"ok"}', headers=headers, media_type="application/json")
 
 
-@router.get("/readyz", responses={503: {"description": "Something named in `checks` is missing"}})
+@router.get(
+    "/readyz",
+    responses={
+        200: {"headers": described("Cache-Control")},
+        503: {"description": "Something named in `checks` is missing", "headers": described("Cache-Control")},
+    },
+)
 async def readiness(request: Request) -> Response:
     """200 when a request that is sent now can end, else 503.
 
@@ -42,7 +49,7 @@ async def readiness(request: Request) -> Response:
     return Response(orjson.dumps(content), 200 if ready else 503, headers=_NO_STORE, media_type="application/json")
 
 
-@router.get("/metrics")
+@router.get("/metrics", responses={200: {"headers": described("Cache-Control")}})
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
     state = state_of(request)

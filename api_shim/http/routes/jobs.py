@@ -130,7 +130,7 @@ async def list_job_items(request: Request, job_id: str) -> Response:
     return listed(exchange, "items", found, following)
 
 
-@router.post("/jobs/{job_id}:cancel", responses=openapi_answers.JOB_FOUND)
+@router.post("/jobs/{job_id}:cancel", responses=openapi_answers.JOB_CANCELLED)
 async def cancel_job(request: Request, job_id: str) -> Response:
     """Begin nothing of a job that has not begun; 409 when all of it has ended."""
     state, exchange = state_of(request), exchange_of(request)

@@ -19,8 +19,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from api_shim.http.answers import status_of
 from api_shim.http.app import create_app
+from api_shim.http.openapi_examples import DOCUMENTED
 from api_shim.http.stream import NDJSON
+from contract.codes import Code
 from contract.settings import Settings
 from tests.integration.api_shim.http.door_client import Client
 
@@ -61,10 +64,20 @@ def test_generated_requests_are_answered_as_described(operation: "schemathesis.A
         answer = shared.call(
             request["method"], request["url"], params=request.get("params"), headers=sent, content=content
         )
+        assert undeclared(operation, answer) == set()
         # Schemathesis reads answers of `requests`; this one came through the transport in this process.
         case.validate_response(_as_requests(case, answer), checks=CHECKS)
 
     answered_as_described()
+
+
+def undeclared(operation: "schemathesis.APIOperation", answer: httpx2.Response) -> set[str]:
+    """Headers that the description does not name, but for those that say how long the body is and of which type."""
+    said = DOCUMENT["paths"][operation.path][operation.method]["responses"].get(str(answer.status_code), {})
+    if "$ref" in said:
+        said = DOCUMENT["components"]["responses"][said["$ref"].rpartition("/")[2]]
+    known = {name.lower() for name in said.get("headers", {})} | {"content-length", "content-type"}
+    return set(answer.headers) - known
 
 
 def _as_requests(case: "schemathesis.Case", answer: httpx2.Response) -> requests.Response:
@@ -83,6 +96,55 @@ def test_document_names_every_path_and_no_422_of_the_framework(shared: Client) -
     assert "HTTPValidationError" not in json.dumps(document["paths"]["/v1/batches"])
 
 
+def _valid(schema: dict[str, Any], value: Any) -> None:
+    jsonschema_rs.validate({**schema, "components": DOCUMENT["components"]}, value)
+
+
+def _operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
+
+
+@pytest.mark.parametrize(
+    ("label", "operation"), list(_operations()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_call_and_refusal_has_examples_that_its_schema_takes(label: str, operation: dict[str, Any]) -> None:
+    if "/v1/" not in label and "/api/" not in label:
+        return
+    described = [operation.get("requestBody", {}), *operation["responses"].values()]
+    described += [DOCUMENT["components"]["responses"][name] for name in DOCUMENT["components"]["responses"]]
+    for part in described:
+        for content in part.get("content", {}).values():
+            for example in content.get("examples", {}).values():
+                _valid(content["schema"], example["value"])
+    assert any(
+        content.get("examples")
+        for status in operation["responses"]
+        if status.startswith("2")
+        for content in operation["responses"][status]["content"].values()
+    )
+
+
+def test_every_refusal_has_an_example_for_each_of_its_codes() -> None:
+    refused = DOCUMENT["components"]["responses"]
+    shown = [
+        example["value"]["code"]
+        for answer in refused.values()
+        for example in answer["content"]["application/json"]["examples"].values()
+    ]
+    assert set(shown) == {code for code in Code if status_of(code) >= 400}
+    assert all(answer["content"]["application/json"]["examples"] for answer in refused.values())
+
+
+def test_documented_request_passes_the_published_schema_of_each_path(seed: dict[str, Any]) -> None:
+    assert seed == DOCUMENTED
+    bodies = [(label, operation["requestBody"]) for label, operation in _operations() if "requestBody" in operation]
+    assert len(bodies) == 8
+    for _, body in bodies:
+        _valid(body["content"]["application/json"]["schema"], seed)
+
+
 def test_jobs_and_pages_are_described_as_they_are(door: Client) -> None:
     instances = [{"bk_host_id": host} for host in range(1, 152)]
     accepted = door.post("/v1/jobs", {"bk_biz_id": 1, "bk_module_id": 60, "instances": instances})
@@ -99,7 +161,7 @@ def test_jobs_and_pages_are_described_as_they_are(door: Client) -> None:
         ("/v1/batches", "get", door.get("/v1/batches")),
     ]:
         described = DOCUMENT["paths"][path][method]["responses"][str(answer.status_code)]
-        jsonschema_rs.validate(described["content"]["application/json"]["schema"], answer.json())
+        _valid(described["content"]["application/json"]["schema"], answer.json())
     assert door.get(f"{job}/items").json()["items"]
     body = DOCUMENT["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
     assert "maxItems" not in body["application/json"]["schema"]["properties"]["instances"]
