@@ -14,7 +14,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from contract.request.defaults import Mode, OnExisting
-from plumbing.urls import RABBITMQ_SCHEMES, REDIS_SCHEMES, require_broker, require_readable, require_redis
+from plumbing.urls import (
+    RABBITMQ_SCHEMES,
+    REDIS_SCHEMES,
+    require_broker,
+    require_postgres,
+    require_readable,
+    require_redis,
+)
 
 PREFIX: Final = "BKSI_"
 """What every variable's name begins with."""
@@ -34,6 +41,7 @@ def _split(value: object) -> object:
 
 ServerUrl = Annotated[str, AfterValidator(require_readable)]
 RedisUrl = Annotated[ServerUrl, AfterValidator(require_redis)]
+PostgresUrl = Annotated[ServerUrl, AfterValidator(require_postgres)]
 BrokerUrl = Annotated[ServerUrl, AfterValidator(require_broker)]
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
@@ -47,7 +55,7 @@ class Settings(BaseSettings):
     """The Redis that keeps the pending entries, the reports and (unless `broker_url` is set) the queue."""
     broker_url: BrokerUrl | None = None
     """Celery's broker. ``None``: the same server as `redis_url`, which makes submitting one atomic script."""
-    postgres_dsn: ServerUrl = "postgresql://postgres@127.0.0.1:5432/postgres"
+    postgres_dsn: PostgresUrl = "postgresql://postgres@127.0.0.1:5432/postgres"
     """libpq URL of the database (worker only); of several hosts, the first that takes writes is used."""
     key_prefix: str = "bksi:"
     """Prefix of all our own Redis keys; the queue keeps its plain Celery name."""
@@ -128,7 +136,7 @@ class Settings(BaseSettings):
     catalogue_check_ms: int = Field(default=500, ge=0)
     """How often a worker compares its cached catalogue with the version in PostgreSQL."""
 
-    read_dsn: ServerUrl | None = None
+    read_dsn: PostgresUrl | None = None
     """libpq URL of the database or a replica, with a role that may only read (``bksi read`` only)."""
     read_port: int = 8081
     """Where ``bksi read`` serves, on `http_host`."""

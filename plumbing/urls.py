@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 REDIS_SCHEMES: Final = ("redis", "rediss")
+POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
 RABBITMQ_SCHEMES: Final = ("amqp", "amqps", "pyamqp")
 
 
@@ -83,6 +84,13 @@ def require_redis(url: str) -> str:
     if wanted not in _CERT_REQS:
         raise ValueError(f"ssl_cert_reqs is one of {', '.join(_CERT_REQS)}")
     return urlunsplit(parts._replace(query=urlencode(query | {"ssl_cert_reqs": wanted}, safe="/")))
+
+
+def require_postgres(url: str) -> str:
+    """`url`, if it is one of PostgreSQL; raises ValueError, whose text says what to give instead."""
+    if urlsplit(url).scheme not in POSTGRES_SCHEMES:
+        raise ValueError("give postgresql://user:password@host:5432/database")
+    return url
 
 
 def require_broker(url: str) -> str:

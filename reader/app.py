@@ -24,8 +24,9 @@ from reader.asked import one_instance, page, selection
 from reader.state import ReaderState, database_away, state_of
 from reader.v1 import router as v1
 from worker.postgres.cmdb_pulls import ages
-from worker.postgres.engine import create_engine, driver_connection
+from worker.postgres.engine import Engine, create_engine, driver_connection
 from worker.postgres.errors import DatabaseError
+from worker.postgres.fitness import require_suitable
 from worker.postgres.instance_reads import count_instances, list_instances, list_processes
 
 
@@ -45,14 +46,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = create_engine(
-            dsn,
-            connections=settings.database_connections,
-            pool_timeout_s=5.0,
-            statement_timeout_ms=settings.read_timeout_ms,
-            application_name="bksi read",
-            read_only=True,
-        )
+        engine = _engine(settings, dsn, settings.database_connections)
         app.state.bksi = ReaderState(settings, engine, doorkeeper, Metrics(), Cursors(settings))
         yield
         await engine.dispose()
@@ -76,6 +70,32 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
     app.add_exception_handler(DatabaseError, database_away)
     app.add_middleware(Frame)
     return app
+
+
+async def require_suitable_database(settings: Settings, dsn: str) -> None:
+    """What a worker asks of its database: sessions are ours alone, and the schema is this version's.
+
+    Raises:
+        DatabaseUnsuitable: it is not so; the text says what to do.
+        DatabaseError: the database does not answer.
+    """
+    engine, spare = _engine(settings, dsn, 1), _engine(settings, dsn, 1)
+    try:
+        await require_suitable(engine, spare)
+    finally:
+        await spare.dispose()
+        await engine.dispose()
+
+
+def _engine(settings: Settings, dsn: str, connections: int) -> Engine:
+    return create_engine(
+        dsn,
+        connections=connections,
+        pool_timeout_s=5.0,
+        statement_timeout_ms=settings.read_timeout_ms,
+        application_name="bksi read",
+        read_only=True,
+    )
 
 
 async def list_service_instance(request: Request) -> Response:

@@ -42,6 +42,7 @@ WHO = {
     "integration/api_shim/": "submitter",
     "unit/worker/expand/": "worker: rules",
     "integration/worker/postgres/": "worker: database",
+    "integration/worker/test_": "worker",
     "integration/worker/custody/": "worker: reaper",
     "acceptance/": "both",
 }

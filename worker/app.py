@@ -17,6 +17,7 @@ from plumbing import failpoints
 from plumbing.collector import spare_the_collector
 from plumbing.logs import configure_logging
 from plumbing.toml_file import TomlFileInvalid
+from plumbing.urls import without_secrets
 from worker.consumer.celery_consumer import CONSUMER
 from worker.consumer.events import DISPATCHER, SERIALIZER
 from worker.consumer.transport.configure import use_transport
@@ -104,7 +105,9 @@ def _begin_to_work(**_: Any) -> None:
 def _start(**_: Any) -> None:
     try:
         runtime.start()
-    except (UnsafeRedis, DatabaseUnsuitable, TomlFileInvalid, CmdbUnusable) as error:
+    except DatabaseUnsuitable as error:
+        sys.exit(f"bksi worker: BKSI_POSTGRES_DSN ({without_secrets(settings.postgres_dsn)}): {error}")
+    except (UnsafeRedis, TomlFileInvalid, CmdbUnusable) as error:
         # Celery logs what a signal's receiver raises, and goes on; but not this.
         sys.exit(f"bksi worker: {error}")
 

@@ -12,7 +12,10 @@ _HIDDEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def printable(text: str) -> str:
-    r"""`text` with an escape (``\x1b``) for every control or format character but line ends and tabs."""
+    r"""`text` with an escape (``\u001b``) for every control or format character but line ends and tabs.
+
+    JSON stays the same JSON.
+    """
     if text.isprintable():
         return text
     return "".join(character if _is_shown(character) else _escaped(character) for character in text)
@@ -23,7 +26,8 @@ def _is_shown(character: str) -> bool:
 
 
 def _escaped(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode()
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 class PlainConsole(Console):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from contract.settings import Settings
 from plumbing.outages import Outage
-from worker.postgres.errors import DatabaseUnavailable, spoils_session, typed_errors
+from worker.postgres.errors import DatabaseUnavailable, DatabaseUnsuitable, spoils_session, typed_errors
 
 Engine = AsyncEngine
 """What other rooms hold of the database; only this one knows its library."""
@@ -79,16 +79,17 @@ def create_engine(
             return await open_connection()
 
     async def open_connection() -> asyncpg.Connection[Any]:
-        driver = await asyncpg.connect(
-            dsn,
-            server_settings={"application_name": application_name},
-            timeout=pool_timeout_s,
-            command_timeout=command_timeout,
-            target_session_attrs=attributes,
-            # Our statements are few and fixed: keep each prepared for as long as the connection lives.
-            max_cached_statement_lifetime=0,
-            max_cacheable_statement_size=0,
-        )
+        with _readable_dsn():
+            driver = await asyncpg.connect(
+                dsn,
+                server_settings={"application_name": application_name},
+                timeout=pool_timeout_s,
+                command_timeout=command_timeout,
+                target_session_attrs=attributes,
+                # Our statements are few and fixed: keep each prepared for as long as the connection lives.
+                max_cached_statement_lifetime=0,
+                max_cacheable_statement_size=0,
+            )
         try:
             await driver.execute(setting, timeout=pool_timeout_s)
         except BaseException:
@@ -167,6 +168,17 @@ async def transaction(driver: asyncpg.Connection) -> AsyncIterator[None]:
         raise
     else:
         await begun.commit()
+
+
+@contextlib.contextmanager
+def _readable_dsn() -> Iterator[None]:
+    """What asyncpg says of a DSN that it cannot use, with the fault alone: it names options and files, no password."""
+    try:
+        yield
+    except asyncpg.ClientConfigurationError as error:
+        raise DatabaseUnsuitable(f"it cannot be used: {error.args[0]}") from None
+    except ValueError:
+        raise DatabaseUnsuitable("it cannot be used: a port or an option in it is malformed") from None
 
 
 def _names_attributes(dsn: str) -> bool:

@@ -51,6 +51,10 @@ class SessionUnfit(DatabaseUnavailable):
     """
 
 
+class SessionShared(SessionUnfit):
+    """The session's server is lent to others, too, as a pooler of transactions or statements does."""
+
+
 class NoWritableServer(DatabaseUnavailable):
     """No server that the DSN names takes writes."""
 
@@ -98,12 +102,12 @@ _KINDS: Final[dict[str, type[DatabaseError]]] = {
     "23": ConstraintViolated,
     "25": SessionUnfit,  # read-only: a primary that became a standby; a transaction that nobody has ended
     "25P03": DatabaseUnavailable,  # idle in transaction for too long
-    "26": SessionUnfit,  # a prepared statement that is not there: the session is not ours alone
+    "26": SessionShared,  # a prepared statement that is not there
     "28": DatabaseUnfit,  # the role may not be here
     "3D": DatabaseUnfit,  # no such database
     "3F": DatabaseUnfit,  # no such schema
     "42": DatabaseUnfit,  # no right, no table, no column
-    "42P05": SessionUnfit,  # a prepared statement that is there already: as above
+    "42P05": SessionShared,  # a prepared statement that is there already
     "40": TransactionConflict,  # serialization failure, deadlock, …
     "53": DatabaseUnavailable,  # out of disk, memory or connections
     "55P03": TransactionConflict,  # lock not available
@@ -117,6 +121,8 @@ _KINDS: Final[dict[str, type[DatabaseError]]] = {
     "F0": DatabaseUnfit,  # its configuration file
     "XX": DatabaseUnfit,  # internal error, corrupted data
 }
+_OF_STATEMENTS: Final = "in statement pooling mode"
+"""PgBouncer says so of a BEGIN, under the SQLSTATE of a lost connection."""
 _MENDS: Final = {
     "25006": "it is read-only or a standby; point BKSI_POSTGRES_DSN at the primary",
     "3F000": "run `bksi migrate`",
@@ -141,7 +147,8 @@ def database_error(error: BaseException) -> DatabaseError | None:
         return (None if error.orig is None else database_error(error.orig)) or StatementFailed()
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or ""
-        return kind_of(sqlstate)(sqlstate, getattr(error, "constraint_name", None) or "")
+        kind = SessionShared if _OF_STATEMENTS in str(error) else kind_of(sqlstate)
+        return kind(sqlstate, getattr(error, "constraint_name", None) or "")
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return NoWritableServer()
     if isinstance(error, asyncpg.InternalClientError):

@@ -1,22 +1,21 @@
 """Whether a database can do what every request needs.
 
-Asked when a worker starts, by `bksi migrate` and `bksi doctor`, and before a worker that PostgreSQL has refused takes
-requests again.
+Asked when a worker or a reader starts, by `bksi migrate` and `bksi doctor`, and before a worker that PostgreSQL has
+refused takes requests again.
 """
 
 from typing import Any, Final
 
 from worker.postgres import catalogue_reads, existing, insert
 from worker.postgres.engine import Engine, driver_connection
-from worker.postgres.errors import DatabaseError, DatabaseUnavailable, DatabaseUnfit, DatabaseUnsuitable
+from worker.postgres.errors import DatabaseUnavailable, DatabaseUnfit, DatabaseUnsuitable, SessionShared
 from worker.postgres.revisions import known_revisions
 from worker.postgres.tables import process_ids, service_instance_ids
 
 _FORBIDDEN: Final = "42501"
-_NOT_OUR_SESSION: Final = ("26000", "42P05")
 _POOLED: Final = (
-    "BKSI_POSTGRES_DSN leads to a pooler that lends a server for one transaction or statement: give bksi PostgreSQL"
-    " itself, or a pool of its own with pool_mode = session"
+    "PostgreSQL is behind a pooler that lends a server for one transaction or statement: give bksi PostgreSQL itself,"
+    " or a pool of its own with pool_mode = session"
 )
 _HAS_SCHEMA: Final = "SELECT to_regclass('alembic_version') IS NOT NULL"
 _MAY_LOOK: Final = "SELECT has_table_privilege('alembic_version', 'SELECT')"
@@ -40,7 +39,8 @@ async def require_own_sessions(engine: Engine, spare: Engine) -> None:
     """Each connection is a session of its own for as long as it lives.
 
     A pooler that lends a server for each transaction shows by servers that two open connections share, or that change
-    under one. With such a pooler no setting lasts, and prepared statements and locks are somebody else's.
+    under one. With such a pooler no setting lasts, and prepared statements and locks are somebody else's. One that
+    lends it for each statement refuses to begin a transaction, and says so.
 
     Raises:
         DatabaseUnsuitable: it is not so.
@@ -52,14 +52,12 @@ async def require_own_sessions(engine: Engine, spare: Engine) -> None:
                 async with driver_connection(spare) as second:
                     asked = (first, second, second, first)
                     seen = [await driver.fetchval("SELECT pg_backend_pid()") for driver in asked]
-            except DatabaseUnavailable as error:
-                if error.sqlstate in _NOT_OUR_SESSION:
-                    raise
+            except SessionShared:
+                raise
+            except DatabaseUnavailable:
                 return  # there is one connection to be had and no more, which tells nothing
-    except DatabaseError as error:
-        if error.sqlstate in _NOT_OUR_SESSION:
-            raise DatabaseUnsuitable(_POOLED) from None
-        raise
+    except SessionShared:
+        raise DatabaseUnsuitable(_POOLED) from None
     if seen[0] == seen[1] or seen[0] != seen[3] or seen[1] != seen[2]:
         raise DatabaseUnsuitable(_POOLED)
 

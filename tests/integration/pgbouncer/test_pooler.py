@@ -1,6 +1,7 @@
 """A pooler that lends whole sessions is as good as PostgreSQL itself; any other is refused in one sentence."""
 
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -23,20 +24,27 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.mark.parametrize("command", ["worker", "migrate"])
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
 def test_pool_of_transactions_is_refused(
-    pooled: Pooled, redis_url: str, database: str, bksi: RunBksi, command: str
+    pooled: Pooled, redis_url: str, database: str, bksi: RunBksi, mode: str
 ) -> None:
-    done = bksi(command, env={"BKSI_REDIS_URL": redis_url, "BKSI_POSTGRES_DSN": pooled(database, "transaction")})
+    dsn = pooled(database, mode)
+    for command, setting in (("worker", "POSTGRES_DSN"), ("migrate", "POSTGRES_DSN"), ("read", "READ_DSN")):
+        done = bksi(command, env={"BKSI_REDIS_URL": redis_url, f"BKSI_{setting}": dsn})
+        _is_refused(done, f"bksi {command}: BKSI_{setting} (postgresql://127.0.0.1:")
 
+
+def _is_refused(done: CompletedProcess[str], by: str) -> None:
     assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(by)
     assert SAID in done.stderr.splitlines()[-1]
     assert "pool_mode = session" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
-async def test_doctor_names_a_pool_of_transactions(pooled: Pooled, redis_url: str, database: str) -> None:
-    found = await examine(Settings(redis_url=redis_url, postgres_dsn=pooled(database, "transaction")))
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+async def test_doctor_names_a_pool_of_transactions(pooled: Pooled, redis_url: str, database: str, mode: str) -> None:
+    found = await examine(Settings(redis_url=redis_url, postgres_dsn=pooled(database, mode)))
 
     (finding,) = [finding for finding in found if SAID in finding.found]
     assert (finding.level, finding.check) == (Level.ERROR, "postgres sessions and rights")

@@ -3,11 +3,14 @@
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from devstack.process import Guard
 from tests.conftest import execute
 from tests.integration.live import APP, LiveWorker, batch
 
 
+@pytest.mark.rule("V4", 'a module of another supplier account, unless that is "0", is not there either: 1101034')
 def test_module_of_another_account_is_not_found(
     redis_url: str, catalogue_database: str, guard: Guard, tmp_path: Path
 ) -> None:

@@ -25,6 +25,8 @@ def _read_anew() -> None:
         ("BKSI_REDIS_URL", "redis://bksi:12/CANARY@redis:6379/0"),
         ("BKSI_BROKER_URL", "amqp://u:CAN#ARY@rabbit//"),
         ("BKSI_POSTGRES_DSN", "postgresql://u:CANARY:x/y@h/d"),
+        ("BKSI_POSTGRES_DSN", "CANARY"),
+        ("BKSI_READ_DSN", "mysql://u:CANARY@h/d"),
         ("BKSI_HTTP_PORT", "CANARY"),
         ("BKSI_TRANSPORT", "CANARY"),
     ],

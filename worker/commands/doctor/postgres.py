@@ -8,48 +8,53 @@ from plumbing.urls import is_local, without_secrets
 from worker.commands.doctor.clocks import examine_clock
 from worker.commands.doctor.finding import Finding, error, ok, warning
 from worker.postgres.engine import Engine, create_engine
-from worker.postgres.errors import DatabaseError
+from worker.postgres.errors import DatabaseError, DatabaseUnsuitable
 from worker.postgres.fitness import rehearse, require_own_sessions
 from worker.postgres.health import ServerHealth, read_clock, read_health
 
 _TIMEOUT_S: Final = 5.0
 _OLDEST: Final = 15
 _OLD_S: Final = 3600.0
+_MEND: Final = "Workers take no requests until it is mended."
 
 
 async def examine_postgres(settings: Settings) -> AsyncIterator[Finding]:
     """Look at the database of `postgres_dsn`."""
     shown = without_secrets(settings.postgres_dsn)
-    engine = create_engine(
+    engine, spare = _engine(settings), _engine(settings)
+    try:
+        await require_own_sessions(engine, spare)
+        health = await read_health(engine)
+        for finding in _findings(health, settings.postgres_dsn):
+            yield finding
+        if health.revision == health.newest_revision:
+            yield await _rehearsal(spare)
+        yield await examine_clock("postgres clock", lambda: read_clock(engine))
+    except DatabaseUnsuitable as failure:
+        yield error("postgres sessions and rights", f"{shown}: {failure}", _MEND)
+    except DatabaseError as failure:
+        yield error("postgres", f"{shown}: {failure}", "Start it, or correct BKSI_POSTGRES_DSN (user, password, host).")
+    finally:
+        await spare.dispose()
+        await engine.dispose()
+
+
+def _engine(settings: Settings) -> Engine:
+    return create_engine(
         settings.postgres_dsn,
         connections=1,
         pool_timeout_s=_TIMEOUT_S,
         statement_timeout_ms=int(_TIMEOUT_S * 1000),
         application_name="bksi doctor",
     )
-    try:
-        health = await read_health(engine)
-        for finding in _findings(health, settings.postgres_dsn):
-            yield finding
-        if health.revision == health.newest_revision:
-            yield await _rehearsal(engine, settings)
-        yield await examine_clock("postgres clock", lambda: read_clock(engine))
-    except DatabaseError as failure:
-        yield error("postgres", f"{shown}: {failure}", "Start it, or correct BKSI_POSTGRES_DSN (user, password, host).")
-    finally:
-        await engine.dispose()
 
 
-async def _rehearsal(engine: Engine, settings: Settings) -> Finding:
+async def _rehearsal(engine: Engine) -> Finding:
     """Do as a worker does before it takes requests."""
-    spare = create_engine(settings.postgres_dsn, connections=1, pool_timeout_s=_TIMEOUT_S)
     try:
-        await require_own_sessions(engine, spare)
-        await rehearse(spare)
+        await rehearse(engine)
     except DatabaseError as failure:
-        return error("postgres sessions and rights", str(failure), "Workers take no requests until it is mended.")
-    finally:
-        await spare.dispose()
+        return error("postgres sessions and rights", str(failure), _MEND)
     return ok("postgres sessions and rights", "a request finds all that it needs")
 
 

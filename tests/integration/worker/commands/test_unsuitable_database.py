@@ -12,19 +12,29 @@ def _at(database: str, revision: str) -> None:
     execute(database, f"UPDATE alembic_version SET version_num = '{revision}'")
 
 
+BOTH = (("worker", "BKSI_POSTGRES_DSN"), ("read", "BKSI_READ_DSN"))
+
+
 @pytest.mark.parametrize(("revision", "said"), [("0002", OLDER), ("9999", NEWER)])
-def test_worker_does_not_start_on_it(redis_url: str, database: str, bksi: RunBksi, revision: str, said: str) -> None:
+def test_neither_worker_nor_reader_starts_on_it(
+    redis_url: str, database: str, bksi: RunBksi, revision: str, said: str
+) -> None:
     _at(database, revision)
 
-    done = bksi("worker", env={"BKSI_REDIS_URL": redis_url, "BKSI_POSTGRES_DSN": database})
+    for command, setting in BOTH:
+        done = bksi(command, env={"BKSI_REDIS_URL": redis_url, setting: database})
 
-    assert done.returncode == 1
-    assert said in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+        assert done.returncode == 1
+        assert said in done.stderr.splitlines()[-1]
+        assert done.stderr.splitlines()[-1].startswith(f"bksi {command}: {setting} (postgresql://")
+        assert "Traceback" not in done.stderr
 
 
-def test_worker_does_not_start_before_the_first_migration(redis_url: str, postgres_dsn: str, bksi: RunBksi) -> None:
-    done = bksi("worker", env={"BKSI_REDIS_URL": redis_url, "BKSI_POSTGRES_DSN": postgres_dsn})
+@pytest.mark.parametrize(("command", "setting"), BOTH)
+def test_neither_starts_before_the_first_migration(
+    redis_url: str, postgres_dsn: str, bksi: RunBksi, command: str, setting: str
+) -> None:
+    done = bksi(command, env={"BKSI_REDIS_URL": redis_url, setting: postgres_dsn})
 
     assert done.returncode == 1
     assert "at revision none" in done.stderr.splitlines()[-1]
@@ -50,3 +60,24 @@ def test_migrate_says_in_one_line_that_it_reaches_none(bksi: RunBksi, dsn: str) 
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "cannot be reached" in line
+
+
+@pytest.mark.parametrize("command", ["worker", "migrate"])
+@pytest.mark.parametrize(
+    ("dsn", "said"),
+    [
+        ("postgresql://u:CANARY@127.0.0.1:1/db?sslmode=safe", "`sslmode` parameter must be one of"),
+        ("postgresql://u:CANARY@127.0.0.1/db?port=x", "a port or an option in it is malformed"),
+    ],
+)
+def test_dsn_that_the_driver_cannot_use_is_named(
+    redis_url: str, bksi: RunBksi, command: str, dsn: str, said: str
+) -> None:
+    done = bksi(command, env={"BKSI_REDIS_URL": redis_url, "BKSI_POSTGRES_DSN": dsn})
+
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(f"bksi {command}: BKSI_POSTGRES_DSN (postgresql://127.0.0.1")
+    assert said in line
+    assert "CANARY" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr

@@ -1,6 +1,7 @@
 """What others have written, on a terminal."""
 
 import io
+import json
 import unicodedata
 
 import pytest
@@ -27,8 +28,15 @@ def test_console_prints_escapes_of_others_as_text_and_keeps_its_own_colours() ->
     console.print(table)
     console.print("line\x1b[31m", style="red", markup=False, highlight=False)
     told = file.getvalue()
-    assert r"a\x1b[2J" in told
+    assert r"a\u001b[2J" in told
     assert "\x1b[2J" not in told
     assert "\u202e" not in told
     assert "\x07" not in told
-    assert "\x1b[31mline\\x1b[31m" in told
+    assert "\x1b[31mline\\u001b[31m" in told
+
+
+@given(st.text())
+def test_printed_json_is_read_as_what_was_printed(text: str) -> None:
+    file = io.StringIO()
+    PlainConsole(file=file, soft_wrap=True).print_json(data={"name": text})
+    assert json.loads(file.getvalue()) == {"name": text}
