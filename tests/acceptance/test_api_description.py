@@ -1,11 +1,20 @@
 """Every request that the API description shows, through its schema and through the running system."""
 
 import json
+from collections.abc import Iterator
 
 import httpx2
 import jsonschema_rs
+import pytest
 
 from devstack.running import RunningStack
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """One of its own: the documented requests name the hosts that other tests have to find untouched."""
+    with RunningStack.start(tmp_path_factory.mktemp("described")) as running:
+        yield running
 
 
 def test_every_documented_request_passes_its_schema_and_is_accepted(stack: RunningStack) -> None:
