@@ -1,6 +1,7 @@
 """The documented example request, byte for byte, through HTTP, a Celery worker, PostgreSQL and Redis."""
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -8,6 +9,7 @@ import httpx2
 import pytest
 import redis as redis_client
 
+from devstack.running import RunningStack
 from tests.acceptance.calls import COMPAT_PATHS, SEED_BYTES, SIX_KEYS, compat, count_rows, finish, instance_rows
 
 # What template 1 of the sample catalogue makes of it: what it locks is what the request says, and 1234 is its row.
@@ -23,6 +25,13 @@ EXPECTED_PROCESS = {
     "start_cmd": "",
     "bind_info": [{"template_row_id": 1234, "ip": "127.0.0.1", "port": "80", "protocol": "1", "enable": False}],
 }
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """One of its own: others, the READMEs' snippets among them, name the same host and ask for other processes."""
+    with RunningStack.start(tmp_path_factory.mktemp("seed")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
