@@ -19,8 +19,8 @@ from kombu.exceptions import KombuError
 from api_shim.refusals import BrokerUnavailable, Expired, LookupUnanswered
 from api_shim.waiters import Waiters
 from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, REQUEST_ID_PATTERN, build_publish_message, send_message
-from contract.redis import scripts
 from contract.redis.requests import Requests
+from contract.redis.script import Script
 from contract.redis.unknown import NOTE_TTL_S, Note
 from contract.settings import Settings
 
@@ -32,6 +32,7 @@ class _Owned(Protocol):
 
 T = TypeVar("T", bound=_Owned)
 _request_id: Final = re.compile(REQUEST_ID_PATTERN)
+_ASK: Final = Script("api_shim/ask.lua", keys="asked queue", args="ttl_ms message")
 _MOST_AT_ONCE: Final = 50
 _WAIT_S: Final = 3.0
 _LOOK_AGAIN_S: Final = 0.5
@@ -46,7 +47,7 @@ class Lookup:
         self._waiters = waiters
         self._celery = celery
         self._own_queue = settings.one_redis
-        self._ask = requests.client.register_script(scripts.ASK)
+        self._ask = requests.client.register_script(_ASK)
         self._open = 0
 
     async def find(self, request_id: str, bk_app_code: str, load: Callable[[str], Awaitable[T | None]]) -> T | None:

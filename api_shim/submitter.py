@@ -27,10 +27,11 @@ from contract.answer.report import Report, Status
 from contract.codes import Code, Refused
 from contract.message import Caller, build_message, make_celery, new_request_id, send_message
 from contract.redis.connection import connect
+from contract.redis.entry import PendingEntry
 from contract.redis.jobs import JobStore, Upload
 from contract.redis.listing import Listing, Wanted
 from contract.redis.probe import write_probe
-from contract.redis.requests import PendingEntry, QueueFull, Requests
+from contract.redis.requests import QueueFull, Requests
 from contract.redis.workers import Workers, look_at_workers
 from contract.request.batch import ServiceInstanceBatch
 from contract.request.parse import ParsedBatch
@@ -126,7 +127,7 @@ class Submitter:
         """
         request_id = new_request_id()
         entry = PendingEntry.of(request_id, batch, caller, warnings, kind)
-        message = build_message(self._celery, request_id, entry.summary, headers) if self._own_queue else None
+        message = build_message(self._celery, request_id, entry.summary, headers) if self._own_queue else b""
         await async_failpoint("before_submit")
         self.waiters.note_submitted(request_id, caller.bk_app_code)
         try:
@@ -136,7 +137,7 @@ class Submitter:
         except QueueFull as full:
             raise Busy(await self.seconds_for(full.pending)) from None
         await async_failpoint("after_submit", holder)
-        if holder == request_id and message is None:
+        if holder == request_id and not message:
             await self._publish(request_id, entry.summary, headers)
         return Submitted(holder, replayed=holder != request_id)
 
@@ -154,11 +155,11 @@ class Submitter:
         """`submit` one batch of a job; raises as `JobStore.add`. Returns how many of the job's have not ended."""
         request_id = new_request_id()
         entry = PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings, job=part)
-        message = build_message(self._celery, request_id, entry.summary, headers) if self._own_queue else None
+        message = build_message(self._celery, request_id, entry.summary, headers) if self._own_queue else b""
         await async_failpoint("before_submit")
         unended = await reaching_redis(jobs.add(upload, entry, message, after))
         await async_failpoint("after_submit", request_id)
-        if message is None:
+        if not message:
             await self._publish(request_id, entry.summary, headers)
         return unended
 

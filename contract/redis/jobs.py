@@ -2,21 +2,61 @@
 
 A job is written before its first batch, and each batch counts itself there in the very script that accepts it or stores
 its report. So a job tells the truth whoever dies, and an upload that is sent again goes on where it stopped.
+
+Fields of a job (the hash ``job:{job_id}``):
+
+========= ==================================================================================================
+app       bk_app_code of whoever submitted it; nobody else may read it
+biz module as its head says, as decimal text
+begun     ms, Redis' clock
+upload    token of the upload that may add batches: the latest under the job's idempotency key
+until     ms, Redis' clock: until when that upload counts as alive
+chain     digest over the batches accepted so far, from which an upload that is repeated knows its place
+batches   accepted so far; their ids stand in the list ``jobbatches:{job_id}``
+accepted  instances of those
+size      the number of batches, once the upload is complete
+started   a worker has begun one
+cancelled no further batch is accepted, and none that was not begun is begun
+ended     batches that have ended, and by outcome their instances: created existing healed failed skipped
+problem   JSON of the first failure
+finished  ms, Redis' clock: when the latest batch ended
+========= ==================================================================================================
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import redis.asyncio as aioredis
 
 from contract.answer.items import Outcome, Problem
 from contract.answer.job import EndedBatch, Job
 from contract.message import QUEUE_NAME, Caller, new_request_id
-from contract.redis import job_scripts
-from contract.redis.requests import PendingEntry, QueueFull, Requests, moment
+from contract.redis.entry import BEGIN_ENTRY, PendingEntry
+from contract.redis.requests import QueueFull, Requests, moment
+from contract.redis.script import CLOCK, Script
 from contract.settings import Settings
+
+_BEGIN: Final = Script(
+    "contract/redis/begin_job.lua",
+    keys="job jobs_of_app idempotency",
+    args="job_id upload app biz module until_ms ttl_ms idempotency_ttl_s index_ttl_ms has_key prefix",
+    parts=(CLOCK,),
+)
+_ADD: Final = Script(
+    "contract/redis/add_batch.lua",
+    keys="req pending queue job batches",
+    args="id message max_pending deadline_ms upload until_ms ttl_ms before after is_last first_field…",
+    parts=BEGIN_ENTRY,
+)
+_HOLD: Final = Script("contract/redis/hold_job.lua", keys="job", args="upload until_ms", parts=(CLOCK,))
+_CANCEL: Final = Script("contract/redis/cancel_job.lua", keys="job")
+_RESTORE: Final = Script(
+    "contract/redis/restore_job.lua",
+    keys="job batches failed unknown",
+    args="job_id channel ttl_s fields first_field…",
+)
 
 
 class NotThisUploads(Exception):
@@ -49,11 +89,11 @@ class JobStore:
         self._client: aioredis.Redis = requests.client
         self._keys = requests.keys
         self._settings: Settings = requests.settings
-        self._begin = self._client.register_script(job_scripts.BEGIN_JOB)
-        self._add = self._client.register_script(job_scripts.ADD_BATCH)
-        self._hold = self._client.register_script(job_scripts.HOLD)
-        self._cancel = self._client.register_script(job_scripts.CANCEL_JOB)
-        self._restore = self._client.register_script(job_scripts.RESTORE_JOB)
+        self._begin = self._client.register_script(_BEGIN)
+        self._add = self._client.register_script(_ADD)
+        self._hold = self._client.register_script(_HOLD)
+        self._cancel = self._client.register_script(_CANCEL)
+        self._restore = self._client.register_script(_RESTORE)
 
     @property
     def _ttl_ms(self) -> int:
@@ -78,13 +118,13 @@ class JobStore:
         fields = _fields(stored)
         return Upload(_job(id_.decode(), fields, now_ms), token, fields["chain"])
 
-    async def add(self, upload: Upload, entry: PendingEntry, message: bytes | None, after: str) -> int:
+    async def add(self, upload: Upload, entry: PendingEntry, message: bytes, after: str) -> int:
         """Accept one batch, the next of its job; returns how many batches of the job have not ended.
 
         Args:
             upload: who adds it.
             entry: the batch; its `job` says which one it is.
-            message: to push; None: the caller publishes it elsewhere.
+            message: to push; an empty one is sent elsewhere.
             after: the job's chain with this batch.
 
         Raises:
@@ -101,8 +141,8 @@ class JobStore:
                 self._keys.job_batches(upload.job_id),
             ],
             args=[
-                *(entry.request_id, message or b"", self._settings.max_pending),
-                *(int(self._settings.request_deadline_s * 1000), int(message is not None), upload.token),
+                *(entry.request_id, message, self._settings.max_pending),
+                *(int(self._settings.request_deadline_s * 1000), upload.token),
                 *(self._settings.owner_ttl_ms, self._ttl_ms, upload.chain, after, int(entry.job.is_last)),
                 *entry.fields(),
             ],

@@ -17,7 +17,7 @@ class Keys:
     prefix: str
 
     def request(self, request_id: str) -> str:
-        """Hash: the pending entry of an unfinished request. Its fields are listed in `contract.redis.scripts`."""
+        """Hash: the pending entry of an unfinished request. Its fields are listed in `contract.redis.entry`."""
         return f"{self.prefix}req:{request_id}"
 
     def result(self, request_id: str) -> str:
@@ -29,7 +29,7 @@ class Keys:
         return f"{self.prefix}kept:{request_id}"
 
     def job(self, job_id: str) -> str:
-        """Hash: how a job stands. Its fields are listed in `contract.redis.job_scripts`."""
+        """Hash: how a job stands. Its fields are listed in `contract.redis.jobs`."""
         return f"{self.prefix}job:{job_id}"
 
     def job_batches(self, job_id: str) -> str:
@@ -114,7 +114,7 @@ class Keys:
 
     @property
     def parked(self) -> str:
-        """List: messages for a newer version of a task, the oldest last; see `worker.consumer.transport.scripts`."""
+        """List: messages for a newer version of a task, the oldest last; see ``worker/consumer/transport/park.lua``."""
         return f"{self.prefix}parked"
 
     @property

@@ -9,7 +9,13 @@ import orjson
 
 from contract.answer.report import Report
 from contract.codes import Code
+from contract.redis.script import Script
 
+ADD_LETTER: Final = "contract/redis/parts/add_letter.lua"
+"""Part of each script that writes a letter."""
+SET_ASIDE: Final = Script(
+    "contract/redis/set_aside.lua", keys="dead counter", args="letter most_letters", parts=(ADD_LETTER,)
+)
 PAYLOAD_TTL_S: Final = 30 * 86_400
 """How long the payload of a request that was given up is kept, so that it can be started anew."""
 

@@ -6,27 +6,47 @@ are Redis' clock; the machines' clocks never meet.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import redis.asyncio as aioredis
 from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError
 
-from contract.answer.items import Warning_
 from contract.answer.job import counts_of, problem_of
 from contract.answer.part import JobPart
 from contract.answer.report import Report, Status
 from contract.codes import Code, Refused
-from contract.message import QUEUE_NAME, Caller, Payload, summary
-from contract.redis import scripts
+from contract.message import QUEUE_NAME, Payload
+from contract.redis.entry import BEGIN_ENTRY, PendingEntry
 from contract.redis.keys import MAX_DEAD_LETTERS, Keys
-from contract.redis.letters import PAYLOAD_TTL_S, letter_of
+from contract.redis.letters import ADD_LETTER, PAYLOAD_TTL_S, letter_of
 from contract.redis.notices import MOST_SAID
-from contract.request.batch import ServiceInstanceBatch
+from contract.redis.script import CLOCK, Script
 from contract.settings import Settings
 from plumbing.coalesce import Gather
+
+_COUNT_END: Final = "contract/redis/parts/count_end.lua"
+"""Part of each script that ends a request, which may be a batch of a job."""
+_SUBMIT: Final = Script(
+    "contract/redis/submit.lua",
+    keys="req result pending queue of_app idempotency",
+    args="id message max_pending idempotency_ttl_s digest deadline_ms index_ttl_ms has_key first_field…",
+    parts=BEGIN_ENTRY,
+)
+_LOAD: Final = Script("contract/redis/load.lua", keys="first_key…", args="first_field…", parts=(CLOCK,))
+_PUBLISH: Final = Script(
+    "contract/redis/publish.lua",
+    keys="pending finished dead first_key…",
+    args="ttl_s channel most_letters most_said first_arg…",
+    parts=(CLOCK, _COUNT_END, ADD_LETTER),
+)
+_CANCEL: Final = Script(
+    "contract/redis/cancel.lua",
+    keys="req result",
+    args="id report ttl_s channel app counts problem",
+    parts=(CLOCK, _COUNT_END),
+)
 
 
 class QueueFull(Refused):
@@ -42,55 +62,6 @@ class IdempotencyConflict(Refused):
 
     def __init__(self) -> None:
         super().__init__(Code.IDEMPOTENCY_CONFLICT)
-
-
-@dataclass(frozen=True, slots=True)
-class PendingEntry:
-    """The pending entry of one request, as it is written."""
-
-    request_id: str
-    bk_app_code: str
-    payload: bytes
-    """`Payload.write`"""
-    digest: str
-    bk_biz_id: int
-    bk_module_id: int
-    count: int
-    summary: str
-    job: JobPart | None = None
-
-    @classmethod
-    def of(
-        cls,
-        request_id: str,
-        batch: ServiceInstanceBatch,
-        caller: Caller,
-        warnings: tuple[Warning_, ...] = (),
-        kind: Literal["create", "validate"] = "create",
-        *,
-        job: JobPart | None = None,
-    ) -> "PendingEntry":
-        """The entry of a batch, whoever writes it: a submitter, or the worker that meets a direct message."""
-        return cls(
-            request_id=request_id,
-            bk_app_code=caller.bk_app_code,
-            payload=Payload.write(request_id, batch, caller, warnings, kind),
-            digest=batch.digest(),
-            bk_biz_id=batch.bk_biz_id,
-            bk_module_id=batch.bk_module_id,
-            count=len(batch.instances),
-            summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
-            job=job,
-        )
-
-    def fields(self) -> list[str | bytes | int]:
-        """Names and values as they stand in the entry's hash, but for those that the scripts set themselves."""
-        of_job = () if self.job is None else ("job", self.job.dump())
-        return [
-            *("payload", self.payload, "app", self.bk_app_code),
-            *("summary", self.summary, "biz", self.bk_biz_id, "module", self.bk_module_id, "count", self.count),
-            *of_job,
-        ]
 
 
 def moment(ms: float | str | bytes) -> datetime:
@@ -153,23 +124,23 @@ class Requests:
         self.client = client
         self.keys = Keys(settings.key_prefix)
         self.settings = settings
-        self._submit = client.register_script(scripts.SUBMIT)
+        self._submit = client.register_script(_SUBMIT)
         self._submitting: Gather[_Call, Any] = Gather(self._submit_together, at_once=2, weigh=_size, most=_SENT_BYTES)
-        self._load = client.register_script(scripts.LOAD)
+        self._load = client.register_script(_LOAD)
         self._loading = Gather(self.load_many)
-        self._publish = client.register_script(scripts.PUBLISH)
+        self._publish = client.register_script(_PUBLISH)
         self._publishing = Gather(self._publish_together, most=_PUBLISHED_BYTES, weigh=lambda one: len(one[1]))
-        self._cancel = client.register_script(scripts.CANCEL)
+        self._cancel = client.register_script(_CANCEL)
 
     async def reserve(
         self,
         entry: PendingEntry,
-        message: bytes | None,
+        message: bytes,
         idempotency_key: str | None = None,
         *,
         while_unfinished: bool = False,
     ) -> str:
-        """Write the pending entry and push `message` (None: the caller publishes it elsewhere) in one step.
+        """Write the pending entry and push `message` in one step; an empty one is sent elsewhere.
 
         Returns:
             The request_id that holds: the entry's own, or an earlier one's under the same idempotency key and body.
@@ -192,14 +163,13 @@ class Requests:
                 ],
                 [
                     request_id,
-                    message or b"",
+                    message,
                     settings.max_pending,
                     settings.idempotency_ttl_s,
                     entry.digest,
                     int(settings.request_deadline_s * 1000),
                     settings.result_ttl_s * 1000,
                     0 if idempotency_key is None else 2 if while_unfinished else 1,
-                    int(message is not None),
                     *entry.fields(),
                 ],
             )
@@ -218,7 +188,7 @@ class Requests:
             return [await self._submit(*calls[0])]
         answers = await self._pipelined(self._submit, calls)
         if any(isinstance(answer, NoScriptError) for answer in answers):
-            await self.client.script_load(scripts.SUBMIT)
+            await self.client.script_load(_SUBMIT)
             answers = await self._pipelined(self._submit, calls)
         return answers
 

@@ -9,7 +9,8 @@ import pytest
 
 from contract.message import new_request_id
 from contract.redis.connection import connect
-from contract.redis.requests import PendingEntry, Requests
+from contract.redis.entry import PendingEntry
+from contract.redis.requests import Requests
 from contract.request.parse import parse
 from contract.settings import Settings
 from devstack.servers import Postgres
@@ -146,6 +147,6 @@ async def _reserve_without_message(redis_url: str) -> str:
     client = connect(settings)
     try:
         entry = PendingEntry.of(new_request_id(), parse(unbound(5).body()).batch, CALLER)
-        return await Requests(client, settings).reserve(entry, None)
+        return await Requests(client, settings).reserve(entry, b"")
     finally:
         await client.aclose()

@@ -10,12 +10,31 @@ import redis.asyncio as aioredis
 
 from contract.answer.part import JobPart
 from contract.message import QUEUE_NAME
-from contract.redis import scripts
 from contract.redis.keys import MAX_DEAD_LETTERS
+from contract.redis.letters import SET_ASIDE
 from contract.redis.requests import Requests, moment
+from contract.redis.script import CLOCK, Script
 from contract.redis.unknown import NOTE_TTL_S, Note
 from contract.settings import Settings
 from plumbing.coalesce import Gather
+
+_LEASE: Final = Script(
+    "worker/custody/lease.lua",
+    keys="first_key…",
+    args="lease_ms max_attempts most_bytes first_arg…",
+    parts=(CLOCK,),
+)
+_EXTEND: Final = Script(
+    "worker/custody/extend.lua", keys="workers first_req…", args="worker_name lease_ms first_token…", parts=(CLOCK,)
+)
+_RESEND: Final = Script(
+    "worker/custody/resend.lua",
+    keys="req pending queue",
+    args="id message token expected_score count_attempt",
+    parts=(CLOCK,),
+)
+_CALM: Final = Script("worker/custody/calm.lua", keys="pending workers", args="most", parts=(CLOCK,))
+_SHORTEN: Final = Script("worker/custody/shorten.lua", keys="req", args="lease_ms too_long_ms", parts=(CLOCK,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +106,13 @@ class Leases(Requests):
 
     def __init__(self, client: "aioredis.Redis", settings: Settings) -> None:
         super().__init__(client, settings)
-        self._lease = client.register_script(scripts.LEASE)
+        self._lease = client.register_script(_LEASE)
         self._leasing = Gather(self._lease_together, most=_LEASED_AT_ONCE)
-        self._extend = client.register_script(scripts.EXTEND)
-        self._resend = client.register_script(scripts.RESEND)
-        self._calm = client.register_script(scripts.CALM)
-        self._shorten = client.register_script(scripts.SHORTEN)
+        self._extend = client.register_script(_EXTEND)
+        self._resend = client.register_script(_RESEND)
+        self._calm = client.register_script(_CALM)
+        self._shorten = client.register_script(_SHORTEN)
+        self._set_aside = client.register_script(SET_ASIDE)
 
     async def lease(self, request_id: str, token: str, *, alone: bool = False) -> Lease:
         """Count an attempt and take the request, unless a live owner has it; the same token may ask again.
@@ -200,11 +220,9 @@ class Leases(Requests):
 
     async def set_aside(self, request_id: str, letter: bytes) -> None:
         """Put a message that nobody could take among the dead letters; sent again, its count begins anew."""
-        async with self.client.pipeline(transaction=True) as pipe:
-            pipe.lpush(self.keys.dead_letters, letter)
-            pipe.ltrim(self.keys.dead_letters, 0, MAX_DEAD_LETTERS - 1)
-            pipe.delete(self.keys.failed_takes(request_id))
-            await pipe.execute()
+        await self._set_aside(
+            keys=[self.keys.dead_letters, self.keys.failed_takes(request_id)], args=[letter, MAX_DEAD_LETTERS]
+        )
 
     async def pending_before(self, pushed_ms: int, skip: int, limit: int) -> list[Pending]:
         """Entries that were last pushed before `pushed_ms`, the earliest first, after the first `skip` of them."""

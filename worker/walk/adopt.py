@@ -6,7 +6,7 @@ from contract.answer.permission import iam_permission
 from contract.answer.report import Report
 from contract.codes import Code, Refused
 from contract.message import TaskArguments
-from contract.redis.requests import PendingEntry
+from contract.redis.entry import PendingEntry
 from contract.request.batch import MAX_INT64
 from contract.request.defaults import with_defaults
 from contract.request.parse import BatchRefused, parse
@@ -58,7 +58,7 @@ async def adopt(
             expires_at=leases.settings.report_expires_at(now),
         )
         return await finish(leases, engine, report)
-    await leases.reserve(PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings), message=None)
+    await leases.reserve(PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings), message=b"")
     await async_failpoint("after_adopt", request_id)
     return None
 

@@ -7,7 +7,7 @@ import redis
 
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, build_message, make_celery, new_request_id
 from contract.redis.connection import connect
-from contract.redis.requests import PendingEntry
+from contract.redis.entry import PendingEntry
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from worker.custody.leases import Leases
@@ -41,7 +41,7 @@ class Bench:
         ids = [new_request_id() for _ in range(count)]
         for id_ in ids:
             entry = PendingEntry.of(id_, BATCH, Caller(bk_app_code="app"))
-            message = build_message(self.celery, id_, "s") if self.settings.one_redis else None
+            message = build_message(self.celery, id_, "s") if self.settings.one_redis else b""
             await leases.reserve(entry, message)
         self.accepted += ids
         return ids

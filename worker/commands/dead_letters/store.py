@@ -18,13 +18,21 @@ from kombu.exceptions import KombuError
 from contract.answer.part import JobPart
 from contract.codes import Code
 from contract.message import QUEUE_NAME, build_message, send_message
-from contract.redis import scripts
-from contract.redis.requests import PendingEntry, Requests
+from contract.redis.entry import BEGIN_ENTRY, PendingEntry
+from contract.redis.requests import Requests
+from contract.redis.script import Script
 from worker.commands.dead_letters.letters import DeadLetter
 from worker.postgres import ledger
 from worker.postgres.engine import Engine
 
 _PAGE: Final = 50
+_REVIVE: Final = Script(
+    "worker/commands/dead_letters/revive.lua",
+    keys="req pending queue result kept dead",
+    args="id letter message deadline_ms created_ms first_field…",
+    parts=BEGIN_ENTRY,
+)
+_PUSH: Final = Script("worker/commands/dead_letters/push.lua", keys="dead queue", args="letter message")
 
 
 class CannotRequeue(Exception):
@@ -46,8 +54,8 @@ class DeadLetters:
         self._has_queue = has_queue
         self._celery = celery
         self._key = requests.keys.dead_letters
-        self._revive = requests.client.register_script(scripts.REVIVE)
-        self._push = requests.client.register_script(scripts.PUSH_LETTER)
+        self._revive = requests.client.register_script(_REVIVE)
+        self._push = requests.client.register_script(_PUSH)
 
     async def count(self) -> int:
         """How many there are."""
@@ -168,7 +176,6 @@ class DeadLetters:
                 message,
                 int(settings.request_deadline_s * 1000),
                 letter.about["created"],
-                int(bool(message)),
                 *("digest", entry.digest, *entry.fields()),
             ],
         )

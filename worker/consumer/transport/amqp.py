@@ -18,6 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from contract.redis.keys import MAX_DEAD_LETTERS, Keys
+from contract.redis.letters import SET_ASIDE
 from worker.consumer.transport.screen import NewerVersion, Screen, Unfit, dead_letter
 
 _log = structlog.get_logger(__name__)
@@ -91,10 +92,8 @@ class Connection(stock.Connection):
         """Put a letter among the dead letters."""
         seconds = self._redis_timeout_s
         client = Redis.from_url(self._redis_url, socket_timeout=seconds, socket_connect_timeout=seconds)
-        with client, client.pipeline(transaction=True) as pipe:
-            pipe.lpush(self._key, letter)
-            pipe.ltrim(self._key, 0, MAX_DEAD_LETTERS - 1)
-            pipe.execute()
+        with client:
+            client.eval(SET_ASIDE, 1, self._key, letter, MAX_DEAD_LETTERS)
 
 
 class Transport(stock.Transport):

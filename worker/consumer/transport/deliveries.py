@@ -12,12 +12,57 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from redis import Redis
-from redis.commands.core import Script
+from redis.commands import core
 from redis.utils import str_if_bytes
 
 from contract.redis.keys import MAX_DEAD_LETTERS, MAX_PARKED, Keys
-from worker.consumer.transport import scripts
+from contract.redis.letters import ADD_LETTER
+from contract.redis.script import CLOCK, Script
 from worker.consumer.transport.screen import KEPT_OF_DEAD, LARGEST_MESSAGE, dead_letter
+
+_HELD: Final = "consumers unacked inbox"
+_RETURN: Final = "worker/consumer/transport/parts/return.lua"
+_TURN: Final = Script(
+    "worker/consumer/transport/turn.lua",
+    keys=f"{_HELD} first_list…",
+    args="consumer ttl_ms want number largest kept budget inbox_list arrived first_ack…",
+    parts=(CLOCK, _RETURN),
+)
+_HEARTBEAT: Final = Script(
+    "worker/consumer/transport/heartbeat.lua",
+    keys="consumers",
+    args="consumer ttl_ms rescues unacked_prefix inbox_prefix forget_ms most_ahead_ms",
+    parts=(CLOCK, _RETURN),
+)
+_DRAIN: Final = Script(
+    "worker/consumer/transport/drain.lua", keys=_HELD, args="consumer alive_ms", parts=(CLOCK, _RETURN)
+)
+_LEAVE: Final = Script("worker/consumer/transport/leave.lua", keys=_HELD, args="consumer", parts=(_RETURN,))
+_HAND_BACK: Final = Script("worker/consumer/transport/hand_back.lua", keys="unacked", args="first_field…")
+_BURY: Final = Script(
+    "worker/consumer/transport/bury.lua", keys="unacked dead", args="field letter most_letters", parts=(ADD_LETTER,)
+)
+_BURY_MISFIT: Final = Script(
+    "worker/consumer/transport/bury_misfit.lua",
+    keys="misfit kept dead",
+    args="letter most_letters kept_s",
+    parts=(ADD_LETTER,),
+)
+_PARK: Final = Script(
+    "worker/consumer/transport/park.lua", keys="unacked parked", args="most first_field…", parts=(CLOCK,)
+)
+_SIFT: Final = Script(
+    "worker/consumer/transport/sift.lua",
+    keys="parked",
+    args="skip most budget longest_ms first_task…",
+    parts=(CLOCK,),
+)
+_BURY_PARKED: Final = Script(
+    "worker/consumer/transport/bury_parked.lua",
+    keys="parked dead",
+    args="message letter most_letters",
+    parts=(ADD_LETTER,),
+)
 
 _BUDGET: Final = 8 * 1024 * 1024
 """Bytes after which one turn takes no further message."""
@@ -133,7 +178,7 @@ class Deliveries:
         self.known = True
         try:
             reply = self._run(
-                scripts.TURN,
+                _TURN,
                 [self.consumers, self.unacked, self.inbox, *sources],
                 [self.name, self.ttl_ms, want, number, *limits, inbox_list, self._arrived, *acks],
             )
@@ -150,20 +195,20 @@ class Deliveries:
         rescues = time.monotonic() >= self._rescues_from
         prefixes = [self._keys.unacked(""), self._keys.inbox("")]
         arguments = [self.ttl_ms, int(rescues), *prefixes, _FORGET_AFTER_MS, 2 * _DRAIN_MS]
-        return int(self._run(scripts.HEARTBEAT, [self.consumers], [self.name, *arguments]))
+        return int(self._run(_HEARTBEAT, [self.consumers], [self.name, *arguments]))
 
     def drain(self) -> int:
         """Take no more and hand back what no turn has taken; what is in hand may still be finished."""
         if self._arrived:
             self.turn(0)
-        return int(self._run(scripts.DRAIN, [self.consumers, self.unacked, self.inbox], [self.name, _DRAIN_MS]))
+        return int(self._run(_DRAIN, [self.consumers, self.unacked, self.inbox], [self.name, _DRAIN_MS]))
 
     def leave(self) -> int:
         """Acknowledge what has gathered, hand everything else back, and be forgotten. No BLMOVE may be under way."""
         while self._acks or self._arrived:
             self.turn(0)
         self._abandoned = True
-        return int(self._run(scripts.LEAVE, [self.consumers, self.unacked, self.inbox], [self.name]))
+        return int(self._run(_LEAVE, [self.consumers, self.unacked, self.inbox], [self.name]))
 
     def abandon(self) -> None:
         """The connection is gone: leave what is held to the deadline, and acknowledge through the next connection."""
@@ -173,7 +218,7 @@ class Deliveries:
 
     def hand_back(self, tags: Sequence[str]) -> int:
         """Put messages behind what waits in their lists; returns how many were still held."""
-        return int(self._run(scripts.HAND_BACK, [self.unacked], tags)) if tags else 0
+        return int(self._run(_HAND_BACK, [self.unacked], tags)) if tags else 0
 
     def bury(self, taken: Taken, reason: str) -> bool:
         """Move a message to the dead letters, with the reason; returns whether it was still held."""
@@ -183,7 +228,7 @@ class Deliveries:
             taken.raw, queue=taken.source, reason=reason, at_ms=time.time_ns() // 1_000_000, size=taken.size
         )
         keys = [self.unacked, self._keys.dead_letters]
-        return bool(self._run(scripts.BURY, keys, [taken.tag, letter, MAX_DEAD_LETTERS]))
+        return bool(self._run(_BURY, keys, [taken.tag, letter, MAX_DEAD_LETTERS]))
 
     def park(self, newer: Sequence[tuple[Taken, str]]) -> list[Taken]:
         """Set messages aside beside the queue, each with the task that no worker here knows yet.
@@ -194,7 +239,7 @@ class Deliveries:
         if any(taken.tag == self._arrived for taken, _ in newer):
             self.turn(0)
         arguments = [part for taken, task in newer for part in (taken.tag, task)]
-        over = set(self._run(scripts.PARK, [self.unacked, self._keys.parked], [MAX_PARKED, *arguments]))
+        over = set(self._run(_PARK, [self.unacked, self._keys.parked], [MAX_PARKED, *arguments]))
         return [taken for taken, _ in newer if taken.tag.encode() in over]
 
     def sift(self, tasks: Collection[str]) -> tuple[int, int]:
@@ -205,7 +250,7 @@ class Deliveries:
             for too long and are dead letters.
         """
         arguments = [self._skip_parked, _SIFTED_AT_ONCE, _BUDGET, _PARKED_DAYS * 86_400_000, *tasks]
-        moved, self._skip_parked, old = self._run(scripts.SIFT, [self._keys.parked], arguments)
+        moved, self._skip_parked, old = self._run(_SIFT, [self._keys.parked], arguments)
         return moved, sum(map(self._bury_parked, old))
 
     def _bury_parked(self, parked: bytes) -> bool:
@@ -215,7 +260,7 @@ class Deliveries:
         queue, now_ms = source.decode(errors="replace"), time.time_ns() // 1_000_000
         letter = dead_letter(raw, queue=queue, reason=reason, at_ms=now_ms)
         keys = [self._keys.parked, self._keys.dead_letters]
-        return bool(self._run(scripts.BURY_PARKED, keys, [parked, letter, MAX_DEAD_LETTERS]))
+        return bool(self._run(_BURY_PARKED, keys, [parked, letter, MAX_DEAD_LETTERS]))
 
     def set_misfits_aside(self, lists: Sequence[str]) -> list[str]:
         """Take away those of `lists` and of the parked that are none, for no script runs on them; letters say where.
@@ -230,7 +275,7 @@ class Deliveries:
             reason = f"the queue's key held a {types[name]} instead of a list; it is kept as {kept} for a while"
             letter = dead_letter(b"", queue=name, reason=reason, at_ms=time.time_ns() // 1_000_000)
             arguments = [letter, MAX_DEAD_LETTERS, _MISFIT_KEPT_S]
-            if self._run(scripts.SET_ASIDE, [name, kept, self._keys.dead_letters], arguments):
+            if self._run(_BURY_MISFIT, [name, kept, self._keys.dead_letters], arguments):
                 said.append(reason)
         return said
 
@@ -255,18 +300,18 @@ class Deliveries:
         for _ in late:
             _late_acks.popleft()
 
-    def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         client = self._client()
         return _registered(client, script)(keys, arguments, client)
 
 
-def _registered(client: "Redis", script: str) -> Script:
+def _registered(client: "Redis", script: Script) -> core.Script:
     if script not in _scripts:
         _scripts[script] = client.register_script(script)
     return _scripts[script]
 
 
-_scripts: dict[str, Script] = {}
+_scripts: dict[Script, core.Script] = {}
 
 
 def _taken(field: bytes, raw: bytes, size: int) -> Taken:

@@ -16,8 +16,9 @@ from contract.answer.report import Report, Status
 from contract.codes import Code
 from contract.message import QUEUE_NAME, Caller, Payload
 from contract.redis.connection import connect
+from contract.redis.entry import PendingEntry
 from contract.redis.notices import read_done
-from contract.redis.requests import IdempotencyConflict, PendingEntry, QueueFull
+from contract.redis.requests import IdempotencyConflict, QueueFull
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from worker.custody.leases import Lease, Leases

@@ -9,16 +9,15 @@ from redis.exceptions import ResponseError
 
 from contract.answer.report import Report, Status
 from contract.message import QUEUE_NAME, Caller
-from contract.redis import job_scripts, scripts
 from contract.redis.connection import connect
+from contract.redis.entry import PendingEntry
 from contract.redis.replay import DEFAULT_USER, Replay, examine_replay, written_by_scripts
-from contract.redis.requests import PendingEntry
 from contract.redis.safety import UnsafeRedis, require_safe_redis
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from devstack.process import Guard
 from tests.compose_redis import ComposeRedis
-from worker.consumer.transport import scripts as transport_scripts
+from tests.lua import lua_files
 from worker.custody.leases import Leases
 
 pytestmark = pytest.mark.anyio
@@ -115,13 +114,7 @@ async def test_user_who_may_not_ask_is_told_that_nobody_knows(guard: Guard, tmp_
 
 
 def test_every_command_that_a_script_writes_with_is_asked_for() -> None:
-    texts = [
-        text
-        for module in (scripts, job_scripts, transport_scripts)
-        for text in vars(module).values()
-        if isinstance(text, str)
-    ]
-    called = {name for text in texts for name in re.findall(r"redis\.call\('([A-Z]+)'", text)}
+    called = {name for text in lua_files().values() for name in re.findall(r"redis\.call\('([A-Z]+)'", text)}
     only_reads = {"TIME", "GET", "EXISTS", "HEXISTS", "HGET", "HMGET", "HKEYS", "ZCARD", "ZCOUNT", "ZRANGE", "ZSCORE"}
     only_reads |= {"PTTL", "HGETALL", "LINDEX", "LLEN", "LRANGE", "TYPE", "PUBLISH"}
     assert called - only_reads <= {command[0] for command in written_by_scripts("bksi:")}

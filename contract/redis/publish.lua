@@ -1,0 +1,34 @@
+#!lua flags=allow-oom
+-- Store reports, and end their requests.
+-- KEYS for each report: result req kept unknown
+-- ARGV for each: id report kept_s letter counts problem
+-- The payload of a request that failed stays for kept_s (0: not at all), so that it can be tried again. A letter goes to
+-- the dead letters in the very step that ends the request, hence once. A note that nobody knows the request, left by a
+-- poll before a bare message was taken, must not outlive it. What is published: `contract.redis.notices`. A batch is
+-- counted in its job as it ends, and with the last one the job is said to have ended.
+-- -> for each: 1 the entry ended now · 0 it had ended before
+local now = clock()
+local answers, ids, reports, unknown, size, all, jobs = {}, {}, {}, {}, 0, 0, {}
+for n = 1, (#KEYS - first_key + 1) / 4 do
+  local key, arg = first_key + 4 * (n - 1), first_arg + 6 * (n - 1)
+  local result, req, kept = unpack(KEYS, key, key + 2)
+  local id, report, kept_s, letter, counts, problem = unpack(ARGV, arg, arg + 5)
+  redis.call('SET', result, report, 'EX', ttl_s)
+  if kept_s ~= '0' and redis.call('HEXISTS', req, 'payload') == 1 then
+    redis.call('SET', kept, redis.call('HGET', req, 'payload'), 'EX', kept_s)
+  end
+  local part = redis.call('HGET', req, 'job')
+  local ended = redis.call('DEL', req)
+  if part then jobs[#jobs + 1] = count_end(string.sub(req, 1, -37), id, part, counts, problem, ttl_s, now) end
+  if ended == 1 and letter ~= '' then add_letter(dead, letter, most_letters) end
+  answers[n], ids[n], reports[n], unknown[n] = ended, id, report, KEYS[key + 3]
+  size, all = size + #report, all + ended
+end
+redis.call('ZREM', pending, unpack(ids))
+redis.call('DEL', unpack(unknown))
+if all > 0 then redis.call('INCRBY', finished, all) end
+local said = table.concat(ids, ' ')
+if size <= most_said * #ids then said = said .. '\n' .. table.concat(reports, '\n') end
+redis.call('PUBLISH', channel, said)
+if #jobs > 0 then redis.call('PUBLISH', channel, table.concat(jobs, ' ')) end
+return answers

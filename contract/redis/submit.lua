@@ -1,0 +1,30 @@
+-- Accept a request.
+-- has_key: 0 no idempotency key · 1 it holds for its TTL · 2 it holds only while the earlier request is unfinished
+-- An empty message: it is sent elsewhere.
+-- -> {1} new · {0} this very id is known already · {2, id, digest} the idempotency key is taken · {-1, pending} full
+local now = clock()
+if has_key ~= '0' then
+  local taken = redis.call('GET', idempotency)
+  if taken then
+    local earlier, its_digest = string.match(taken, '^(%x+)|(%x*)$')
+    local holds = earlier ~= id
+    if holds and has_key == '2' then
+      local entry, its_result = string.sub(req, 1, -33) .. earlier, string.sub(result, 1, -33) .. earlier
+      holds = redis.call('HEXISTS', entry, 'payload') == 1 and redis.call('EXISTS', its_result) == 0
+    end
+    if holds then return {2, earlier, its_digest} end
+  end
+end
+if redis.call('HEXISTS', req, 'payload') + redis.call('EXISTS', result) > 0 then return {0} end
+local waiting = redis.call('ZCARD', pending)
+if waiting >= tonumber(max_pending) then return {-1, waiting} end
+begin_entry(req, pending, id, now, {'digest', digest, 'created', now, 'deadline', now + deadline_ms}, first_field)
+redis.call('ZADD', of_app, now, id)
+-- Once a minute is enough to forget what is old, and to put off that all of it is.
+if redis.call('PTTL', of_app) < tonumber(index_ttl_ms) then
+  redis.call('ZREMRANGEBYSCORE', of_app, '-inf', now - index_ttl_ms)
+  redis.call('PEXPIRE', of_app, index_ttl_ms + 60000)
+end
+if has_key ~= '0' then redis.call('SET', idempotency, id .. '|' .. digest, 'EX', idempotency_ttl_s) end
+if message ~= '' then redis.call('LPUSH', queue, message) end
+return {1}
