@@ -55,7 +55,10 @@ func call(method, path string, body []byte, headers map[string]string) (*report,
 		answer.Body.Close()
 		if (answer.StatusCode == 429 || answer.StatusCode == 503) && attempt < 5 {
 			seconds, _ := strconv.Atoi(answer.Header.Get("Retry-After"))
-			time.Sleep(time.Duration(max(seconds, 1)) * time.Second)
+			if seconds < 1 {
+				seconds = 1
+			}
+			time.Sleep(time.Duration(seconds) * time.Second)
 			continue
 		}
 		if err == nil && answer.StatusCode >= 400 {

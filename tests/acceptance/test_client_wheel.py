@@ -8,6 +8,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from packaging.requirements import Requirement
 
@@ -89,11 +90,23 @@ def test_project_may_call_its_packages_contract_and_worker(stack: Any, wheel: Pa
     )
 
 
-def test_extra_brings_the_command_with_the_verbs_of_a_caller_alone(stack: Any, wheel: Path, tmp_path: Path) -> None:
+def test_newcomer_installs_submits_watches_and_opens_the_result(stack: Any, wheel: Path, tmp_path: Path) -> None:
     bin_ = environment(wheel, tmp_path / "venv", "cli")
     commands = run(bin_ / "bksi", "--help").stdout
     assert " submit " in commands
     assert " migrate " not in commands
 
-    submitted = run(bin_ / "bksi", "submit", "-", "--url", stack.http, "--wait", "60", input=json.dumps(bound(45)))
-    assert submitted.returncode == 0, submitted.stderr
+    def bksi(*arguments: str, **options: Any) -> str:
+        # A browser that prints the address that it is given.
+        here = {"BKSI_URL": stack.http, "BROWSER": "echo %s", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        ran = run(bin_ / "bksi", *arguments, env=here, **options)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    request_id = bksi("submit", "-", "--output", "ids", input=json.dumps(bound(45))).strip()
+    assert bksi("watch", request_id).startswith(f"{request_id}  SUCCESS  1 of 1")
+    assert "\t45\t" in bksi("items", request_id)
+    page = bksi("open", request_id).splitlines()[-1]
+    assert page == f"{stack.http}/v1/batches/{request_id}"
+    opened = httpx2.get(page, headers={"Accept": "text/html"})
+    assert (opened.status_code, request_id in opened.text) == (200, True)

@@ -1,0 +1,39 @@
+"""The README's first commands, as a newcomer types them; what is installed already is not installed anew."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+VENV = Path(sys.prefix)
+
+
+def make(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = ["make", f"--old-file={VENV / 'ready'}", f"VENV={VENV}", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_demo_shows_a_created_and_an_existing_instance_and_what_to_do_next() -> None:
+    ran = make("demo")
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    outcomes = re.findall(r"^Host 2: (\w+), service instance (\d+)$", ran.stdout, re.MULTILINE)
+    assert outcomes == [("created", outcomes[0][1]), ("existing", outcomes[0][1])]
+    stopped = ran.stdout.partition("Stopping ...")[2]
+    assert "Next: `make up`" in stopped
+    # The one address after the end is that of what comes next: nothing of the demo's is left to look at.
+    assert set(re.findall(r"http://\S+\d", stopped)) == {"http://127.0.0.1:8080"}
+    assert [name for name in re.findall(r"[\w./]+\.md|[\w]+/(?= )", stopped) if not (ROOT / name).exists()] == []
+
+
+def test_up_keeps_the_same_system_running() -> None:
+    """What `bksi up` then does is in test_stack.py."""
+    assert make("--dry-run", "up", "ARGS=--port 9000").stdout == f"{VENV}/bin/bksi up --data-dir data --port 9000\n"
+
+
+def test_first_of_them_says_that_it_installs_and_how_long(tmp_path: Path) -> None:
+    shown = subprocess.run(
+        ["make", "--dry-run", f"VENV={tmp_path / 'venv'}", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert re.search(r"Installing into .*, once: about a minute", shown)

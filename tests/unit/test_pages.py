@@ -1,0 +1,60 @@
+"""Every page: what it links is there, and its Chinese twin is in step with it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    page
+    for room in (ROOT, ROOT / "benchmarks", *(ROOT / name for name in ("clients", "deploy", "docs", "examples")))
+    for page in (room.glob("*.md") if room == ROOT else room.rglob("*.md"))
+)
+CHINESE = [page for page in PAGES if page.name.endswith(".zh-CN.md")]
+_FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+
+
+def _links(page: Path) -> list[tuple[str, str]]:
+    """Files and headings that a page names; addresses elsewhere are left alone."""
+    return re.findall(r"\]\((?!\w+:)([^)#]*)#?([^)]*)\)", _FENCED.sub("", page.read_text(encoding="utf-8")))
+
+
+def _headings(page: Path) -> list[str]:
+    return re.findall(r"^#+ .*$", _FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+
+
+def _anchors(page: Path) -> set[str]:
+    return {re.sub(r"[^\w\- ]", "", heading.lstrip("# ").lower()).replace(" ", "-") for heading in _headings(page)}
+
+
+def _dead(page: Path, file: str, heading: str) -> bool:
+    target = page.parent / file if file else page
+    return not target.exists() or (target.suffix == ".md" and heading != "" and heading not in _anchors(target))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_link_is_dead(page: Path) -> None:
+    assert [link for link in _links(page) if _dead(page, *link)] == []
+
+
+@pytest.mark.parametrize("chinese", CHINESE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_chinese_page_is_in_step(chinese: Path) -> None:
+    english = chinese.with_name(chinese.name.replace(".zh-CN", ""))
+    levels = [[heading.partition(" ")[0] for heading in _headings(page)] for page in (english, chinese)]
+    commands = [[_without_words(block) for block in _blocks(page)] for page in (english, chinese)]
+
+    assert levels[0] == levels[1]
+    assert commands[0] == commands[1]
+    assert f"]({chinese.name})" in "".join(english.read_text(encoding="utf-8").splitlines()[:4])
+    assert f"]({english.name})" in "".join(chinese.read_text(encoding="utf-8").splitlines()[:4])
+
+
+def _blocks(page: Path) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return _FENCED.findall(text) + re.findall(r"(?:^    .*\n)+", _FENCED.sub("", text), re.MULTILINE)
+
+
+def _without_words(block: str) -> str:
+    """A block without its comments."""
+    return re.sub(r" *(#|--) .*", "", block)
