@@ -13,16 +13,13 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
-from celery import Celery
-from kombu.exceptions import KombuError
-
 from api_shim.refusals import BrokerUnavailable, Expired, LookupUnanswered
 from api_shim.waiters import Waiters
-from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, REQUEST_ID_PATTERN, build_publish_message, send_message
+from contract.message import QUEUE_NAME, REQUEST_ID_PATTERN
+from contract.queue import BrokerAway, Queue
 from contract.redis.requests import Requests
 from contract.redis.script import Script
 from contract.redis.unknown import NOTE_TTL_S, Note
-from contract.settings import Settings
 
 
 class _Owned(Protocol):
@@ -42,11 +39,10 @@ _ASK_AGAIN_MS: Final = 5_000
 class Lookup:
     """The look-ups of one process."""
 
-    def __init__(self, requests: Requests, waiters: Waiters, settings: Settings, celery: Celery) -> None:
+    def __init__(self, requests: Requests, waiters: Waiters, queue: Queue) -> None:
         self._requests = requests
         self._waiters = waiters
-        self._celery = celery
-        self._own_queue = settings.one_redis
+        self._queue = queue
         self._ask = requests.client.register_script(_ASK)
         self._open = 0
 
@@ -95,14 +91,11 @@ class Lookup:
         return note is not None or unseen is not None
 
     async def _send(self, request_id: str) -> None:
-        message = build_publish_message(self._celery, request_id) if self._own_queue else b""
-        asked = self._requests.keys.asked(request_id)
-        is_first = await self._ask(keys=[asked, QUEUE_NAME], args=[_ASK_AGAIN_MS, message])
-        if is_first and not self._own_queue:
-            try:
-                await asyncio.to_thread(send_message, self._celery, request_id, "", task=PUBLISH_TASK_NAME)
-            except (KombuError, OSError):
-                raise BrokerUnavailable from None
+        keys = [self._requests.keys.asked(request_id), QUEUE_NAME]
+        try:
+            await self._queue.ask(lambda message: self._ask(keys, [_ASK_AGAIN_MS, message]), request_id)
+        except BrokerAway:
+            raise BrokerUnavailable from None
 
 
 def _refuse_expired(note: Note, bk_app_code: str) -> None:

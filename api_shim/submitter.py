@@ -14,7 +14,6 @@ from typing import Literal
 
 import structlog
 from celery import Celery
-from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from api_shim.drain_rate import DrainRate
@@ -25,7 +24,8 @@ from contract.answer.items import Warning_
 from contract.answer.part import JobPart
 from contract.answer.report import Report, Status
 from contract.codes import Code, Refused
-from contract.message import Caller, build_message, make_celery, new_request_id, send_message
+from contract.message import Caller, make_celery, new_request_id
+from contract.queue import BrokerAway, Queue
 from contract.redis.connection import connect
 from contract.redis.entry import PendingEntry
 from contract.redis.jobs import JobStore, Upload
@@ -72,11 +72,10 @@ class Submitter:
         self.paused: Sequence[str] = ()
         """Why some workers took no requests when `ready` last asked."""
         self._settings = settings
-        self._celery = celery or make_celery(settings)
-        self._own_queue = settings.one_redis
+        self._queue = Queue(celery or make_celery(settings), settings)
         self._drain = DrainRate()
         self._listing = Listing(requests.client, requests.keys)
-        self.lookup = Lookup(requests, self.waiters, settings, self._celery)
+        self.lookup = Lookup(requests, self.waiters, self._queue)
 
     @classmethod
     @asynccontextmanager
@@ -127,18 +126,21 @@ class Submitter:
         """
         request_id = new_request_id()
         entry = PendingEntry.of(request_id, batch, caller, warnings, kind)
-        message = build_message(self._celery, request_id, entry.summary, headers) if self._own_queue else b""
+
+        async def reserve(message: bytes) -> str:
+            reserving = self.requests.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
+            holder = await reaching_redis(reserving)
+            await async_failpoint("after_submit", holder)
+            return holder
+
         await async_failpoint("before_submit")
         self.waiters.note_submitted(request_id, caller.bk_app_code)
         try:
-            holder = await reaching_redis(
-                self.requests.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
+            holder = await self._queue.put(
+                reserve, request_id, entry.summary, headers, is_wanted=lambda holder: holder == request_id
             )
         except QueueFull as full:
             raise Busy(await self.seconds_for(full.pending)) from None
-        await async_failpoint("after_submit", holder)
-        if holder == request_id and not message:
-            await self._publish(request_id, entry.summary, headers)
         return Submitted(holder, replayed=holder != request_id)
 
     async def add_to_job(
@@ -155,13 +157,14 @@ class Submitter:
         """`submit` one batch of a job; raises as `JobStore.add`. Returns how many of the job's have not ended."""
         request_id = new_request_id()
         entry = PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings, job=part)
-        message = build_message(self._celery, request_id, entry.summary, headers) if self._own_queue else b""
+
+        async def add(message: bytes) -> int:
+            unended = await reaching_redis(jobs.add(upload, entry, message, after))
+            await async_failpoint("after_submit", request_id)
+            return unended
+
         await async_failpoint("before_submit")
-        unended = await reaching_redis(jobs.add(upload, entry, message, after))
-        await async_failpoint("after_submit", request_id)
-        if not message:
-            await self._publish(request_id, entry.summary, headers)
-        return unended
+        return await self._queue.put(add, request_id, entry.summary, headers, is_wanted=lambda _: True)
 
     async def poll(self, request_id: str, bk_app_code: str) -> Report | None:
         """How the request stands; None when there is none of this application under that id.
@@ -299,9 +302,9 @@ class Submitter:
 
     async def parked(self) -> float:
         """How many messages wait for a newer worker; not a number where the queue is on a Redis of its own."""
-        if self._own_queue or self._settings.broker_is_rabbitmq:
-            return await reaching_redis(self.requests.count_parked())
-        return float("nan")
+        if len(self._settings.redis_servers) > 1:
+            return float("nan")
+        return await reaching_redis(self.requests.count_parked())
 
     async def ready(self) -> dict[str, bool]:
         """What must hold before a submit can end.
@@ -309,7 +312,7 @@ class Submitter:
         Redis takes a write, the broker answers, a worker was seen lately, and one of those is served by its database.
         """
         redis = await _holds(self._try_redis())
-        broker = redis if self._own_queue else await _holds(asyncio.to_thread(self._reach_broker))
+        broker = redis if self._queue.is_beside else await _holds(self._queue.reach())
         workers = Workers(0, {})
         with contextlib.suppress(BrokerUnavailable):
             workers = await self.workers()
@@ -338,26 +341,14 @@ class Submitter:
             pending, finished = await pipe.execute()
         return int(pending), int(finished or 0)
 
-    async def _try_redis(self) -> bool:
+    async def _try_redis(self) -> None:
         self.reached = ""
         self.reached = await write_probe(self.requests.client, self.requests.keys)
-        return True
-
-    async def _publish(self, request_id: str, line: str, headers: dict[str, str] | None) -> None:
-        try:
-            await asyncio.to_thread(send_message, self._celery, request_id, line, headers)
-        except (KombuError, OSError):
-            # Its entry is pending: a reaper sends it once the broker is back. Accepted means kept.
-            return
-
-    def _reach_broker(self) -> bool:
-        with self._celery.connection_for_write(connect_timeout=self._settings.redis_timeout_s) as connection:
-            connection.ensure_connection(max_retries=1)
-        return True
 
 
 async def _holds(call: Awaitable[object]) -> bool:
     try:
-        return bool(await call)
-    except (RedisError, OSError, KombuError):
+        await call
+    except (RedisError, OSError, BrokerAway):
         return False
+    return True

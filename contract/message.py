@@ -191,14 +191,16 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
     return {"visibility_timeout": 3600, **REDIS_SOCKET_OPTIONS}
 
 
-def build_message(app: Celery, request_id: str, argsrepr: str, headers: dict[str, str] | None = None) -> bytes:
+def build_message(
+    app: Celery, request_id: str, argsrepr: str = "", headers: dict[str, str] | None = None, *, task: str = TASK_NAME
+) -> bytes:
     """The bytes that ``apply_async`` would push to the queue's Redis list, made without touching a broker.
 
     ``tests/integration/contract/test_message_contract.py`` holds the two equal, because kombu's wire format is no
     public API.
     """
-    kwargs = {"request_id": request_id}
-    return _wire_message(app, TASK_NAME, kwargs, task_id=request_id, argsrepr=argsrepr, headers=headers)
+    kwargs, task_id = {"request_id": request_id}, _task_id(task, request_id)
+    return _wire_message(app, task, kwargs, task_id=task_id, argsrepr=argsrepr, headers=headers)
 
 
 def build_direct_message(app: Celery, arguments: TaskArguments) -> bytes:
@@ -208,13 +210,8 @@ def build_direct_message(app: Celery, arguments: TaskArguments) -> bytes:
     return _wire_message(app, TASK_NAME, orjson.Fragment(kwargs), task_id=arguments.request_id)
 
 
-def build_publish_message(app: Celery, request_id: str) -> bytes:
-    """The message that asks a worker for the report of a request that Redis knows no more; a task of its own."""
-    return _wire_message(app, PUBLISH_TASK_NAME, {"request_id": request_id}, task_id=new_request_id())
-
-
 def send_message(
-    app: Celery, request_id: str, argsrepr: str, headers: dict[str, str] | None = None, *, task: str = TASK_NAME
+    app: Celery, request_id: str, argsrepr: str = "", headers: dict[str, str] | None = None, *, task: str = TASK_NAME
 ) -> None:
     """The same message through Celery, for a queue that is not on the Redis of pending entries. Blocks on the broker.
 
@@ -222,13 +219,18 @@ def send_message(
         kombu.exceptions.KombuError: the broker did not take it.
         OSError: the broker cannot be reached.
     """
-    task_id = request_id if task == TASK_NAME else new_request_id()
-    _send(app, task, {"request_id": request_id}, task_id=task_id, argsrepr=argsrepr, headers=headers)
+    kwargs, task_id = {"request_id": request_id}, _task_id(task, request_id)
+    _send(app, task, kwargs, task_id=task_id, argsrepr=argsrepr, headers=headers)
 
 
 def send_direct_message(app: Celery, arguments: TaskArguments) -> None:
     """A direct message once more; raises as `send_message` does."""
     _send(app, TASK_NAME, arguments.model_dump(exclude_unset=True), task_id=arguments.request_id)
+
+
+def _task_id(task: str, request_id: str) -> str:
+    """A request runs under its own id; that its report is asked for is a task of its own."""
+    return request_id if task == TASK_NAME else new_request_id()
 
 
 def _send(

@@ -20,6 +20,7 @@ import uvloop
 from celery import Celery
 from redis.exceptions import RedisError
 
+from contract.queue import Queue
 from contract.redis.connection import connect
 from contract.redis.safety import require_safe_redis
 from contract.settings import Settings
@@ -28,7 +29,7 @@ from plumbing.outages import Outage
 from worker.consumer.transport.channel import Channel
 from worker.custody.intake import Intake
 from worker.custody.leases import Lease, Leases
-from worker.custody.queue import open_queue
+from worker.custody.queue import WorkerQueue
 from worker.custody.reaper import Reaper
 from worker.custody.watchdog import Watchdog
 from worker.postgres.catalogue_reads import Catalogue
@@ -130,7 +131,7 @@ class Runtime:
         self.suspects = asyncio.Lock()
         self.full_lane = asyncio.Semaphore(settings.full_batches_at_once)
         self.leases = Leases(self.redis, settings)
-        self.queue = open_queue(self.leases, self.celery, settings)
+        self.queue = WorkerQueue(self.leases, Queue(self.celery, settings))
         self.reaper = Reaper(self.leases, self.spare, self.queue, settings)
         self.intake = Intake(self._rehearse)
         await self._try_out()

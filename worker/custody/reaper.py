@@ -19,7 +19,7 @@ from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
 from worker.custody.finish import finish_unfinished
 from worker.custody.leases import Leases, Pending
-from worker.custody.queue import Queue
+from worker.custody.queue import WorkerQueue
 from worker.postgres import ledger
 from worker.postgres.errors import DatabaseError
 
@@ -34,7 +34,7 @@ _PURGE_EVERY_S: Final = 3600.0
 class Reaper:
     """The sweep of one worker process."""
 
-    def __init__(self, leases: Leases, engine: "Engine", queue: Queue, settings: Settings) -> None:
+    def __init__(self, leases: Leases, engine: "Engine", queue: WorkerQueue, settings: Settings) -> None:
         self._leases = leases
         self._engine = engine
         self._queue = queue

@@ -6,12 +6,13 @@ from typing import Any
 import redis
 
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, build_message, make_celery, new_request_id
+from contract.queue import Queue
 from contract.redis.connection import connect
 from contract.redis.entry import PendingEntry
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from worker.custody.leases import Leases
-from worker.custody.queue import open_queue
+from worker.custody.queue import WorkerQueue
 from worker.custody.reaper import Reaper
 from worker.postgres.engine import make_engine
 
@@ -29,11 +30,11 @@ class Bench:
         self.celery = make_celery(self.settings)
         self.leases = Leases(connect(self.settings), self.settings)
         self.engine = make_engine(self.settings)
-        self.queue = open_queue(self.leases, self.celery, self.settings)
+        self.queue = Queue(self.celery, self.settings)
         self.reaper = self.another_reaper()
 
     def another_reaper(self) -> Reaper:
-        return Reaper(self.leases, self.engine, self.queue, self.settings)
+        return Reaper(self.leases, self.engine, WorkerQueue(self.leases, self.queue), self.settings)
 
     async def accept(self, count: int = 1, **settings: Any) -> list[str]:
         """Accept requests, oldest first; their messages are in the queue when that is on the ledger's Redis."""
@@ -41,7 +42,7 @@ class Bench:
         ids = [new_request_id() for _ in range(count)]
         for id_ in ids:
             entry = PendingEntry.of(id_, BATCH, Caller(bk_app_code="app"))
-            message = build_message(self.celery, id_, "s") if self.settings.one_redis else b""
+            message = build_message(self.celery, id_, "s") if self.queue.is_beside else b""
             await leases.reserve(entry, message)
         self.accepted += ids
         return ids

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from contract.message import make_celery
+from contract.queue import Queue
 from contract.redis.connection import connect
 from contract.redis.requests import Requests
 from contract.settings import Settings, load_settings
@@ -146,15 +147,12 @@ def _in_redis(run: Callable[[Sequence[DeadLetters]], Awaitable[Result]]) -> Resu
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[Sequence[DeadLetters]]:
     """The list beside the pending entries, and that of a broker which is another Redis."""
-    urls = [settings.redis_url]
-    if settings.broker.startswith("redis") and not settings.one_redis:
-        urls.append(settings.broker)
     async with AsyncExitStack() as stack:
-        celery, lists = stack.enter_context(make_celery(settings)), []
-        for url in urls:
+        queue, lists = Queue(stack.enter_context(make_celery(settings)), settings), []
+        for url in settings.redis_servers:
             client = connect(settings.model_copy(update={"redis_url": url}), connections=2)
             stack.push_async_callback(client.aclose)
-            lists.append(DeadLetters(Requests(client, settings), celery, has_queue=url == settings.broker))
+            lists.append(DeadLetters(Requests(client, settings), queue, has_queue=url == settings.broker))
         yield lists
 
 

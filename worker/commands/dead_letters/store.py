@@ -8,16 +8,16 @@ for it, and if it does not commit, that worker finds the request ended as before
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Collection
-from contextlib import suppress
+from functools import partial
 from typing import Final, cast
 
 import orjson
-from celery import Celery
 from kombu.exceptions import KombuError
 
 from contract.answer.part import JobPart
 from contract.codes import Code
-from contract.message import QUEUE_NAME, build_message, send_message
+from contract.message import QUEUE_NAME
+from contract.queue import Queue
 from contract.redis.entry import BEGIN_ENTRY, PendingEntry
 from contract.redis.requests import Requests
 from contract.redis.script import Script
@@ -45,14 +45,14 @@ class DeadLetters:
     Args:
         requests: on that Redis; the one of pending entries has requests and messages that nobody could take, the
             broker's has messages.
-        celery: builds the message of a request that is started anew.
+        queue: takes the message of a request that is started anew.
         has_queue: whether the queue is on that Redis too.
     """
 
-    def __init__(self, requests: Requests, celery: Celery, *, has_queue: bool) -> None:
+    def __init__(self, requests: Requests, queue: Queue, *, has_queue: bool) -> None:
         self._requests = requests
         self._has_queue = has_queue
-        self._celery = celery
+        self._queue = queue
         self._key = requests.keys.dead_letters
         self._revive = requests.client.register_script(_REVIVE)
         self._push = requests.client.register_script(_PUSH)
@@ -109,7 +109,7 @@ class DeadLetters:
     def _publish(self, letter: DeadLetter) -> None:
         message = orjson.loads(letter.raw)
         try:
-            with self._celery.connection_for_write() as connection:
+            with self._queue.celery.connection_for_write() as connection:
                 connection.Producer().publish(
                     base64.b64decode(message["body"]),
                     routing_key=letter.about["queue"],
@@ -135,16 +135,12 @@ class DeadLetters:
         entry = await self._entry(letter)
         if entry is None:
             return False
-        own_queue = self._requests.settings.one_redis
-        message = build_message(self._celery, letter.id, entry.summary) if own_queue else b""
-        revived = await ledger.reopen(
-            engine, letter.id, Code.DEAD_LETTER, lambda: self._revive_entry(letter, entry, message)
-        )
-        if revived and not own_queue:
-            # Should the broker be away: its entry is pending, and a reaper sends it later.
-            with suppress(KombuError, OSError):
-                await asyncio.to_thread(send_message, self._celery, letter.id, entry.summary)
-        return revived
+
+        async def reopen(message: bytes) -> bool:
+            revive = partial(self._revive_entry, letter, entry, message)
+            return await ledger.reopen(engine, letter.id, Code.DEAD_LETTER, revive)
+
+        return await self._queue.put(reopen, letter.id, entry.summary)
 
     async def _entry(self, letter: DeadLetter) -> PendingEntry | None:
         """The pending entry to write; None when somebody else has sent or dropped the letter meanwhile."""

@@ -43,7 +43,7 @@ async def bench(anyio_backend: str, redis_url: str, redis: "redis_client.Redis",
 
 @pytest.fixture
 def letters(bench: Bench) -> DeadLetters:
-    return DeadLetters(bench.leases, bench.celery, has_queue=True)
+    return DeadLetters(bench.leases, bench.queue, has_queue=True)
 
 
 async def give_up(bench: Bench) -> Report:
@@ -260,7 +260,7 @@ async def test_request_whose_queue_is_elsewhere_is_published_there(
     remote: Bench, broker: Valkey, queue: "redis_client.Redis"
 ) -> None:
     """Or later, by a reaper, when the broker is away."""
-    letters = DeadLetters(remote.leases, remote.celery, has_queue=False)
+    letters = DeadLetters(remote.leases, remote.queue, has_queue=False)
     first = await finish(remote.leases, remote.engine, await given_up(remote, *await remote.accept()))
     assert await letters.revive(await only(letters), remote.engine)
     assert [json.loads(raw)["headers"]["id"] for raw in queue.lrange(QUEUE_NAME, 0, -1)] == [first.request_id]
@@ -275,7 +275,7 @@ async def test_request_whose_queue_is_elsewhere_is_published_there(
 async def test_message_that_could_not_be_taken_goes_back_to_a_queue_that_is_elsewhere(
     remote: Bench, broker: Valkey, queue: "redis_client.Redis"
 ) -> None:
-    letters = DeadLetters(remote.leases, remote.celery, has_queue=False)
+    letters = DeadLetters(remote.leases, remote.queue, has_queue=False)
     arguments = TaskArguments(request_id="a" * 32, batch={"bk_biz_id": 1})
     message = build_direct_message(remote.celery, arguments)
     await remote.leases.set_aside("a" * 32, dead_letter(message, queue=QUEUE_NAME, reason="why", at_ms=5))

@@ -10,7 +10,7 @@ import redis as redis_client
 
 from contract.answer.report import Report, Status
 from contract.codes import Code, Refused
-from contract.message import QUEUE_NAME, build_publish_message, new_request_id
+from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, build_message, new_request_id
 from devstack.process import Guard
 from devstack.servers import Valkey
 from tests.integration.worker.bench import LEASE_MS, Bench
@@ -49,7 +49,9 @@ async def test_nothing_is_sent_again_while_everything_waits(bench: Bench) -> Non
 async def test_backlog_behind_messages_of_nobodys_is_not_doubled(bench: Bench) -> None:
     """Direct messages and look-ups stand in no ledger, so they say nothing about what has been taken."""
     ids = await bench.accept(20)
-    bench.redis.rpush(QUEUE_NAME, *[build_publish_message(bench.celery, new_request_id()) for _ in range(120)])
+    bench.redis.rpush(
+        QUEUE_NAME, *[build_message(bench.celery, new_request_id(), task=PUBLISH_TASK_NAME) for _ in range(120)]
+    )
     bench.redis.rpush(QUEUE_NAME, b"not even a message")
     bench.age()
 
