@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from chaos.cmdb.exchange import Call, Reply, refusal
 from contract.answer.items import Item, Outcome
 from contract.settings import Settings
 from tests.conftest import RunBksi
-from tests.integration.worker.catalogue.cmdb_server import Call, CmdbServer, Reply, refusal
+from tests.integration.worker.catalogue.cmdb_server import CmdbServer
 from tests.integration.worker.catalogue.conftest import rows
 from tests.integration.worker.postgres.plans import bind, fetch, plan, process, request
 from tests.unit.worker.catalogue.cmdb_items import bind_row, envelope, process_instance, service_instance

@@ -8,10 +8,11 @@ import pytest
 import redis as redis_client
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from chaos.cmdb.exchange import Call, Reply, refusal
 from devstack.process import Guard
 from tests.conftest import RunBksi
 from tests.integration.live import LiveWorker
-from tests.integration.worker.catalogue.cmdb_server import Call, CmdbServer, Reply, refusal
+from tests.integration.worker.catalogue.cmdb_server import CmdbServer
 from worker.catalogue.cmdb import Cmdb
 from worker.catalogue.lookup import Lookup
 from worker.expand.catalogue import CatalogueSlice

@@ -10,7 +10,8 @@ from rich.progress import Progress
 from sqlalchemy.ext.asyncio import AsyncEngine
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from tests.integration.worker.catalogue.cmdb_server import Call, CmdbServer, Reply, refusal
+from chaos.cmdb.exchange import Call, Reply, refusal
+from tests.integration.worker.catalogue.cmdb_server import CmdbServer
 from tests.integration.worker.catalogue.conftest import rows
 from tests.unit.worker.catalogue.cmdb_items import host, module
 from worker.catalogue.answers import Answer, Kind

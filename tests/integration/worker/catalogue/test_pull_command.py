@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from chaos.cmdb.exchange import Call, Reply, refusal
 from devstack.running import BKSI
 from tests.conftest import RunBksi
-from tests.integration.worker.catalogue.cmdb_server import Call, CmdbServer, Reply, refusal
+from tests.integration.worker.catalogue.cmdb_server import CmdbServer
 from tests.integration.worker.catalogue.conftest import rows
 from tests.unit.worker.catalogue.cmdb_items import envelope, service_template
 

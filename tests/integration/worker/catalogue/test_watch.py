@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from chaos.cmdb.exchange import refusal
 from contract.settings import Settings
 from devstack.process import Guard, Process
 from devstack.running import BKSI
-from tests.integration.worker.catalogue.cmdb_server import CmdbServer, refusal
+from tests.integration.worker.catalogue.cmdb_server import CmdbServer
 from tests.integration.worker.postgres.plans import fetch
 from tests.unit.worker.catalogue.cmdb_items import service_instance
 from worker.commands.doctor.examine import examine
