@@ -16,6 +16,7 @@ from contract.message import Caller
 from contract.redis.jobs import JobStore, NotThisUploads, Upload, link
 from contract.redis.requests import IdempotencyConflict, QueueFull
 from contract.request.batch import ServiceInstanceBatch
+from contract.request.idempotency import key_of_retry
 from contract.request.parse import ParsedBatch
 from contract.settings import Settings
 from plumbing.cancel import cancel_and_wait
@@ -171,9 +172,9 @@ class Jobs:
         job = await self.find(job_id, caller.bk_app_code)
         if not job.is_final or not job.failed:
             raise NotRetryable(job.status)
-        # A blank: no caller can send such a key. Each try of the same failures is one job.
-        key = f"retry {job_id}"
-        return await self.receive(self._failed_parts(job), caller, begun=begun, idempotency_key=key)
+        # Each try of the same failures is one job.
+        failed, key = self._failed_parts(job), key_of_retry(job_id)
+        return await self.receive(failed, caller, begun=begun, idempotency_key=key)
 
     async def _failed_parts(self, job: Job) -> AsyncIterator[ParsedBatch]:
         number = 0

@@ -34,6 +34,7 @@ from contract.redis.probe import write_probe
 from contract.redis.requests import QueueFull, Requests
 from contract.redis.workers import Workers, look_at_workers
 from contract.request.batch import ServiceInstanceBatch
+from contract.request.idempotency import key_of_retry
 from contract.request.parse import ParsedBatch
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
@@ -225,19 +226,8 @@ class Submitter:
             TooLate: it has been started.
         """
         now = datetime.now(tz=UTC)
-        ended = Report.failed(
-            Refused(Code.CANCELLED),
-            count=pending.statistics.total_count,
-            status=Status.TERMINATED,
-            request_id=pending.request_id,
-            bk_app_code=pending.bk_app_code,
-            bk_biz_id=pending.bk_biz_id,
-            bk_module_id=pending.bk_module_id,
-            created_at=pending.created_at,
-            finished_at=now,
-            expires_at=self._settings.report_expires_at(now),
-            job=pending.job,
-        )
+        expires_at = self._settings.report_expires_at(now)
+        ended = pending.ended(Refused(Code.CANCELLED), finished_at=now, expires_at=expires_at)
         answer = await reaching_redis(self.requests.cancel(ended))
         if answer == 0:
             now_is = await reaching_redis(self.requests.load(pending.request_id))
@@ -265,8 +255,7 @@ class Submitter:
             payload.batch,
             caller,
             warnings=payload.warnings,
-            # A blank: no caller can send such a key.
-            idempotency_key=f"retry {request_id}",
+            idempotency_key=key_of_retry(request_id),
             while_unfinished=True,
             kind=payload.kind,
             headers=headers,

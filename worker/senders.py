@@ -11,14 +11,13 @@ in compact form (RFC 7515), HS256 with the key as it stands, its ``kid`` the sen
 ``batch`` and perhaps ``caller`` and ``exp``. The algorithm is pinned (RFC 8725 3.1).
 """
 
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import jwt
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from contract.known import Configured, Name, Writer
 from contract.message import Caller, TaskArguments
-from plumbing.toml_file import read_toml
 
 _ALGORITHM: Final = "HS256"
 _LEEWAY_S: Final = 5
@@ -28,33 +27,17 @@ class NotTrusted(Exception):
     """A message is not provably a known sender's. The text is one of a few and holds nothing of the message."""
 
 
-class Sender(BaseModel):
+class Sender(Writer):
     """One service that sends messages."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
     keys: Annotated[tuple[Annotated[str, StringConstraints(min_length=32)], ...], Field(min_length=1, repr=False)]
-    bk_biz_ids: tuple[Annotated[int, Field(gt=0)], ...] | Literal["*"]
-
-    def may_write(self, bk_biz_id: int) -> bool:
-        """Whether it may create service instances in this business."""
-        return self.bk_biz_ids == "*" or bk_biz_id in self.bk_biz_ids
 
 
-class Senders(BaseModel):
+class Senders(Configured):
     """Everybody who may send."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    senders: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")], Sender] = Field(
-        default_factory=dict
-    )
+    senders: dict[Name, Sender] = Field(default_factory=dict)
     """An empty file names nobody, so no direct message runs."""
-
-    @classmethod
-    def load(cls, path: Path) -> "Senders":
-        """Read the file; raises `TomlFileInvalid`."""
-        return read_toml(path, cls)
 
     def open(self, arguments: TaskArguments) -> tuple[TaskArguments, Sender]:
         """What a signed message asks for, as if it had been sent plainly, and who asks.

@@ -11,10 +11,11 @@ from pydantic import TypeAdapter
 from api_shim.http.field_texts import REQUEST_FIELDS
 from api_shim.http.openapi_examples import COMPAT_REQUESTS, JOB_LINES, JOB_REQUESTS, REQUESTS
 from api_shim.http.stream import NDJSON
+from contract.credentials import APP_CODE, APP_SECRET, TOKENS, USERNAME
 from contract.request.batch import BatchBody
 
 _Schema = dict[str, Any]
-_CREDENTIALS: Final = ("bk_app_code", "bk_app_secret", "bk_username", "bk_token")
+_CREDENTIALS: Final = (APP_CODE[0], APP_SECRET[0], USERNAME[0], TOKENS[0])
 
 
 def _lenient(schema: Any) -> Any:

@@ -133,7 +133,7 @@ _PENDING: Final = Report.pending(1, request_id=_ID, bk_biz_id=1, bk_module_id=60
 _REFUSED: Final = Report.refused(
     {0: Refused(Code.HOST_NOT_IN_MODULE, [2], path="instances[0].bk_host_id")}, [2], **_ENDED
 )
-_CANCELLED: Final = Report.failed(Refused(Code.CANCELLED), [2], status=_REFUSED.status.TERMINATED, **_ENDED)
+_CANCELLED: Final = Report.failed(Refused(Code.CANCELLED), [2], **_ENDED)
 
 
 def _one(name: str, summary: str, value: Any) -> _Examples:

@@ -20,6 +20,7 @@ from api_shim.jobs import Jobs
 from api_shim.refusals import reaching_redis
 from api_shim.submitter import Backlog, Submitter
 from contract.codes import Code, Refused
+from contract.credentials import SIGNATURE
 from contract.settings import Settings
 
 _BACKLOG_FRESH_S = 0.5
@@ -116,7 +117,7 @@ def _peer(request: Request) -> str | None:
 
 def _signer(request: Request) -> str | None:
     query = request.query_params
-    return query.get("bk_app_code", "") if "bk_signature" in query else None
+    return query.get("bk_app_code", "") if SIGNATURE in query else None
 
 
 def state_of(request: Request) -> AppState:

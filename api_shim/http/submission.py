@@ -15,7 +15,7 @@ from contract.answer.items import Warning_
 from contract.answer.report import Report
 from contract.codes import Code, Reason, Refused, Why
 from contract.request.defaults import with_defaults
-from contract.request.idempotency import IdempotencyKey
+from contract.request.idempotency import IdempotencyKey, key_of_body, key_of_dry_run
 from contract.request.parse import ParsedBatch, parse
 
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
@@ -63,10 +63,9 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
     key = idempotency_key(request, parsed.client_request_id)
     attach = key is None and exchange.style.is_compat
     if attach:
-        # A blank: no caller can send these.
-        key = f"same {parsed.batch.digest()}"
+        key = key_of_body(parsed.batch.digest())
     elif key is not None and kind == "validate":
-        key = f"validate {key}"
+        key = key_of_dry_run(key)
     submitted = await state.submitter.submit(
         parsed.batch,
         identity.caller,

@@ -22,14 +22,13 @@ import hashlib
 import hmac
 import re
 import secrets
-from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from limits import parse as parse_rate
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
+from contract.known import Configured, Name, Writer
 from contract.request.defaults import Mode, OnExisting
-from plumbing.toml_file import read_toml
 
 _HASH: Final = re.compile(r"sha256:([0-9a-f]{32,128}):([0-9a-f]{64})")
 # Compared where there is no such application, so that the answer takes as long.
@@ -51,16 +50,11 @@ Rate = Annotated[str, AfterValidator(_rate)]
 SecretHash = Annotated[str, StringConstraints(pattern=_HASH)]
 
 
-class _Configured(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Application(_Configured):
+class Application(Writer):
     """One calling application."""
 
     secrets: tuple[SecretHash, ...] = Field(default=(), repr=False)
     """None: it can only come through the API gateway."""
-    bk_biz_ids: tuple[Annotated[int, Field(gt=0)], ...] | Literal["*"]
     rate: Rate = "100/second"
     poll_rate: Rate = "1000/second"
     on_existing: OnExisting | None = None
@@ -71,33 +65,24 @@ class Application(_Configured):
     signing_keys: tuple[Annotated[str, StringConstraints(min_length=16)], ...] = Field(default=(), repr=False)
     """See `api_shim.identity.signature`."""
 
-    def may_write(self, bk_biz_id: int) -> bool:
-        """Whether it may create service instances in this business."""
-        return self.bk_biz_ids == "*" or bk_biz_id in self.bk_biz_ids
-
     def has_secret(self, secret: str) -> bool:
         """Whether `secret` is one of its own; compares all of them, each in constant time."""
         matches = [_is(secret, stored) for stored in self.secrets or (_NOBODY,)]
         return any(matches)
 
 
-class Gateway(_Configured):
+class Gateway(Configured):
     """An API gateway whose tokens are believed."""
 
     public_key: str
     issuers: tuple[str, ...] = ("APIGW",)
 
 
-class Applications(_Configured):
+class Applications(Configured):
     """Everybody who may call."""
 
-    apps: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")], Application]
+    apps: dict[Name, Application]
     gateways: dict[str, Gateway] = Field(default_factory=dict)
-
-    @classmethod
-    def load(cls, path: Path) -> "Applications":
-        """Read the file; raises `TomlFileInvalid`."""
-        return read_toml(path, cls)
 
     def named(self, bk_app_code: str) -> Application | None:
         """The application, already authenticated by somebody else."""

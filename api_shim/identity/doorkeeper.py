@@ -17,9 +17,10 @@ from typing import Any, Final
 from api_shim.http.strict_json import NotJson, loads
 from api_shim.identity.applications import Application, Applications
 from api_shim.identity.gateway import read_token
-from api_shim.identity.signature import SIGNATURE_KEYS, SignedCall
+from api_shim.identity.signature import SignedCall
 from contract.answer.permission import iam_permission
 from contract.codes import Code, Refused, Why
+from contract.credentials import APP_CODE, APP_SECRET, IDENTITY_KEYS, SIGNATURE_KEYS, USERNAME
 from contract.message import Caller
 from contract.request.findings import shown_key
 
@@ -32,14 +33,6 @@ _SUPPLIER_HEADERS: Final = (
     "http_bk_supplier_account",
     "http_blueking_supplier_id",
 )
-# ESB's key and its older spelling; the second group is only ever thrown away.
-_APP_CODE, _APP_SECRET, _USERNAME = (
-    ("bk_app_code", "app_code"),
-    ("bk_app_secret", "app_secret"),
-    ("bk_username", "username"),
-)
-_TOKENS: Final = ("bk_token", "bk_ticket", "access_token", "bk_signature", "bk_timestamp", "bk_nonce")
-CREDENTIAL_KEYS: Final = frozenset((*_APP_CODE, *_APP_SECRET, *_USERNAME, *_TOKENS))
 ONCE: Final = frozenset((AUTHORIZATION_HEADER, GATEWAY_HEADER, *_USER_HEADERS, *_SUPPLIER_HEADERS))
 """Headers of which a request has one at most."""
 _MAX_HEADER: Final = 8 * 1024
@@ -221,7 +214,7 @@ class Doorkeeper:
 
 def without_credentials(body: Mapping[str, Any]) -> dict[str, Any]:
     """`body` as it may be stored, queued, logged and traced."""
-    return {key: value for key, value in body.items() if key not in CREDENTIAL_KEYS}
+    return {key: value for key, value in body.items() if key not in IDENTITY_KEYS}
 
 
 def check_query(pairs: Iterable[tuple[str, str]]) -> None:
@@ -236,7 +229,7 @@ def check_query(pairs: Iterable[tuple[str, str]]) -> None:
     names = counts.keys()
     allowed = SIGNATURE_KEYS if names >= SIGNATURE_KEYS else frozenset()
     for name in sorted(names - allowed):
-        if name.lower() in CREDENTIAL_KEYS:
+        if name.lower() in IDENTITY_KEYS:
             raise Unauthenticated(path=f"query.{name.lower()}")
 
 
@@ -254,13 +247,13 @@ def _of_header(headers: Mapping[str, str]) -> Credentials:
 
 
 def _credentials(said: Mapping[str, Any]) -> Credentials:
-    return Credentials(_text(said, _APP_CODE), _text(said, _APP_SECRET), _text(said, _USERNAME))
+    return Credentials(_text(said, APP_CODE), _text(said, APP_SECRET), _text(said, USERNAME))
 
 
 def _of_both(header: Credentials, body: Credentials) -> Credentials:
     """What header and body say together; raises `Unauthenticated` where they contradict each other."""
     both = {}
-    for name in ("bk_app_code", "bk_app_secret", "bk_username"):
+    for name in (APP_CODE[0], APP_SECRET[0], USERNAME[0]):
         one, other = getattr(header, name), getattr(body, name)
         if one and other and one != other:
             raise Unauthenticated(name, Why.CONTRADICTED)

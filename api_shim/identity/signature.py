@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from contract.credentials import SIGNATURE
+
 VALID_S: Final = 300
 """How far a timestamp may be from now, either way."""
-SIGNATURE_KEYS: Final = frozenset({"bk_app_code", "bk_timestamp", "bk_nonce", "bk_signature"})
 # None of them can hold what divides the signed text, so that one text has one meaning.
 _CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _NONCE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -53,10 +54,10 @@ class SignedCall:
 
 def signed_call(method: str, path: str, query: Mapping[str, str], body: bytes) -> SignedCall | None:
     """The signature that a request carries; None without one."""
-    signature = query.get("bk_signature")
+    signature = query.get(SIGNATURE)
     if signature is None:
         return None
-    pairs = {key: value for key, value in query.items() if key != "bk_signature"}
+    pairs = {key: value for key, value in query.items() if key != SIGNATURE}
     divides = any(mark in text for pair in pairs.items() for text in pair for mark in "&=")
     is_unambiguous = "data" not in pairs and not divides
     if body:

@@ -203,11 +203,10 @@ class Report(Problem):
         *,
         count: int | None = None,
         further: Sequence[Refused] = (),
-        status: Status = Status.FAILED,
         permission: dict[str, Any] | None = None,
         **about: Unpack[About],
     ) -> Self:
-        """A request that ends as a whole, for one reason.
+        """A request that ends as a whole, for one reason. A cancelled one is TERMINATED, and its instances are skipped.
 
         Args:
             refused: why.
@@ -215,16 +214,30 @@ class Report(Problem):
                 then `count` says how many there were.
             count: number of instances; ``len(hosts)`` by default.
             further: more that is wrong, listed after `refused`.
-            status: `Status.TERMINATED` for a cancelled request, whose instances count as skipped.
             permission: what the caller lacks, in IAM's shape (9900403).
             about: the request.
         """
-        outcome = Outcome.SKIPPED if status is Status.TERMINATED else Outcome.FAILED
+        is_cancelled = refused.code == Code.CANCELLED
+        status = Status.TERMINATED if is_cancelled else Status.FAILED
+        outcome = Outcome.SKIPPED if is_cancelled else Outcome.FAILED
         items = tuple(failed_item(index, host, refused, outcome=outcome) for index, host in enumerate(hosts))
         problems = [Problem.of(one) for one in (refused, *further)]
         total = len(items) if count is None else count
         statistics = Statistics.of(items, status, total)
         return cls._ended(status, problems[0], problems, items, statistics, permission=permission, **about)
+
+    def ended(
+        self,
+        *refused: Refused,
+        finished_at: AwareDatetime,
+        expires_at: AwareDatetime,
+        permission: dict[str, Any] | None = None,
+    ) -> Self:
+        """How this pending request ends for `refused`, without anybody having seen its instances."""
+        about: About = {name: getattr(self, name) for name in About.__annotations__}  # type: ignore[assignment]
+        about |= {"finished_at": finished_at, "expires_at": expires_at}
+        count = self.statistics.total_count
+        return self.failed(refused[0], further=refused[1:], count=count, permission=permission, **about)
 
     @classmethod
     def _ended(

@@ -36,6 +36,7 @@ from contract.message import QUEUE_NAME, Caller, new_request_id
 from contract.redis.entry import BEGIN_ENTRY, PendingEntry
 from contract.redis.requests import QueueFull, Requests, moment
 from contract.redis.script import CLOCK, Script
+from contract.request.idempotency import key_of_job
 from contract.settings import Settings
 
 _BEGIN: Final = Script(
@@ -107,7 +108,7 @@ class JobStore:
             keys=[
                 self._keys.job(job_id),
                 self._keys.jobs_of_app(app),
-                self._keys.idempotency(app, f"job {idempotency_key or job_id}"),
+                self._keys.idempotency(app, key_of_job(idempotency_key or job_id)),
             ],
             args=[
                 *(job_id, token, app, bk_biz_id, bk_module_id, self._settings.owner_ttl_ms, self._ttl_ms),

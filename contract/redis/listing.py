@@ -10,35 +10,16 @@ from typing import Final, cast
 import redis.asyncio as aioredis
 
 from contract.redis.keys import Keys
+from contract.redis.script import Script
 
 _AT_A_TIME: Final = 2_000
 LOOKED_AT: Final = 20_000
 """Requests that one call looks at, however few of them match."""
 _UNFINISHED: Final = "unfinished"
 
-# KEYS app-index | ARGV start count most request-prefix result-prefix, then what is wanted ('': any): status biz module
-# -> how many were looked at, the last of them ('' for none), then those that match
-_SIEVE: Final = """#!lua flags=no-writes,allow-oom
-local ids = redis.call('ZREVRANGE', KEYS[1], ARGV[1], ARGV[1] + ARGV[2] - 1)
-local most, found, last = tonumber(ARGV[3]), {0, ''}, ''
-local function about(id)
-  local head = redis.call('GETRANGE', ARGV[5] .. id, 0, 8191)
-  if head ~= '' then
-    return {string.match(head, '"status":"([A-Z_]+)"') or ARGV[6], string.match(head, '"bk_biz_id":(%d+)') or ARGV[7],
-      string.match(head, '"bk_module_id":(%d+)') or ARGV[8]}
-  end
-  local entry = redis.call('HMGET', ARGV[4] .. id, 'biz', 'module')
-  return entry[1] and {'unfinished', entry[1], entry[2]}
-end
-for _, id in ipairs(ids) do
-  if #found - 2 == most then break end
-  found[1], found[2] = found[1] + 1, id
-  local said, matches = about(id), true
-  for i = 1, 3 do matches = matches and said and (ARGV[5 + i] == '' or ARGV[5 + i] == said[i]) end
-  if matches then found[#found + 1] = id end
-end
-return found
-"""
+_SIEVE: Final = Script(
+    "contract/redis/sieve.lua", keys="of_app", args="start count most req_prefix result_prefix status biz module"
+)
 
 
 @dataclass(frozen=True, slots=True)

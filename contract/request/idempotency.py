@@ -1,4 +1,4 @@
-"""The key under which a caller may send a request twice."""
+"""The keys under which a request may be sent twice: a caller's own, and ours, which have a blank as no caller's has."""
 
 from typing import Annotated, Final
 
@@ -24,3 +24,23 @@ def parse_idempotency_key(key: object, path: str) -> str:
         return _KEY.validate_python(key)
     except ValidationError:
         raise Refused.field(Code.PARAM_INVALID, path, Why.KEY) from None
+
+
+def key_of_body(digest: str) -> str:
+    """Of a caller who knows no keys and sends the same body again."""
+    return f"same {digest}"
+
+
+def key_of_dry_run(key: str) -> str:
+    """Of a dry run under a caller's key: it answers for no request that creates."""
+    return f"validate {key}"
+
+
+def key_of_retry(id_: str) -> str:
+    """Of what is tried again of a request or a job: asked twice, both get the same new one."""
+    return f"retry {id_}"
+
+
+def key_of_job(key: str) -> str:
+    """Of a job under a caller's key: it answers for no single request."""
+    return f"job {key}"

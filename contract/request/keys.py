@@ -3,13 +3,8 @@
 from typing import Final
 
 from contract.codes import Reason
+from contract.credentials import IDENTITY_KEYS
 from contract.request.batch import BatchHead, BindRow, InstanceBody, Process, ProcessInfo, Properties
-
-IDENTITY_KEYS: Final = frozenset(
-    {"bk_app_code", "bk_app_secret", "bk_username", "bk_token", "app_code", "app_secret", "username", "access_token"}
-    | {"bk_ticket", "bk_signature", "bk_timestamp", "bk_nonce"}
-)
-"""Top-level keys that say who calls (ESB's common arguments). Never part of a batch, a warning or a stored payload."""
 
 HEAD: Final = frozenset(BatchHead.__annotations__)
 BODY: Final = HEAD | {"instances", "client_request_id"} | IDENTITY_KEYS

@@ -9,6 +9,8 @@ from typing import Any, Final, Self
 import httpx2
 import stamina
 
+from contract.credentials import SECRETS
+
 ATTEMPTS: Final = 10
 GIVE_UP_AFTER_S: Final = 300.0
 LONGEST_WAIT_S: Final = 120.0
@@ -18,7 +20,6 @@ _BUSY: Final = frozenset({1199997, 1306429})
 """CMDB's limiter and ESB's, both answered with HTTP 200."""
 _IDENTITY_MISSING: Final = 1199027
 _ESB: Final = "/api/c/compapi"
-_SECRETS: Final = ("bk_app_secret", "app_secret", "bk_token", "bk_ticket", "access_token")
 
 
 class CmdbRefused(Exception):
@@ -69,7 +70,7 @@ class Cmdb:
     ) -> None:
         self.url = _checked_url(url)
         credentials = _parse_authorization(authorization)
-        self._secrets = [value for name in _SECRETS if isinstance(value := credentials.get(name), str) and value]
+        self._secrets = [value for name in SECRETS if isinstance(value := credentials.get(name), str) and value]
         self.supplier_account = supplier_account
         self._headers = _headers(credentials, supplier_account)
         self._timeout_s = timeout_s

@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 from redis.exceptions import RedisError
 
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
 from contract.codes import Code, Refused
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
@@ -125,17 +125,5 @@ async def finish_unfinished(leases: Leases, engine: Engine, request_id: str, cod
 
 def given_up(pending: Report, code: Code, now: datetime, settings: Settings) -> Report:
     """How a pending request ends for `code`, without anybody having looked at what it asks for."""
-    return Report.failed(
-        Refused(code),
-        count=pending.statistics.total_count,
-        status=Status.TERMINATED if code is Code.CANCELLED else Status.FAILED,
-        request_id=pending.request_id,
-        bk_app_code=pending.bk_app_code,
-        bk_biz_id=pending.bk_biz_id,
-        bk_module_id=pending.bk_module_id,
-        created_at=pending.created_at,
-        finished_at=now,
-        expires_at=settings.report_expires_at(now),
-        attempts=pending.attempts,
-        job=pending.job,
-    )
+    expires_at = settings.report_expires_at(now)
+    return pending.ended(Refused(code), finished_at=now, expires_at=expires_at)

@@ -33,9 +33,8 @@ async def adopt(
         QueueFull: `max_pending` requests are unfinished.
     """
     request_id, caller = arguments.request_id, arguments.caller
-    permission = None
+    settings, permission = leases.settings, None
     try:
-        settings = leases.settings
         parsed = parse(with_defaults(body, {"on_existing": settings.on_existing, "mode": settings.mode}))
         errors: tuple[Refused, ...] = ()
     except BatchRefused as refused:
@@ -45,18 +44,16 @@ async def adopt(
             errors, permission = (Refused(Code.NO_PERMISSION),), iam_permission(parsed.batch.bk_biz_id)
     if errors:
         now = await leases.now()
-        report = Report.failed(
-            errors[0],
-            further=errors[1:],
-            permission=permission,
+        asked = Report.pending(
+            0,
             request_id=request_id,
             bk_app_code=caller.bk_app_code,
             bk_biz_id=_id(body.get("bk_biz_id")),
             bk_module_id=_id(body.get("bk_module_id")),
             created_at=now,
-            finished_at=now,
-            expires_at=leases.settings.report_expires_at(now),
         )
+        expires_at = settings.report_expires_at(now)
+        report = asked.ended(*errors, finished_at=now, expires_at=expires_at, permission=permission)
         return await finish(leases, engine, report)
     await leases.reserve(PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings), message=b"")
     await async_failpoint("after_adopt", request_id)

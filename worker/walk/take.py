@@ -15,10 +15,10 @@ from celery.exceptions import Reject
 from kombu.exceptions import KombuError
 
 from contract.answer.report import Report
+from contract.credentials import IDENTITY_KEYS
 from contract.message import QUEUE_NAME, TaskArguments, build_direct_message, send_direct_message
 from contract.redis.connection import RedisError
 from contract.redis.requests import QueueFull
-from contract.request.keys import IDENTITY_KEYS
 from plumbing.failpoints import async_failpoint
 from plumbing.traceback_lines import frames_of
 from worker.consumer.transport.screen import dead_letter

@@ -17,6 +17,8 @@ import orjson
 from celery.app.task import Context
 from kombu.utils.json import loads
 
+from contract.credentials import SECRETS
+
 LARGEST_MESSAGE: Final = 2 * 1024 * 1024
 """Bytes of a raw message on the wire."""
 KEPT_OF_DEAD: Final = 256 * 1024
@@ -32,7 +34,7 @@ _VERSION: Final = re.compile(r"(?P<stem>.+)\.v(?P<version>\d{1,6})")
 
 # A name and its text as JSON or Python writes them, or as either stands inside a text; to the end if it was cut.
 _SECRET: Final = re.compile(
-    rb"""(\\*["'])(bk_app_secret|app_secret|bk_token|bk_ticket|access_token|bk_signature)\1(\s*:\s*)\1.*?(?:(?<!\\)(\1)|\Z)""",
+    rb"""(\\*["'])(%s)\1(\s*:\s*)\1.*?(?:(?<!\\)(\1)|\Z)""" % "|".join(SECRETS).encode(),
     re.DOTALL,
 )
 _BODY: Final = re.compile(rb'(?P<before>"body"\s*:\s*")(?P<body>[A-Za-z0-9+/]*=*)')

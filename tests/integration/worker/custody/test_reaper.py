@@ -170,7 +170,7 @@ async def test_deadline_loses_against_a_commit(bench: Bench) -> None:
 
 async def test_cancelled_request_whose_message_is_lost_leaves_the_ledger(bench: Bench) -> None:
     (id_,) = await bench.accept(request_deadline_s=0.001)
-    cancelled = _failed(id_, Code.CANCELLED, Status.TERMINATED)
+    cancelled = _failed(id_, Code.CANCELLED)
     assert await bench.leases.cancel(cancelled) == 1
     bench.take(1)
     bench.age()
@@ -277,11 +277,10 @@ async def test_broker_that_is_away_keeps_the_request_for_later(
     await bench.close()
 
 
-def _failed(request_id: str, code: Code, status: Status = Status.FAILED) -> Report:
+def _failed(request_id: str, code: Code) -> Report:
     return Report.failed(
         Refused(code),
         count=1,
-        status=status,
         request_id=request_id,
         bk_app_code="app",
         bk_biz_id=1,

@@ -60,7 +60,7 @@ def report_of(status: Status) -> Report:
         case Status.PART_FAILED:
             return Report.settled([created(0), failed_item(1, 2, ELSEWHERE)], **ABOUT)
         case Status.TERMINATED:
-            return Report.failed(Refused(Code.CANCELLED), [1, 2], status=Status.TERMINATED, **ABOUT)
+            return Report.failed(Refused(Code.CANCELLED), [1, 2], **ABOUT)
 
 
 @pytest.mark.parametrize("status", Status)
