@@ -27,7 +27,7 @@ WORKER_STEPS: Final = (
     *("after_wake", "after_turn", "after_take", "after_adopt", "after_lease", "before_write", "before_commit"),
     *("after_write", "before_publish", "after_publish", "before_ack", "before_resend", "after_resend"),
 )
-SHIM_STEPS: Final = ("before_submit", "after_submit")
+SHIM_STEPS: Final = ("before_submit", "after_submit", "after_job_begun")
 _BETWEEN_S: Final = (1.0, 4.0)
 """How long a short outage lasts."""
 _LONG_S: Final = 30.0

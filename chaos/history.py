@@ -6,9 +6,12 @@ Pure: it takes what callers were told and what the tables hold, and returns ever
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from chaos.job_history import ToldJob, contradictions_of, lost_of
 from chaos.model import Batch, Row, expected_rows
+
+_NO_JOBS: Final[Mapping[str, ToldJob]] = {}
 
 
 @dataclass
@@ -52,16 +55,19 @@ class Judgement:
     wrong: tuple[str, ...]
 
 
-def judge(told: Mapping[str, Told], stored: Stored) -> Judgement:
-    """Compare what was promised with what is there; `told` has only accepted requests, by request_id."""
+def judge(told: Mapping[str, Told], stored: Stored, jobs: Mapping[str, ToldJob] = _NO_JOBS) -> Judgement:
+    """Compare what was promised with what is there; `told` has only accepted requests, by request_id, and so `jobs`."""
     lost = {id_: "never ended" for id_, request in told.items() if not request.reports}
     for id_, request in told.items():
         missing = request.batch.rows() - stored.rows.keys() if _status(request) == "SUCCESS" else set()
         if missing:
             lost[id_] = f"succeeded, but {len(missing)} rows are not there"
-    doubled = list(_doubled(told, stored))
-    wrong = [f"{id_}: {why}" for id_, why in lost.items()] + doubled + list(_contradictions(told, stored))
+    lost |= dict(lost_of(jobs, stored.rows))
+    doubled = list(_doubled(told, stored, jobs))
+    wrong = [f"{id_}: {why}" for id_, why in lost.items()] + doubled
+    wrong += [*_contradictions(told, stored), *contradictions_of(jobs, stored.instances)]
     succeeded = [request.batch for request in told.values() if _status(request) == "SUCCESS"]
+    succeeded += [job.succeeded for job in jobs.values()]
     extra = stored.rows.keys() - expected_rows(succeeded)
     wrong += [f"{len(extra)} rows that no successful request asked for, {min(extra)} among them"] if extra else []
     ended = Counter(_status(request) for request in told.values() if request.reports)
@@ -72,7 +78,7 @@ def _status(request: Told) -> str:
     return str(request.reports[-1]["status"]) if request.reports else ""
 
 
-def _doubled(told: Mapping[str, Told], stored: Stored) -> Iterator[str]:
+def _doubled(told: Mapping[str, Told], stored: Stored, jobs: Mapping[str, ToldJob]) -> Iterator[str]:
     for row, count in stored.rows.items():
         if count > 1:
             yield f"row {row} is there {count} times"
@@ -80,11 +86,10 @@ def _doubled(told: Mapping[str, Told], stored: Stored) -> Iterator[str]:
     for id_, count in creators.items():
         if count > 1:
             yield f"instance {id_} was created {count} times by the audit log"
+    reports = [request.reports[-1] for request in told.values() if request.reports]
+    reports += [job.report for job in jobs.values()]
     reported = Counter(
-        item["service_instance_id"]
-        for request in told.values()
-        for item in (request.reports[-1]["items"] if request.reports else ())
-        if item["outcome"] == "created"
+        item["service_instance_id"] for report in reports for item in report["items"] if item["outcome"] == "created"
     )
     for id_, count in reported.items():
         if count > 1:

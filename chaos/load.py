@@ -12,14 +12,14 @@ from typing import Any, Final
 import httpx2
 from celery import Celery
 
+from chaos.door import REPEATED, WAIT_S, Door
 from chaos.history import Told
+from chaos.job_history import ToldJob
+from chaos.jobs import Uploader
 from chaos.model import Batch, Instance, random_batch
 from contract.message import QUEUE_NAME, TASK_NAME, make_celery
 from contract.settings import Settings
 
-_AGAIN_AFTER_S: Final = (0.1, 0.3)
-_WAIT_S: Final = 10
-_AGAIN: Final = (408, 429, 503)
 _MOST_WRONG: Final = 50
 _UNKNOWN_FOR_S: Final = 120.0
 _ASKED_AT_LAST: Final = 200
@@ -39,6 +39,7 @@ class Load:
         seed: of what is asked for. When it is asked for depends on the machine.
         callers: how many.
         per_s: requests a second that they make together while nothing is wrong.
+        uploaders: callers with a job each, besides.
     """
 
     urls: Sequence[str]
@@ -46,6 +47,7 @@ class Load:
     seed: int
     callers: int = 40
     per_s: float = 10.0
+    uploaders: int = 1
     told: dict[str, Told] = field(default_factory=dict)
     """Everything accepted, by request_id."""
     known: list[str] = field(default_factory=list)
@@ -54,6 +56,10 @@ class Load:
     """What no answer may ever be."""
     kinds: dict[str, int] = field(default_factory=dict)
     direct: set[str] = field(default_factory=set)
+    jobs: dict[str, ToldJob] = field(default_factory=dict)
+    """Every job accepted, by job_id."""
+    interrupted: list[str] = field(default_factory=list)
+    """A key for each time that an upload had to begin again."""
     _over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
@@ -62,17 +68,24 @@ class Load:
 
     async def run(self) -> None:
         """Call until stopped, and until everything open has ended."""
-        async with httpx2.AsyncClient(timeout=_WAIT_S + 10) as client:
+        async with httpx2.AsyncClient(timeout=WAIT_S + 10) as client:
             celery = make_celery(Settings(redis_url=self.broker))
             try:
                 async with asyncio.TaskGroup() as group:
                     for number in range(self.callers):
-                        caller = _Caller(self, random.Random(f"{self.seed} {number}"), client, celery)  # noqa: S311
+                        caller = _Caller(self, self._door(str(number), client), celery)
                         group.create_task(caller.run())
+                    for number in range(self.uploaders):
+                        door = self._door(f"job {number}", client)
+                        uploader = Uploader(door, self._over.is_set, self.note, self.jobs, self.interrupted)
+                        group.create_task(uploader.run())
                 for request_id in random.sample(self.known, min(_ASKED_AT_LAST, len(self.known))):
                     await caller.finish(request_id)
             finally:
                 celery.close()
+
+    def _door(self, name: str, client: httpx2.AsyncClient) -> Door:
+        return Door(self.urls, random.Random(f"{self.seed} {name}"), client)  # noqa: S311
 
     async def pause(self, seconds: float) -> None:
         """Wait, but not longer than until `stop`."""
@@ -102,10 +115,10 @@ class _Refused(Exception):
 
 
 class _Caller:
-    def __init__(self, load: Load, choose: random.Random, client: httpx2.AsyncClient, celery: Celery) -> None:
+    def __init__(self, load: Load, door: Door, celery: Celery) -> None:
         self._load = load
-        self._choose = choose
-        self._client = client
+        self._door = door
+        self._choose = door.choose
         self._celery = celery
 
     async def run(self) -> None:
@@ -149,14 +162,14 @@ class _Caller:
     async def _post(self, path: str, key: str, batch: Batch | None) -> Mapping[str, Any]:
         headers = {"Idempotency-Key": key} if key else {}
         while True:
-            answer = await self._ask("POST", path, headers, batch.body() if batch else None)
+            answer = await self._door.ask("POST", path, headers, batch.body() if batch else None)
             if answer is not None and answer.status_code in (200, 202):
                 document: Mapping[str, Any] = answer.json()
                 return document
-            if answer is not None and answer.status_code not in _AGAIN:
+            if answer is not None and answer.status_code not in REPEATED:
                 self._load.note(f"POST {path} answered {answer.status_code}: {answer.text[:200]}")
                 raise _Refused
-            await self._again()
+            await self._door.again()
 
     async def _send(self, request_id: str, batch: Batch) -> None:
         """A service without our code, with plain Celery: the same message again until the broker has taken it."""
@@ -167,7 +180,7 @@ class _Caller:
                     self._celery.send_task, TASK_NAME, kwargs=kwargs, task_id=request_id, queue=QUEUE_NAME
                 )
             except Exception:  # noqa: BLE001 - kombu raises AttributeError, too, when its connection breaks just then
-                await self._again()
+                await self._door.again()
             else:
                 self._load.direct.add(request_id)
                 self._load.accepted(request_id, batch, "bare Celery message")
@@ -177,9 +190,9 @@ class _Caller:
         """Poll until it has ended, and remember what was told; the status, or nothing for a request that is lost."""
         told, give_up_at = self._load.told[request_id], float("inf")
         while True:
-            answer = await self._ask("GET", f"/v1/batches/{request_id}", {"Prefer": f"wait={_WAIT_S}"})
-            if answer is None or answer.status_code in _AGAIN:
-                await self._again()
+            answer = await self._door.ask("GET", f"/v1/batches/{request_id}", {"Prefer": f"wait={WAIT_S}"})
+            if answer is None or answer.status_code in REPEATED:
+                await self._door.again()
             elif answer.status_code == 200 and "Retry-After" not in answer.headers:
                 told.ended_at = told.ended_at or time.monotonic()
                 told.reports.append(_essential(answer.json()))
@@ -192,21 +205,7 @@ class _Caller:
                 if not may_wait or time.monotonic() > give_up_at:
                     self._load.note(f"GET of {request_id} answered {answer.status_code}: {answer.text[:200]}")
                     return ""
-                await self._again()
-
-    async def _ask(
-        self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, Any] | None = None
-    ) -> httpx2.Response | None:
-        """One call to any of the shims; None when it ended without an answer."""
-        try:
-            return await self._client.request(
-                method, self._choose.choice(self._load.urls) + path, headers=headers, json=body
-            )
-        except httpx2.TransportError:
-            return None
-
-    async def _again(self) -> None:
-        await asyncio.sleep(self._choose.uniform(*_AGAIN_AFTER_S))
+                await self._door.again()
 
 
 def _essential(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ TEMPLATES: Final[Mapping[int, Mapping[str, tuple[tuple[int, str], ...]]]] = {
 """The sample catalogue's bound modules: their processes, each with its bind rows (row id, port)."""
 HOSTS: Final = range(1, 201)
 """Hosts that are in all three modules."""
+_MODULES: Final = (60, UNBOUND_MODULE, UNBOUND_MODULE, 62)
 _NAMES: Final = 40
 _PROCESSES: Final = ("alpha", "beta", "gamma")
 
@@ -88,8 +89,13 @@ class Batch:
 
 def random_batch(choose: random.Random) -> Batch:
     """A request of 1 instance or, one time in eight, of 100; bound or not; on hosts that others want too."""
-    module = choose.choice((60, UNBOUND_MODULE, UNBOUND_MODULE, 62))
-    count = 100 if choose.random() < 0.125 else 1
+    module = choose.choice(_MODULES)
+    return batch_of(100 if choose.random() < 0.125 else 1, choose, module)
+
+
+def batch_of(count: int, choose: random.Random, module: int | None = None) -> Batch:
+    """So many instances of a module, any when none is given, on as many hosts."""
+    module = module or choose.choice(_MODULES)
     hosts = choose.sample(HOSTS, count)
     if module != UNBOUND_MODULE:
         return Batch(tuple(Instance(module, host) for host in hosts))

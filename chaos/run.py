@@ -113,7 +113,7 @@ async def _run(plan: Plan, site: Site) -> Verdict:
         await supervision
     if not calls.cancelled() and (error := calls.exception()):
         raise error
-    judgement = judge(load.told, await read_stored(site.postgres.url))
+    judgement = judge(load.told, await read_stored(site.postgres.url), load.jobs)
     return Verdict(
         Run(_command(plan), when, plan.seed, begin, end, site.loses_power),
         judgement,
@@ -121,6 +121,7 @@ async def _run(plan: Plan, site: Site) -> Verdict:
         faults.kills,
         site.ends.by_itself,
         load.kinds,
+        _jobs_of(load),
         tuple(faults.done),
         recoveries(faults.done, load.told),
         load.told,
@@ -141,6 +142,11 @@ async def _break_things(plan: Plan, faults: Faults, load: Load, is_enough: Calla
                 f"{datetime.now(tz=UTC):%H:%M:%S}  {faults.kills} kill -9, {len(faults.done)} faults,"
                 f" {len(load.told)} accepted, {unfinished} open"
             )
+
+
+def _jobs_of(load: Load) -> dict[str, int]:
+    instances = sum(len(job.batch.instances) for job in load.jobs.values())
+    return {"accepted": len(load.jobs), "instances": instances, "uploads begun again": len(load.interrupted)}
 
 
 def _left_over(site: Site, drain_s: float) -> list[str]:

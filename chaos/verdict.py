@@ -58,6 +58,7 @@ class Verdict:
     kills: int
     ended_by_itself: Mapping[str, int]
     accepted_by_kind: Mapping[str, int]
+    jobs: Mapping[str, int]
     faults: tuple[Fault, ...]
     recoveries: tuple[Recovery, ...]
     """One for each fault."""
@@ -93,6 +94,7 @@ class Verdict:
             "accepted": self.judgement.accepted,
             "accepted_by_kind": dict(self.accepted_by_kind),
             "ended": dict(self.judgement.ended),
+            "jobs": dict(self.jobs),
             "lost": self.judgement.lost,
             "doubled": self.judgement.doubled,
             "wrong": list(self.wrong),
@@ -131,6 +133,7 @@ class Verdict:
             *((f"  {kind}", count) for kind, count in sorted(self.accepted_by_kind.items())),
             ("ended", sum(judged.ended.values())),
             *((f"  {status}", count) for status, count in sorted(judged.ended.items())),
+            *((f"jobs: {what}", count) for what, count in self.jobs.items()),
             ("lost", judged.lost),
             ("doubled", judged.doubled),
             ("otherwise wrong", len(self.wrong) - judged.lost - judged.doubled),

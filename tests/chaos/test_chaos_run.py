@@ -20,6 +20,7 @@ def test_short_run_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
     assert (found["lost"], found["doubled"], found["wrong"]) == (0, 0, [])
     assert sum(found["ended"].values()) == found["accepted"] > 0
     assert found["kills"] > 0
+    assert found["jobs"]["accepted"] > 0
     assert len(found["timeline"]) == sum(kind["count"] for kind in found["faults"].values()) > 0
     picture = ET.parse(tmp_path / "report" / "result.svg")
     dots = picture.findall(".//{http://www.w3.org/2000/svg}circle[{http://www.w3.org/2000/svg}title]")

@@ -1,0 +1,42 @@
+"""What every caller stands before: several shims, any of which will do, and any of which may be dead."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterable, Mapping, Sequence
+from typing import Any, Final
+
+import httpx2
+
+WAIT_S: Final = 10
+"""How long a poll asks to be held."""
+REPEATED: Final = (408, 429, 503)
+_AGAIN_AFTER_S: Final = (0.1, 0.3)
+
+
+class Door:
+    """One caller's way in, with dice of its own."""
+
+    def __init__(self, urls: Sequence[str], choose: random.Random, client: httpx2.AsyncClient) -> None:
+        self.choose = choose
+        self._urls = urls
+        self._client = client
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
+        content: AsyncIterable[bytes] | None = None,
+    ) -> httpx2.Response | None:
+        """One call to any of the shims; None when it ended without an answer."""
+        try:
+            return await self._client.request(
+                method, self.choose.choice(self._urls) + path, headers=headers, json=body, content=content
+            )
+        except httpx2.TransportError:
+            return None
+
+    async def again(self) -> None:
+        """Wait a moment before the next try."""
+        await asyncio.sleep(self.choose.uniform(*_AGAIN_AFTER_S))
