@@ -65,6 +65,7 @@ class Jobs:
         caller: Caller,
         *,
         begun: Callable[[str], None] = lambda _: None,
+        added: Callable[[], None] = lambda: None,
         idempotency_key: str | None = None,
         charge: Callable[[], Awaitable[None]] | None = None,
         headers: dict[str, str] | None = None,
@@ -77,6 +78,7 @@ class Jobs:
             parts: the batches, in order, all with the same head.
             caller: who asks.
             begun: is told the job's id, before any of it is accepted.
+            added: is told of each batch that is accepted.
             idempotency_key: of the job.
             charge: is awaited before each batch but the first, and may take its time.
             headers: extra Celery headers.
@@ -95,7 +97,7 @@ class Jobs:
         if upload.job.is_cancelled:
             raise JobCancelled
         await async_failpoint("after_job_begun", upload.job_id)
-        receiving = _Receiving(self._submitter, self._store, self._settings, upload, caller, charge, headers)
+        receiving = _Receiving(self._submitter, self._store, self._settings, upload, caller, added, charge, headers)
         replayed = upload.job.size is not None
         async with receiving.alive():
             await receiving.take(_numbered(first, parts))
@@ -223,6 +225,7 @@ class _Receiving:
     settings: Settings
     upload: Upload
     caller: Caller
+    added: Callable[[], None]
     charge: Callable[[], Awaitable[None]] | None
     headers: dict[str, str] | None
     unended: int = 0
@@ -282,6 +285,7 @@ class _Receiving:
                     raise Busy(await self.submitter.seconds_for(full.pending)) from None
                 await asyncio.sleep(_LOOK_S)
             else:
+                self.added()
                 return
 
     async def _until(self, has_room: Callable[[], bool]) -> None:

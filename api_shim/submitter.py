@@ -6,7 +6,7 @@ limit on all that is unfinished. Once it has answered, the request survives ever
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from contract.redis.jobs import JobStore, Upload
 from contract.redis.listing import Listing, Wanted
 from contract.redis.probe import write_probe
 from contract.redis.requests import QueueFull, Requests
+from contract.redis.waiting import Waiting, look_at_waiting
 from contract.redis.workers import Workers, look_at_workers
 from contract.request.batch import ServiceInstanceBatch
 from contract.request.idempotency import key_of_retry
@@ -80,9 +81,11 @@ class Submitter:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator["Submitter"]:
-        """A submitter with its own connections, closed at the end."""
-        client = connect(settings)
+    async def open(
+        cls, settings: Settings, told: Callable[[float], object] | None = None
+    ) -> AsyncIterator["Submitter"]:
+        """A submitter with its own connections, closed at the end; `told` is called with each round trip's seconds."""
+        client = connect(settings, told=told)
         try:
             async with cls(Requests(client, settings), settings) as submitter:
                 yield submitter
@@ -316,6 +319,10 @@ class Submitter:
     async def workers(self) -> Workers:
         """Which worker processes live, and which of them take no requests."""
         return await reaching_redis(look_at_workers(self.requests))
+
+    async def waiting(self) -> Waiting:
+        """What waits, and for how long."""
+        return await reaching_redis(look_at_waiting(self.requests, has_queue=self._queue.is_beside))
 
     async def seconds_for(self, pending: int) -> float:
         """How long the queue takes to drain, measured anew at most once a second: a flood must not ask Redis twice."""

@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     """Start although a Redis beyond this machine takes anybody without a password."""
 
     http_host: str = "127.0.0.1"
-    """The address that the server listens at."""
+    """The address that the server listens at, and a worker's `metrics_port`."""
     http_port: int = 8080
     """The port that the server listens at."""
     keep_alive_s: float = Field(default=75.0, ge=1, le=3600)
@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     """How many of them may be large (over 10 instances): the others are the fast lane of small ones."""
     remote_control: bool = False
     """Whether workers obey Celery's remote control, which is open to whoever can write to the broker."""
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    """Where a worker serves ``/metrics`` for Prometheus; ``None`` = nowhere. Each worker of a machine needs a port of
+    its own: one whose port is in use says so and works on without."""
     senders_file: Path | None = None
     """TOML file of services whose direct messages run, if signed; ``None`` = those of all who can write the queue."""
     database_connections: int = Field(default=4, ge=1)

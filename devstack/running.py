@@ -19,7 +19,7 @@ READY_TIMEOUT_S = 180
 
 @dataclass(frozen=True)
 class RunningStack(Addresses):
-    """What ``stack.json`` says (`http`, `flower`, `broker`, `redis`, `postgres`, `pids`), and where it runs."""
+    """What ``stack.json`` says, and where it runs."""
 
     directory: Path
     supervisor: "subprocess.Popen[bytes]"

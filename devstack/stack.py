@@ -45,6 +45,8 @@ class Addresses:
     broker: str
     redis: str
     postgres: str
+    metrics: list[str]
+    """For Prometheus: the server's, then each worker's."""
     pids: dict[str, int]
 
 
@@ -155,17 +157,21 @@ class Stack:
             self._finish("catalogue", _bksi("catalogue", "import", *map(str, sample.CATALOGUE)), worker_environment)
         if self._cmdb:
             self._follow_cmdb(worker_environment)
+        metrics = [f"{http}/metrics"]
         for number in range(1, self._workers + 1):
             # Named by its number, it is the same worker to Flower when the stack has been started again.
             name = "worker" if number == 1 else f"worker-{number}"
-            self._spawn(name, _bksi("worker", "--name", f"worker-{number}"), worker_environment)
+            port = free_port() if settings.metrics_port is None else settings.metrics_port + number - 1
+            metrics.append(f"http://127.0.0.1:{port}/metrics")
+            environment = {**worker_environment, "BKSI_METRICS_PORT": str(port)}
+            self._spawn(name, _bksi("worker", "--name", f"worker-{number}"), environment)
 
         self._wait_for("shim", lambda: _answers(f"{http}/readyz"))
         self._wait_for("flower", lambda: _alive_workers(flower) >= self._workers)
         pids = {server.name: server.pid for server in self._servers} | {
             name: part.pid for name, part in self._parts.items()
         }
-        addresses = Addresses(http, flower, settings.broker, redis, postgres, pids)
+        addresses = Addresses(http, flower, settings.broker, redis, postgres, metrics, pids)
         _write_atomically(self.description, json.dumps(asdict(addresses), indent=2) + "\n")
         return addresses
 

@@ -32,12 +32,14 @@ from worker.custody.leases import Lease, Leases
 from worker.custody.queue import WorkerQueue
 from worker.custody.reaper import Reaper
 from worker.custody.watchdog import Watchdog
+from worker.metrics import REDIS_SECONDS
 from worker.postgres.catalogue_reads import Catalogue
 from worker.postgres.engine import make_engine
 from worker.postgres.errors import DatabaseError, DatabaseUnsuitable
 from worker.postgres.fitness import rehearse, require_suitable
 from worker.postgres.writer import Writer
 from worker.senders import Senders
+from worker.serve_metrics import serve_metrics
 
 if TYPE_CHECKING:
     from worker.catalogue.lookup import Lookup
@@ -89,6 +91,7 @@ class Runtime:
         self._thread.start()
         self.run(self._open(), timeout=_START_TIMEOUT_S)
         threading.Thread(target=self._guard_loop, name="bksi-watchdog", daemon=True).start()
+        self._metrics = serve_metrics(self)
 
     def begin_to_stop(self) -> None:
         """From now on this process has half a minute to end, whatever it hangs in; what it leaves stays pending."""
@@ -101,10 +104,17 @@ class Runtime:
     def stop(self) -> None:
         """Give back what still runs, close the connections and the loop."""
         self._stopping = True
+        if self._metrics is not None:
+            self._metrics.close()
         self.run(self._close(), timeout=_START_TIMEOUT_S)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_START_TIMEOUT_S)
         self.loop.close()
+
+    @property
+    def heartbeat_at(self) -> float:
+        """When Redis last took this process's sign of life (seconds since 1970); 0: not yet."""
+        return time.time() - time.monotonic() + self._redis_served if self._redis_served else 0.0
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine in the loop, from any other thread, and wait for it."""
@@ -127,7 +137,7 @@ class Runtime:
         self.writer = Writer(self.engine, first_id=settings.first_id)
         self.catalogue = Catalogue(self.engine, check_ms=settings.catalogue_check_ms, on_change=self.writer.drop_ids)
         self.lookup = self._open_lookup()
-        self.redis = connect(settings)
+        self.redis = connect(settings, told=REDIS_SECONDS.observe)
         self.suspects = asyncio.Lock()
         self.full_lane = asyncio.Semaphore(settings.full_batches_at_once)
         self.leases = Leases(self.redis, settings)

@@ -50,13 +50,14 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with Submitter.open(settings) as submitter:
+        metrics = Metrics()
+        async with Submitter.open(settings, metrics.redis_seconds.observe) as submitter:
             app.state.bksi = AppState(
                 settings,
                 submitter,
                 doorkeeper,
                 OpenWaits(submitter, settings),
-                Metrics(),
+                metrics,
                 Cursors(settings),
                 Jobs(submitter, settings),
             )

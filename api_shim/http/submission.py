@@ -16,7 +16,7 @@ from contract.answer.report import Report
 from contract.codes import Code, Reason, Refused, Why
 from contract.request.defaults import with_defaults
 from contract.request.idempotency import IdempotencyKey, key_of_body, key_of_dry_run
-from contract.request.parse import ParsedBatch, parse
+from contract.request.parse import BatchRefused, ParsedBatch, parse
 
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
 
@@ -52,6 +52,17 @@ async def submit(request: Request, *, kind: Literal["create", "validate"] = "cre
     Raises:
         Refused, BatchRefused: with the code that the answer carries.
     """
+    metrics = state_of(request).metrics
+    try:
+        accepted = await _submit(request, kind)
+    except (Refused, BatchRefused) as refused:
+        metrics.refused(exchange_of(request).bk_app_code, refused)
+        raise
+    metrics.submitted(accepted.identity.caller.bk_app_code, kind, replayed=accepted.replayed)
+    return accepted
+
+
+async def _submit(request: Request, kind: Literal["create", "validate"]) -> Accepted:
     state, exchange = state_of(request), exchange_of(request)
     state.greet(request, "submit")
     body = await read_body(request, type_may_be_missing=exchange.style.is_compat)

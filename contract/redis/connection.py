@@ -1,7 +1,8 @@
 """How both sides connect to Redis: bounded, impatient, and with three things that redis-py lacks (`adapt`)."""
 
+import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import redis.asyncio as aioredis
@@ -19,8 +20,13 @@ __all__ = ["RedisError", "adapt", "connect"]  # `RedisError`: so that other room
 _serializer: Final = HiredisRespSerializer()
 
 
-def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":
-    """A client with a bounded, blocking pool and short time-outs: a dead Redis is an error soon, never a hang."""
+def connect(
+    settings: Settings, *, connections: int = 16, told: Callable[[float], object] | None = None
+) -> "aioredis.Redis":
+    """A client with a bounded, blocking pool and short time-outs: a dead Redis is an error soon, never a hang.
+
+    `told` is called with the seconds that each round trip took.
+    """
     pool = aioredis.BlockingConnectionPool.from_url(
         settings.redis_url,
         max_connections=connections,
@@ -32,7 +38,7 @@ def connect(settings: Settings, *, connections: int = 16) -> "aioredis.Redis":
         # redis-py repeats ten times by default. Once is enough to replace a connection that went stale in the pool.
         retry=Retry(NoBackoff(), 1),
     )
-    adapt(pool)
+    adapt(pool, told)
     return aioredis.Redis.from_pool(pool)
 
 
@@ -64,7 +70,7 @@ def is_elsewhere(error: RedisError) -> bool:
     return refusal_of(error) in _ELSEWHERE
 
 
-def adapt(pool: "aioredis.ConnectionPool") -> None:
+def adapt(pool: "aioredis.ConnectionPool", told: Callable[[float], object] | None = None) -> None:
     """Give the connections of `pool` what redis-py lacks.
 
     Between a server's reset and redis-py's next look at the socket, a command goes to a transport that is closed.
@@ -78,15 +84,25 @@ def adapt(pool: "aioredis.ConnectionPool") -> None:
     And hiredis writes commands too, as it does in redis-py's blocking connections alone: a script of many requests has
     hundreds of arguments.
     """
-    pool.connection_class = type("Connection", (_Adapted, pool.connection_class), {"pool": weakref.proxy(pool)})
+    pool.connection_class = type(
+        "Connection",
+        (_Adapted, pool.connection_class),
+        {"pool": weakref.proxy(pool), "told": staticmethod(told or _nobody)},
+    )
+
+
+def _nobody(_: float) -> None:
+    """Nobody wants to know."""
 
 
 class _Adapted(AbstractConnection):
     pool: "aioredis.ConnectionPool"
+    told: Callable[[float], object]
+    _asked_at = 0.0
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return await super().read_response(*args, **kwargs)
+            answer = await super().read_response(*args, **kwargs)
         except ResponseError as error:
             if not is_elsewhere(error):
                 raise
@@ -95,6 +111,11 @@ class _Adapted(AbstractConnection):
             if refusal_of(error) in _MAY_BE_KEPT:
                 raise
             raise WrongServer(f"{refusal_of(error)}: {error}") from error
+        # What was sent together has many answers; the way there and back was over with the first.
+        if self._asked_at:
+            self.told(time.perf_counter() - self._asked_at)
+            self._asked_at = 0.0
+        return answer
 
     def pack_command(self, *args: Any) -> list[bytes]:
         packed: list[bytes] = _serializer.pack(*args)
@@ -107,4 +128,5 @@ class _Adapted(AbstractConnection):
     ) -> None:
         if self._writer is not None and self._writer.transport.is_closing():
             raise RedisConnectionError("the connection is closed")
+        self._asked_at = time.perf_counter()
         await super().send_packed_command(command, check_health)

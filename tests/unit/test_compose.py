@@ -23,8 +23,16 @@ SECRETS |= {"BKSI_APPS_FILE"}
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 OURS = ("migrate", "worker", "shim", "flower", "catalogue")
 FIXED = {"redis_url", "postgres_dsn", "key_prefix", "http_host", "http_port", "apps_file", "senders_file"}
-FIXED |= {"cmdb_authorization", "state_dir", "transport", "allow_insecure", "failpoints", "failpoints_dir"}
-FIXED |= {"read_dsn", "read_port", "read_timeout_ms", "cmdb_url", "cmdb_supplier_account"}
+FIXED |= {
+    "metrics_port",
+    "cmdb_authorization",
+    "state_dir",
+    "transport",
+    "allow_insecure",
+    "failpoints",
+    "failpoints_dir",
+}
+FIXED |= {"metrics_port", "read_dsn", "read_port", "read_timeout_ms", "cmdb_url", "cmdb_supplier_account"}
 """What the file decides itself, or what only tests want."""
 
 

@@ -15,6 +15,7 @@ from contract.codes import Code, Refused
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
 from plumbing.retrying import retrying
+from worker import metrics
 from worker.custody.leases import Leases
 from worker.postgres import ledger
 from worker.postgres.engine import Engine
@@ -44,8 +45,8 @@ def _is_away(error: Exception) -> bool:
     return isinstance(error, RedisError | OSError)
 
 
-def log_end(report: Report, leased_at: datetime | None = None) -> None:
-    """One line for each request that ends: what became of it, and how long it took.
+def tell_end(report: Report, leased_at: datetime | None = None) -> None:
+    """One line for each request that ends: what became of it, and how long it took; and the same for the metrics.
 
     Args:
         report: how it ended.
@@ -53,6 +54,9 @@ def log_end(report: Report, leased_at: datetime | None = None) -> None:
     """
     if report.finished_at is None:  # pragma: no cover - what has ended says when
         return
+    outcomes = Counter([item["outcome"] for item in report.items])
+    total = _between(report.created_at, report.finished_at)
+    run = _between(leased_at or report.finished_at, report.finished_at)
     _log.info(
         "ended",
         request_id=report.request_id,
@@ -62,16 +66,17 @@ def log_end(report: Report, leased_at: datetime | None = None) -> None:
         status=report.status.value,
         code=int(report.code),
         instances=report.statistics.total_count,
-        **Counter(str(item["outcome"]) for item in report.items),
+        **{outcome.value: count for outcome, count in outcomes.items()},
         attempts=report.attempts,
-        total_ms=_between(report.created_at, report.finished_at),
-        run_ms=_between(leased_at or report.finished_at, report.finished_at),
+        total_ms=round(total * 1000, 1),
+        run_ms=round(run * 1000, 1),
     )
+    metrics.request_ended(report, outcomes, total, None if leased_at is None else run)
 
 
 def _between(first: datetime, last: datetime) -> float:
-    """Milliseconds; none where another attempt had ended it before."""
-    return round(max((last - first).total_seconds(), 0.0) * 1000, 1)
+    """Seconds; none where another attempt had ended it before."""
+    return max((last - first).total_seconds(), 0.0)
 
 
 async def decide(engine: Engine, report: Report) -> Report:
@@ -101,7 +106,7 @@ async def finish(leases: Leases, engine: Engine, report: Report) -> Report:
     """
     standing = await decide(engine, report)
     await publish(leases, standing)
-    log_end(standing)
+    tell_end(standing)
     return standing
 
 

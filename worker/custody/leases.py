@@ -1,6 +1,7 @@
 """The worker's hold on pending requests: lease one, keep the lease, give it back; and what the reaper reads."""
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ from contract.redis.script import CLOCK, Script
 from contract.redis.unknown import NOTE_TTL_S, Note
 from contract.settings import Settings
 from plumbing.coalesce import Gather
+from worker.metrics import LEASE_GROUP, LEASES, RESTARTS
 
 _LEASE: Final = Script(
     "worker/custody/lease.lua",
@@ -139,7 +141,9 @@ class Leases(Requests):
             ],
         )
         clock = Clock(redis_ms, asked_at)
-        return [_leased(id_, token, clock, answer) for (id_, token, _), answer in zip(wanted, answers, strict=True)]
+        leases = [_leased(id_, token, clock, answer) for (id_, token, _), answer in zip(wanted, answers, strict=True)]
+        _count(leases)
+        return leases
 
     async def extend(self, worker_name: str, leases: Iterable[Lease]) -> int:
         """Say that this worker process lives and keeps these leases; returns how many are still its own."""
@@ -249,6 +253,13 @@ class Leases(Requests):
             return []
         scores: list[Any] = await self.client.zmscore(self.keys.pending, list(request_ids))
         return [None if score is None else int(score) for score in scores]
+
+
+def _count(leases: Sequence[Lease]) -> None:
+    LEASE_GROUP.observe(len(leases))
+    for state, count in Counter(lease.state for lease in leases).items():
+        LEASES.labels(state).inc(count)
+    RESTARTS.inc(sum(lease.attempts > 1 for lease in leases))
 
 
 def _leased(request_id: str, token: str, clock: Clock, answer: list[Any]) -> Lease:

@@ -20,6 +20,7 @@ from plumbing.failpoints import async_failpoint
 from worker.custody.finish import finish_unfinished
 from worker.custody.leases import Leases, Pending
 from worker.custody.queue import WorkerQueue
+from worker.metrics import REAPED, RESENT, SWEPT
 from worker.postgres import ledger
 from worker.postgres.errors import DatabaseError
 
@@ -68,6 +69,7 @@ class Reaper:
             moved, stayed = moved + gone, stayed + len(page) - gone
             if page[-1].pushed_ms >= taken_before and not gone:
                 break  # all further ones wait in the queue, and have more time left than these
+        SWEPT.set_to_current_time()
         return moved
 
     async def purge(self) -> int:
@@ -94,11 +96,14 @@ class Reaper:
             # Its entry is gone, which no script of ours does. The one that pushes again clears this up, too.
             return await self._leases.resend(pending, b"")
         if pending.deadline_ms <= now:
-            return await finish_unfinished(self._leases, self._engine, pending.request_id, Code.DEADLINE_EXCEEDED)
+            ended = await finish_unfinished(self._leases, self._engine, pending.request_id, Code.DEADLINE_EXCEEDED)
+            REAPED.inc(ended)
+            return ended
         if pending.pushed_ms >= taken_before:
             return False
         await async_failpoint("before_resend", pending.request_id)
         sent = await self._queue.resend(pending)
+        RESENT.inc(sent)
         if sent:
             _log.warning("sent again", request_id=pending.request_id, attempts=pending.attempts)
         await async_failpoint("after_resend", pending.request_id)

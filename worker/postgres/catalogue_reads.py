@@ -174,6 +174,17 @@ class Catalogue:
                 self._on_change()
 
 
+async def read_version(engine: AsyncEngine) -> tuple[int, float]:
+    """The catalogue's version, and when it was last changed (seconds since 1970).
+
+    Raises:
+        DatabaseError: the database could not be read.
+    """
+    async with driver_connection(engine) as driver:
+        (row,) = await driver.fetch("SELECT version, changed_at FROM catalogue_version")
+    return row["version"], row["changed_at"].timestamp()
+
+
 async def rehearse(driver: Any) -> None:
     """Have PostgreSQL go through the statement of this module with nothing to look up."""
     await driver.fetch(_READ, [], [], [], [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from contract.settings import Settings
 from plumbing.outages import Outage
+from worker.metrics import POSTGRES_SECONDS
 from worker.postgres.errors import DatabaseUnavailable, DatabaseUnsuitable, spoils_session, typed_errors
 
 Engine = AsyncEngine
@@ -38,6 +39,7 @@ def create_engine(
     outage: Outage | None = None,
     read_only: bool = False,
     writes: bool = False,
+    told: Callable[[float], object] | None = None,
 ) -> AsyncEngine:
     """Make an engine; it connects on first use and belongs to the event loop that uses it first.
 
@@ -52,6 +54,7 @@ def create_engine(
         read_only: the server refuses to write, whatever the role may.
         writes: of the servers that `dsn` names, take the first that takes writes; unless `dsn` says another thing by
             its ``target_session_attrs``.
+        told: is called with the seconds that each statement took.
     """
     settings = {
         "statement_timeout": str(statement_timeout_ms),
@@ -95,6 +98,8 @@ def create_engine(
         except BaseException:
             driver.terminate()
             raise
+        if told is not None:
+            driver.add_query_logger(lambda query: _tell(told, query))
         return driver
 
     engine = create_async_engine(
@@ -120,6 +125,7 @@ def make_engine(settings: Settings, outage: Outage | None = None, *, connections
         statement_timeout_ms=settings.statement_timeout_ms,
         outage=outage,
         writes=True,
+        told=POSTGRES_SECONDS.observe,
     )
 
 
@@ -179,6 +185,10 @@ def _readable_dsn() -> Iterator[None]:
         raise DatabaseUnsuitable(f"it cannot be used: {error.args[0]}") from None
     except ValueError:
         raise DatabaseUnsuitable("it cannot be used: a port or an option in it is malformed") from None
+
+
+def _tell(told: Callable[[float], object], query: Any) -> None:
+    told(query.elapsed)
 
 
 def _names_attributes(dsn: str) -> bool:

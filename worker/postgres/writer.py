@@ -19,6 +19,7 @@ from contract.answer.report import Report
 from plumbing.coalesce import Gather
 from plumbing.failpoints import async_failpoint
 from worker.expand.reconcile import ExistingInstance
+from worker.metrics import DECIDED_BEFORE, ROWS, WRITE_GROUP
 from worker.postgres.columns import NewRows
 from worker.postgres.draft import Draft, WriteRequest, draft
 from worker.postgres.engine import driver_connection, transaction
@@ -105,6 +106,7 @@ class Writer:
 
         One that breaks a constraint does not harm the others: they are then written one by one.
         """
+        WRITE_GROUP.observe(len(requests))
         done: dict[int, Written | DatabaseError] = {}
         waiting = dict(enumerate(requests))
         try:
@@ -136,6 +138,7 @@ class Writer:
                 return done | written
             ended = await load_all(driver, [request.request_id for request in unwritten])
             done |= {id_: Written(id_, entry.report, is_first=False) for id_, entry in ended.items()}
+            DECIDED_BEFORE.inc(len(ended))
             unwritten = [request for request in unwritten if request.request_id not in ended]
             if not unwritten:
                 return done
@@ -177,6 +180,7 @@ class Writer:
         if not await insert(driver, attempt.rows, ended):
             self._give_back(attempt)
             return None
+        ROWS.inc(sum(draft.row_count for draft in attempt.drafts))
         return {
             draft.request.request_id: Written(
                 draft.request.request_id, report, is_first=True, rows=draft.row_count, dumped=dumped

@@ -25,6 +25,7 @@ from worker.consumer.transport.screen import dead_letter
 from worker.custody.finish import publish
 from worker.custody.intake import Paused
 from worker.custody.leases import Lease
+from worker.metrics import DEAD_LETTERS
 from worker.postgres import ledger
 from worker.postgres.errors import DatabaseError, is_everybodys, is_retryable
 from worker.senders import open_message
@@ -151,6 +152,7 @@ async def _give_up(runtime: "Runtime", arguments: TaskArguments, error: Exceptio
             message, queue=QUEUE_NAME, reason=f"could not be taken: {name}", at_ms=time.time_ns() // 1_000_000
         )
         await runtime.leases.set_aside(request_id, letter)
+        DEAD_LETTERS.labels("not taken").inc()
     return True
 
 

@@ -31,11 +31,12 @@ from plumbing.failpoints import async_failpoint
 from plumbing.retrying import retrying
 from plumbing.traceback_lines import frames_of
 from worker.consumer.pool import CoroutineTask
-from worker.custody.finish import decide, finish, given_up, log_end, publish
+from worker.custody.finish import decide, finish, given_up, publish, tell_end
 from worker.custody.leases import Lease
 from worker.expand.catalogue import CatalogueSlice
 from worker.expand.expand import expand
 from worker.expand.preview import preview
+from worker.metrics import HANDED_BACK, lane_of
 from worker.postgres import ledger
 from worker.postgres.draft import WriteRequest
 from worker.postgres.errors import DatabaseError, is_retryable
@@ -50,8 +51,6 @@ _log = structlog.get_logger(__name__)
 _RETRY_FOR_S: Final = 20.0
 _FIRST_REST_S: Final = 1.0
 """Between the first two starts of a request that failed by its own doing; each further one is twice as long."""
-_SMALL: Final = 10
-"""Instances of a request that takes the fast lane."""
 
 
 class BatchFailed(Exception):
@@ -185,7 +184,7 @@ class Walk:
             attempt = Attempt(lease, payload, payload.batch, self._runtime.settings)
             report, dumped = await self._attempt(attempt)
         await publish(self._leases, report, dumped)
-        log_end(report, lease.clock.when_read)
+        tell_end(report, lease.clock.when_read)
         return report
 
     async def _cancelled(self, lease: Lease) -> Report:
@@ -199,7 +198,7 @@ class Walk:
 
     def _lane(self, lease: Lease) -> AbstractAsyncContextManager[None]:
         """Where a request waits for its turn: only large ones do, so that small ones always get through."""
-        return self._runtime.full_lane if lease.count > _SMALL else contextlib.nullcontext()
+        return self._runtime.full_lane if lane_of(lease.count) == "large" else contextlib.nullcontext()
 
     async def _attempt(self, attempt: Attempt) -> tuple[Report, bytes | None]:
         """How a request ends, as PostgreSQL has it, and the report's bytes where the ledger has had them made."""
@@ -278,6 +277,7 @@ class Walk:
         await async_failpoint("before_hand_back", lease.request_id)
         if lease.state == "cancelled":  # it was cancelled before any start: nobody holds it, and the reaper sends it
             return "handed back"
+        HANDED_BACK.labels(type(error).__name__).inc()
         _log.warning(
             "handed back",
             request_id=lease.request_id,

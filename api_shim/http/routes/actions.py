@@ -89,6 +89,7 @@ async def retry_batch(request: Request, request_id: str) -> Response:
     submitted = await state.submitter.retry(request_id, identity.caller, trace_headers(exchange))
     if submitted is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
+    state.metrics.submitted(identity.caller.bk_app_code, "retry", replayed=submitted.replayed)
     report = await _known(state, submitted.request_id, identity.caller.bk_app_code)
     exchange.request_id = submitted.request_id
     headers = {"Location": f"/v1/batches/{submitted.request_id}"}

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from api_shim.http.openapi import headers as described
 from api_shim.http.port import CONFIGURATION_HEADER
 from api_shim.http.state import state_of
-from api_shim.refusals import BrokerUnavailable
 
 router: Final = APIRouter(tags=["operations"])
 _NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -54,17 +53,5 @@ async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
     state = state_of(request)
     state.metrics.open_waits.set(state.waits.count)
-    try:
-        state.metrics.pending.set((await state.submitter.backlog()).pending)
-        state.metrics.dead_letters.set(await state.submitter.dead_letters())
-        state.metrics.parked.set(await state.submitter.parked())
-        workers = await state.submitter.workers()
-        state.metrics.workers.labels("working").set(workers.alive - len(workers.paused))
-        state.metrics.workers.labels("paused").set(len(workers.paused))
-    except BrokerUnavailable:
-        state.metrics.pending.set(float("nan"))
-        state.metrics.dead_letters.set(float("nan"))
-        state.metrics.parked.set(float("nan"))
-        state.metrics.workers.labels("working").set(float("nan"))
-        state.metrics.workers.labels("paused").set(float("nan"))
+    await state.metrics.look(state.submitter)
     return Response(state.metrics.text(), headers={**_NO_STORE, "Content-Type": CONTENT_TYPE_LATEST})

@@ -52,6 +52,7 @@ async def submit_job(request: Request) -> Response:
         _with(first, parts),
         identity.caller,
         begun=partial(_begun, exchange),
+        added=partial(state.metrics.submitted, identity.caller.bk_app_code, "job"),
         idempotency_key=idempotency_key(request, first.client_request_id),
         charge=partial(charge, state, identity),
         headers=trace_headers(exchange),

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from contract.redis.keys import MAX_DEAD_LETTERS, Keys
 from contract.redis.letters import SET_ASIDE
 from worker.consumer.transport.screen import NewerVersion, Screen, Unfit, dead_letter
+from worker.metrics import DEAD_LETTERS
 
 _log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ class Channel(stock.Channel):
             _log.error("message neither delivered nor set aside", reason=reason, error=type(error).__name__)
             return
         _log.warning("message set aside", reason=reason, queue=queue, size=len(wire))
+        DEAD_LETTERS.labels("unfit").inc()
         self.basic_ack(delivery_tag)
 
 

@@ -22,6 +22,7 @@ from plumbing.failpoints import failpoint
 from worker.consumer.transport.deliveries import Deliveries, Taken
 from worker.consumer.transport.qos import Message, QoS
 from worker.consumer.transport.screen import NewerVersion, Screen, Unfit
+from worker.metrics import DEAD_LETTERS, TAKEN, TURNS
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -111,6 +112,8 @@ class Channel(stock.Channel):
             return 0
         lists = self._lists(self._queue_cycle.consume(len(self.active_queues))) if want else ()
         taken = self._ask(lambda: self.consumer.turn(want, lists, self._waited_list if want else "")) or []
+        TURNS.inc()
+        TAKEN.inc(len(taken))
         self._rests_until = 0.0
         if taken:
             failpoint("after_turn")
@@ -249,6 +252,8 @@ class Channel(stock.Channel):
         _log.warning("message set aside", reason=reason, queue=self._queue(taken), size=taken.size)
         if self._ask(lambda: self.consumer.bury(taken, reason)) is None:
             self.consumer.postpone(taken.tag)
+        else:
+            DEAD_LETTERS.labels("unfit").inc()
 
     def _park(self) -> None:
         """Set what is for newer workers aside, so that nothing behind it has to wait."""
@@ -268,6 +273,7 @@ class Channel(stock.Channel):
         moved, buried = self._ask(lambda: self.consumer.sift(self.screen.names or ())) or (0, 0)
         if moved:
             _log.info("took back what was parked", messages=moved)
+        DEAD_LETTERS.labels("parked too long").inc(buried)
         if buried:
             _log.warning("parked for too long, set aside", messages=buried)
 
@@ -319,6 +325,7 @@ class Channel(stock.Channel):
         try:
             for reason in self.consumer.set_misfits_aside(self._lists(sorted(self._acked))):
                 _log.error("key set aside", reason=reason)
+                DEAD_LETTERS.labels("no list").inc()
         except ResponseError as error:
             _log.error("key not set aside", error=type(error).__name__)
 
@@ -387,6 +394,7 @@ class Channel(stock.Channel):
         if raw is None:
             raise Empty
         failpoint("after_wake")
+        TAKEN.inc()
         self._deliver([self.consumer.arrived(raw)])
         self._rest(in_tick=False)
         return True

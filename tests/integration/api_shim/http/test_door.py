@@ -1,5 +1,6 @@
 """The door without a worker behind it: what it accepts stays unfinished, and what it cannot reach it says at once."""
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from devstack import sample
 from devstack.process import Guard
 from devstack.servers import Valkey
 from tests.integration.api_shim.http.door_client import ESB_PATH, NATIVE_PATH, V1_PATH, Client
+from tests.integration.scrape import parse
 
 SEED = sample.REQUEST.read_bytes()
 SIX_KEYS = ["result", "code", "message", "permission", "request_id", "data"]
@@ -132,3 +134,37 @@ def test_metrics_count_the_parked_messages(door: Client, redis: "redis_client.Re
     assert "\nbksi_parked_messages 0.0\n" in door.get("/metrics").text
     redis.lpush("bksi:parked", b"x", b"y", b"z")
     assert "\nbksi_parked_messages 3.0\n" in door.get("/metrics").text
+
+
+def test_metrics_count_what_is_submitted_and_what_is_not(door: Client, seed: dict[str, Any]) -> None:
+    door.post(V1_PATH, seed, headers={"Idempotency-Key": "one"})
+    door.post(V1_PATH, seed, headers={"Idempotency-Key": "one"})
+    door.post(f"{V1_PATH}:validate", seed, headers={"Prefer": "wait=0"})
+    door.post(V1_PATH, {"bk_biz_id": 1, "bk_module_id": 60, "instances": []})
+
+    found = parse(door.get("/metrics").text)
+
+    assert found['bksi_requests_submitted_total{app="",kind="create"}'] == 1
+    assert found['bksi_requests_submitted_total{app="",kind="validate"}'] == 1
+    assert found['bksi_requests_replayed_total{app=""}'] == 1
+    assert found['bksi_requests_refused_total{app="",code="1199010"}'] == 1
+    assert found['bksi_queue_messages{priority="0"}'] == found["bksi_pending_requests"] == 2
+    assert found["bksi_redis_call_seconds_count"] > 0
+
+
+def test_metrics_tell_the_age_of_the_oldest(door: Client, seed: dict[str, Any], redis: "redis_client.Redis") -> None:
+    assert _ages(door) == (0, 0)
+    request_id = door.post(V1_PATH, seed).json()["request_id"]
+    now_ms = redis.time()[0] * 1000
+    redis.zadd("bksi:pending", {request_id: now_ms - 90_000})
+    assert [round(age, -1) for age in _ages(door)] == [90, 90]
+
+    redis.lpop("service_instance")  # a worker has it
+    assert [round(age, -1) for age in _ages(door)] == [90, 0]
+    redis.lpush("service_instance", b"a message that nobody knows")
+    assert math.isnan(_ages(door)[1])
+
+
+def _ages(door: Client) -> tuple[float, float]:
+    found = parse(door.get("/metrics").text)
+    return found["bksi_pending_oldest_seconds"], found["bksi_queue_oldest_seconds"]

@@ -1,0 +1,168 @@
+"""What a worker process counts, for Prometheus: every metric of this side is declared here. docs/metrics.md lists them.
+
+They are counted by request or by group, never by instance. Labels come from fixed sets, but for the names of
+applications, which are bounded.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Mapping
+from functools import cache
+from typing import Final, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+
+from contract.answer.items import Outcome
+from contract.answer.report import Report
+from contract.codes import Code
+from plumbing.bounded_names import BoundedNames
+
+disable_created_metrics()  # a second series for each, which nothing here asks for
+REGISTRY: Final = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+
+_REQUEST_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
+_CALL_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+_GROUP: Final = (1, 2, 4, 8, 16, 32, 64, 100)
+_SMALL: Final = 10
+
+ENDED: Final = Counter(
+    "bksi_requests_ended", "Requests that ended here, dry runs too", ("app", "status", "code"), registry=REGISTRY
+)
+INSTANCES: Final = Counter(
+    "bksi_instances_ended",
+    "Instances of the requests that ended here, without dry runs; code: of one that failed, else 0",
+    ("outcome", "code"),
+    registry=REGISTRY,
+)
+WAIT_SECONDS: Final = Histogram(
+    "bksi_request_wait_seconds",
+    "From accepted to the start that ended the request",
+    ("lane",),
+    buckets=_REQUEST_SECONDS,
+    registry=REGISTRY,
+)
+RUN_SECONDS: Final = Histogram(
+    "bksi_request_run_seconds",
+    "From the start that ended the request to its end",
+    ("lane",),
+    buckets=_REQUEST_SECONDS,
+    registry=REGISTRY,
+)
+TOTAL_SECONDS: Final = Histogram(
+    "bksi_request_seconds", "From accepted to ended", ("lane",), buckets=_REQUEST_SECONDS, registry=REGISTRY
+)
+LEASES: Final = Counter(
+    "bksi_leases", "What was found when a message was taken; leased: an attempt began", ("state",), registry=REGISTRY
+)
+RESTARTS: Final = Counter("bksi_requests_restarted", "Attempts that were not a request's first", registry=REGISTRY)
+HANDED_BACK: Final = Counter(
+    "bksi_requests_handed_back", "Attempts given back to the queue, by what stopped them", ("error",), registry=REGISTRY
+)
+DECIDED_BEFORE: Final = Counter(
+    "bksi_requests_decided_before", "Attempts that found their request ended in the ledger", registry=REGISTRY
+)
+DEAD_LETTERS: Final = Counter(
+    "bksi_dead_letters_written",
+    "Dead letters; given up: a request started too often; not taken: a direct message nobody could take; unfit: a"
+    " message no task may see; no list: a queue's key of another type; parked too long: no newer worker came",
+    ("reason",),
+    registry=REGISTRY,
+)
+for _reason in ("given up", "not taken", "unfit", "no list", "parked too long"):
+    DEAD_LETTERS.labels(_reason)  # from 0: Prometheus sees no increase in a series that begins at 1
+ROWS: Final = Counter("bksi_rows_written", "Instances, processes and bind rows inserted", registry=REGISTRY)
+WRITE_GROUP: Final = Histogram(
+    "bksi_write_group_requests", "Requests written together", buckets=_GROUP, registry=REGISTRY
+)
+LEASE_GROUP: Final = Histogram(
+    "bksi_lease_group_requests", "Requests leased together", buckets=_GROUP, registry=REGISTRY
+)
+TURNS: Final = Counter("bksi_queue_turns", "Round trips of the consumer that take and acknowledge", registry=REGISTRY)
+TAKEN: Final = Counter("bksi_messages_taken", "Messages taken from the queue", registry=REGISTRY)
+REDIS_SECONDS: Final = Histogram(
+    "bksi_redis_call_seconds",
+    "Round trips to the Redis of the requests, each of any number of commands",
+    buckets=_CALL_SECONDS,
+    registry=REGISTRY,
+)
+POSTGRES_SECONDS: Final = Histogram(
+    "bksi_postgres_call_seconds", "Statements run by PostgreSQL", buckets=_CALL_SECONDS, registry=REGISTRY
+)
+RESENT: Final = Counter("bksi_reaper_resent", "Requests without an owner that the reaper sent again", registry=REGISTRY)
+REAPED: Final = Counter("bksi_reaper_ended", "Requests past their deadline that the reaper ended", registry=REGISTRY)
+SWEPT: Final = Gauge(
+    "bksi_reaper_swept_timestamp_seconds", "When the reaper last went through all that is pending", registry=REGISTRY
+)
+# Read when somebody asks; `worker.serve_metrics` says from where.
+IN_HAND: Final = Gauge(
+    "bksi_requests_in_hand",
+    "Leased requests; large ones (over 10 instances) wait for one of BKSI_FULL_BATCHES_AT_ONCE places",
+    ("lane", "state"),
+    registry=REGISTRY,
+)
+CAPACITY: Final = Gauge("bksi_requests_in_hand_max", "BKSI_WORKER_CONCURRENCY", registry=REGISTRY)
+PAUSED: Final = Gauge(
+    "bksi_worker_paused", "1 while nothing is taken, for PostgreSQL fails every request", registry=REGISTRY
+)
+HEARTBEAT: Final = Gauge(
+    "bksi_worker_heartbeat_timestamp_seconds", "When this worker last extended its leases in Redis", registry=REGISTRY
+)
+CATALOGUE_VERSION: Final = Gauge("bksi_catalogue_version", "Version of the catalogue in PostgreSQL", registry=REGISTRY)
+CATALOGUE_CHANGED: Final = Gauge(
+    "bksi_catalogue_changed_timestamp_seconds", "When the catalogue was last changed", registry=REGISTRY
+)
+
+_application: Final = BoundedNames(50)
+
+
+class _Lane(NamedTuple):
+    """The times of one lane."""
+
+    total: Histogram
+    run: Histogram
+    wait: Histogram
+
+
+_LANES: Final = {
+    lane: _Lane(TOTAL_SECONDS.labels(lane), RUN_SECONDS.labels(lane), WAIT_SECONDS.labels(lane))
+    for lane in ("small", "large")
+}
+# Finding the series by its labels takes longer than counting in it.
+_ended: Final = cache(ENDED.labels)
+_instances: Final = cache(INSTANCES.labels)
+
+
+def lane_of(instances: int) -> str:
+    """``small`` requests never wait for ``large`` ones."""
+    return "small" if instances <= _SMALL else "large"
+
+
+def request_ended(report: Report, outcomes: Mapping[Outcome, int], total: float, run: float | None) -> None:
+    """Count one end.
+
+    Args:
+        report: how it ended.
+        outcomes: how many of its instances ended so.
+        total: seconds since it was accepted.
+        run: seconds since its last attempt began; None where none had.
+    """
+    if report.code == Code.DEAD_LETTER:
+        DEAD_LETTERS.labels("given up").inc()
+    _ended(_application(report.bk_app_code), report.status.value, int(report.code)).inc()
+    if report.preview is None:
+        _count_instances(report, outcomes)
+    lane = _LANES[lane_of(report.statistics.total_count)]
+    lane.total.observe(total)
+    if run is not None:
+        lane.run.observe(run)
+        lane.wait.observe(total - run)
+
+
+def _count_instances(report: Report, outcomes: Mapping[Outcome, int]) -> None:
+    for outcome, count in outcomes.items():
+        if outcome is not Outcome.FAILED:
+            _instances(outcome.value, 0).inc(count)
+    if Outcome.FAILED in outcomes:
+        codes = Tally(item.get("code", 0) for item in report.items if item["outcome"] is Outcome.FAILED)
+        for code, count in codes.items():
+            _instances(Outcome.FAILED.value, code).inc(count)
