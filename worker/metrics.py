@@ -16,7 +16,7 @@ from contract.answer.report import Report
 from contract.codes import Code
 from plumbing.bounded_names import BoundedNames
 
-disable_created_metrics()  # a second series for each, which nothing here asks for
+disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, which nothing here asks for
 REGISTRY: Final = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 

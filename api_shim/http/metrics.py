@@ -24,7 +24,7 @@ from contract.codes import Code, Refused
 from contract.request.parse import BatchRefused
 from plumbing.bounded_names import BoundedNames
 
-disable_created_metrics()  # a second series for each, which nothing here asks for
+disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, which nothing here asks for
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0)
 _CALL_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _KNOWN_CODES: Final = frozenset(map(int, Code))
