@@ -1,15 +1,13 @@
 """The worker's commands.
 
-The modules imported here bring no library that is slow to load; a command imports what it needs when it runs, so that
-`bksi` and its help stay quick.
+`bksi` and its help stay quick: a group of commands is imported when it is called, and the modules imported here bring
+no library that is slow to load; such a command imports what it needs when it runs.
 """
 
 from importlib.util import find_spec
 
 from cyclopts import App
 
-from worker.catalogue.cli import app as catalogue
-from worker.commands.dead_letters.cli import app as dead_letters
 from worker.commands.doctor.cli import doctor
 from worker.commands.flower import flower
 from worker.commands.sender_key import sender_key
@@ -24,9 +22,13 @@ app = App(name="worker", help="The worker's commands.")
 
 app.command(worker)
 app.command(migrate)
-app.command(catalogue)
+app.command("worker.catalogue.commands:app", name="catalogue", help="CMDB's modules, hosts and templates.")
 app.command(show)
-app.command(dead_letters)
+app.command(
+    "worker.commands.dead_letters.commands:app",
+    name="dlq",
+    help="Dead letters: messages that no task may see, and requests that were given up after too many starts.",
+)
 app.command(doctor)
 app.command(flower)
 app.command(sender_key)

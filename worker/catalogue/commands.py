@@ -1,31 +1,35 @@
-"""What the commands of `worker.catalogue.cli` do."""
+"""`bksi catalogue …`: bring CMDB's modules, hosts and templates in, and look at them."""
 
-import hashlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from queue import Queue
-from typing import Final
+from typing import Annotated
 
-import stamina.instrumentation
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from contract.settings import load_settings
 from plumbing.logs import configure_logging
+from worker.catalogue import pull as pulling
+from worker.catalogue import watch as watching
 from worker.catalogue.answers import Answer, AnswerRefused, Kind, read_answer
 from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused, CmdbUnavailable
-from worker.catalogue.consent import NotRemoved, require_consent
 from worker.catalogue.instance_commands import import_instances, pull_all_instances, read_files
 from worker.catalogue.instance_report import InstanceReport, print_instance_report
-from worker.catalogue.items import Key, Refusal
-from worker.catalogue.load import import_answers
+from worker.catalogue.items import Refusal
 from worker.catalogue.pages import Pages, PagesOfAnother
-from worker.catalogue.pull import pull
-from worker.catalogue.report import ImportReport, print_report
+from worker.catalogue.report import print_report
 from worker.catalogue.resource_watch import listen
+from worker.catalogue.steps import (
+    STATEMENT_TIMEOUT_MS,
+    authorization_of,
+    import_with_consent,
+    progress_bars,
+    state_dir_of,
+)
 from worker.catalogue.view import module_view, summary_view, template_dict
-from worker.catalogue.watch import Watch, watch
 from worker.commands.console import err, in_database, out, plain_errors
 from worker.expand.catalogue import ProcessTemplate
 from worker.postgres.catalogue_reads import Catalogue
@@ -33,22 +37,49 @@ from worker.postgres.catalogue_summary import CatalogueSummary, ModuleSummary, r
 from worker.postgres.cmdb_pulls import record
 from worker.postgres.engine import Engine, driver_connection
 
-STATEMENT_TIMEOUT_MS: Final = 600_000
-"""An import is one statement per table, however many rows it has."""
+app = App(name="catalogue", default_parameter=Parameter(negative=()))
+
+PositiveId = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
-def import_files(
-    files: Sequence[Path],
-    *,
-    kind: Kind | None,
-    bk_biz_id: int | None,
-    prune: bool,
-    yes: bool,
-    force: bool,
-    dry_run: bool,
-    json: bool,
+@app.command(name="import")
+def import_(
+    *files: Annotated[Path, Parameter(name="FILE", required=True)],
+    kind: Kind | None = None,
+    biz: PositiveId | None = None,
+    prune: bool = False,
+    yes: bool = False,
+    force: bool = False,
+    instances: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
 ) -> int:
-    """Import files; see `worker.catalogue.cli.import_`."""
+    """Import what CMDB's APIs answered, from files.
+
+    Each file is one answer of list_service_template, list_proc_template, find_module_batch, search_module,
+    find_module_with_relation, list_biz_hosts, list_hosts_without_biz, find_module_host_relation,
+    find_host_biz_relations or find_host_topo_relation: the whole envelope, its data, or the bare list. What it lists is
+    recognised by what only its items have; the answer of another API is refused. All files are one transaction. An item
+    that is refused is reported with its path and the rest is imported. Existing service instances stay as they are.
+
+    Exit code: 0 when everything was taken over, 1 when an item or a file was refused or the database failed.
+
+    Args:
+        files: JSON files, in any order.
+        kind: What the files list, when their items do not tell.
+        biz: The business of items that do not name theirs.
+        prune: Remove what the files lack; they are whole listings of the businesses, service templates and modules
+            they name. Without it nothing is ever removed. What would be removed is said before, and asked for.
+        yes: Remove it without asking.
+        force: Let more than a fifth of a kind be removed.
+        instances: The files are answers of list_service_instance_detail, or of list_service_instance and
+            list_process_instance. Their service instances are taken over with CMDB's ids; with --prune, what CMDB had
+            and the files lack is marked as gone.
+        dry_run: Report what would change, and change nothing.
+        json: Print the report as JSON.
+    """
+    if instances:
+        return _import_instances(files, prune=prune, dry_run=dry_run, json=json)
     answers: list[Answer] = []
     unreadable: list[Refusal] = []
     for file in files:
@@ -59,53 +90,142 @@ def import_files(
         except OSError as error:
             unreadable.append(Refusal(kind, str(file), "", error.strerror or type(error).__name__))
 
-    report = _imported(
-        answers, bk_biz_id=bk_biz_id, prune=prune, yes=yes, force=force, dry_run=dry_run, unreadable=unreadable
+    report = import_with_consent(
+        answers, bk_biz_id=biz, prune=prune, yes=yes, force=force, dry_run=dry_run, unreadable=unreadable
     )
     print_report(report, out, json=json)
     return 1 if report.refused else 0
 
 
-def _imported(
-    answers: Sequence[Answer],
+@app.command
+def pull(
     *,
-    bk_biz_id: int | None,
-    prune: bool,
-    yes: bool,
-    force: bool,
-    dry_run: bool,
-    unreadable: Sequence[Refusal] = (),
-    afterwards: Callable[[Engine], Awaitable[None]] | None = None,
-) -> ImportReport:
-    """Import, and do `afterwards`; where something might be removed, look first what, and ask."""
+    url: str,
+    biz: PositiveId,
+    authorization_file: Path | None = None,
+    supplier_account: str = "0",
+    state_dir: Path | None = None,
+    prune: Annotated[bool, Parameter(negative="--no-prune")] = True,
+    force: bool = False,
+    instances: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Read one business from a live CMDB, page by page, and import it.
 
-    def imported(*, dry_run: bool, at_most: Mapping[Kind, Collection[Key]] | None = None) -> ImportReport:
-        async def run(engine: Engine) -> ImportReport:
-            report = await import_answers(
-                engine,
-                answers,
-                bk_biz_id=bk_biz_id,
-                prune=prune,
-                dry_run=dry_run,
-                unreadable=unreadable,
-                at_most=at_most,
-            )
-            if afterwards is not None and not dry_run:
-                await afterwards(engine)
-            return report
+    Pages that were read are kept until the import is done: after a failure or Ctrl-C the same command goes on where it
+    stopped. Existing service instances stay as they are.
 
-        return in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+    The credentials are the JSON object of the X-Bkapi-Authorization header, such as {"bk_app_code": …,
+    "bk_app_secret": …, "bk_username": …}. They come from BKSI_CMDB_AUTHORIZATION or a file, never from the command
+    line, where every user of the machine could read them.
 
-    if dry_run or not prune:
-        return imported(dry_run=dry_run)
-    with plain_errors(NotRemoved):
-        looked = imported(dry_run=True)
-        require_consent(looked, yes=yes, force=force)
-        return imported(dry_run=False, at_most=looked.changes.removed)
+    Exit code: 0 when everything was taken over, 1 when an item was refused or CMDB or the database failed.
+
+    Args:
+        url: CMDB's API server, its API gateway (https://…/prod), or ESB's component (https://…/api/c/compapi/v2/cc).
+        biz: The business, bk_biz_id.
+        authorization_file: File with the credentials, instead of BKSI_CMDB_AUTHORIZATION.
+        supplier_account: bk_supplier_account, sent as a header.
+        state_dir: Where pages are kept, instead of a directory of its own under BKSI_STATE_DIR.
+        prune: Remove what the business no longer has; --no-prune only adds and changes.
+        force: Let more than a fifth of a kind be removed.
+        instances: Take over the business's service instances and processes as well, with CMDB's ids. Afterwards a
+            request for what CMDB has is answered with what CMDB has.
+        dry_run: Report what would change, and change nothing; the pages are kept.
+        json: Print the report as JSON.
+    """
+    with plain_errors(CmdbRefused, CmdbUnavailable, AuthorizationInvalid, PagesOfAnother, AnswerRefused, OSError):
+        cmdb = Cmdb(url, authorization_of(authorization_file), supplier_account=supplier_account)
+        pages = Pages(state_dir or state_dir_of(cmdb.url, biz), {"url": cmdb.url, "bk_biz_id": biz})
+        if pages.count:
+            err.print(f"Going on with the {pages.count} pages kept in {pages.directory}", highlight=False)
+        began = time.monotonic()
+        try:
+            with cmdb, progress_bars() as progress:
+                answers = pulling.pull(cmdb, biz, pages, progress)
+        except CmdbUnavailable as error:
+            raise CmdbUnavailable(
+                f"{error}; the same command goes on with the {pages.count} pages read so far"
+            ) from None
+
+    async def note(engine: Engine) -> None:
+        async with driver_connection(engine) as driver:
+            await record(driver, biz, "catalogue", time.monotonic() - began)
+
+    # CMDB itself has counted what it listed, page by page: that is as good as a yes.
+    report = import_with_consent(
+        answers, bk_biz_id=biz, prune=prune, yes=True, force=force, dry_run=dry_run, afterwards=note
+    )
+    if not dry_run:
+        pages.clear()
+    if not instances or dry_run:
+        print_report(report, out, json=json)
+        return 1 if report.refused else 0
+    with plain_errors(CmdbRefused, CmdbUnavailable, AnswerRefused):
+        found = _pull_instances(cmdb, biz, prune=prune)
+    if json:
+        out.print_json(data={"catalogue": report.as_dict(), "instances": found.as_dict()}, indent=2)
+    else:
+        print_report(report, out)
+        print_instance_report(found, out, json=False)
+    return 1 if report.refused or found.left_out else 0
 
 
-def import_instance_files(files: Sequence[Path], *, prune: bool, dry_run: bool, json: bool) -> int:
-    """Take over service instances from files; see `worker.catalogue.cli.import_`."""
+@app.command
+def watch(
+    *,
+    url: str | None = None,
+    biz: tuple[PositiveId, ...] = (),
+    every: Annotated[float, Parameter(validator=Number(gt=0))] = 60.0,
+    instances: bool = False,
+    prune: Annotated[bool, Parameter(negative="--no-prune")] = True,
+    authorization_file: Path | None = None,
+) -> None:
+    """Pull from a live CMDB again and again, until SIGTERM or Ctrl-C.
+
+    A line is logged for each pull. What fails is tried again in its turn. One such process is enough.
+
+    Args:
+        url: As of pull; BKSI_CMDB_URL when it is left out.
+        biz: A business; may come more than once. All that the catalogue has modules of when it is left out.
+        every: Seconds from the beginning of one round to that of the next.
+        instances: As of pull.
+        prune: As of pull.
+        authorization_file: As of pull.
+    """
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    events: Queue[int] = Queue()
+    with plain_errors(CmdbRefused, AuthorizationInvalid, OSError):
+        authorization = authorization_of(authorization_file)
+
+        def open_cmdb() -> Cmdb:
+            account = settings.cmdb_supplier_account
+            return Cmdb(url or settings.cmdb_url or "", authorization, supplier_account=account)
+
+        cmdb = open_cmdb()
+    listen(open_cmdb, events)
+
+    watching.watch(
+        settings,
+        watching.Watch(cmdb, biz, every, instances=instances, prune=prune, events=events),
+        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+    )
+
+
+@app.command
+def show(*, module: PositiveId | None = None, json: bool = False) -> int:
+    """Show what the catalogue holds: its version and a line for each business, or one module in full.
+
+    Args:
+        module: The module to show: its template's processes with their locked values, and how many hosts it has.
+        json: Print it as JSON.
+    """
+    return _show_businesses(json=json) if module is None else _show_module(module, json=json)
+
+
+def _import_instances(files: Sequence[Path], *, prune: bool, dry_run: bool, json: bool) -> int:
     if dry_run:
         err.print("--dry-run is for the catalogue; --instances always writes", style="red")
         return 2
@@ -121,89 +241,8 @@ def import_instance_files(files: Sequence[Path], *, prune: bool, dry_run: bool, 
     return 1 if report.left_out else 0
 
 
-def pull_business(
-    url: str,
-    bk_biz_id: int,
-    *,
-    authorization_file: Path | None,
-    supplier_account: str,
-    state_dir: Path | None,
-    prune: bool,
-    force: bool,
-    instances: bool,
-    dry_run: bool,
-    json: bool,
-) -> int:
-    """Read a business from a live CMDB and import it; see `worker.catalogue.cli.pull`."""
-    with plain_errors(CmdbRefused, CmdbUnavailable, AuthorizationInvalid, PagesOfAnother, AnswerRefused, OSError):
-        cmdb = Cmdb(url, _authorization(authorization_file), supplier_account=supplier_account)
-        pages = Pages(state_dir or _state_dir(cmdb.url, bk_biz_id), {"url": cmdb.url, "bk_biz_id": bk_biz_id})
-        if pages.count:
-            err.print(f"Going on with the {pages.count} pages kept in {pages.directory}", highlight=False)
-        began = time.monotonic()
-        try:
-            with cmdb, _progress() as progress:
-                answers = pull(cmdb, bk_biz_id, pages, progress)
-        except CmdbUnavailable as error:
-            raise CmdbUnavailable(
-                f"{error}; the same command goes on with the {pages.count} pages read so far"
-            ) from None
-
-    async def note(engine: Engine) -> None:
-        async with driver_connection(engine) as driver:
-            await record(driver, bk_biz_id, "catalogue", time.monotonic() - began)
-
-    # CMDB itself has counted what it listed, page by page: that is as good as a yes.
-    report = _imported(
-        answers, bk_biz_id=bk_biz_id, prune=prune, yes=True, force=force, dry_run=dry_run, afterwards=note
-    )
-    if not dry_run:
-        pages.clear()
-    if not instances or dry_run:
-        print_report(report, out, json=json)
-        return 1 if report.refused else 0
-    with plain_errors(CmdbRefused, CmdbUnavailable, AnswerRefused):
-        found = _pull_instances(cmdb, bk_biz_id, prune=prune)
-    if json:
-        out.print_json(data={"catalogue": report.as_dict(), "instances": found.as_dict()}, indent=2)
-    else:
-        print_report(report, out)
-        print_instance_report(found, out, json=False)
-    return 1 if report.refused or found.left_out else 0
-
-
-def watch_businesses(
-    url: str | None,
-    businesses: Sequence[int],
-    *,
-    every_s: float,
-    instances: bool,
-    prune: bool,
-    authorization_file: Path | None,
-) -> None:
-    """Pull until told to stop; see `worker.catalogue.cli.watch`."""
-    settings = load_settings()
-    configure_logging(settings.log_level, settings.log_format)
-    events: Queue[int] = Queue()
-    with plain_errors(CmdbRefused, AuthorizationInvalid, OSError):
-        authorization = _authorization(authorization_file)
-
-        def open_cmdb() -> Cmdb:
-            account = settings.cmdb_supplier_account
-            return Cmdb(url or settings.cmdb_url or "", authorization, supplier_account=account)
-
-        cmdb = open_cmdb()
-    listen(open_cmdb, events)
-
-    watch(
-        settings,
-        Watch(cmdb, businesses, every_s, instances=instances, prune=prune, events=events),
-        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
-    )
-
-
 def _pull_instances(cmdb: Cmdb, bk_biz_id: int, *, prune: bool) -> InstanceReport:
-    with cmdb, _progress() as progress:
+    with cmdb, progress_bars() as progress:
 
         async def run(engine: Engine) -> InstanceReport:
             return await pull_all_instances(engine, cmdb, bk_biz_id, prune=prune, progress=progress)
@@ -211,9 +250,7 @@ def _pull_instances(cmdb: Cmdb, bk_biz_id: int, *, prune: bool) -> InstanceRepor
         return in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
 
 
-def show_businesses(*, json: bool) -> int:
-    """Print a line for each business; see `worker.catalogue.cli.show`."""
-
+def _show_businesses(*, json: bool) -> int:
     async def run(engine: Engine) -> CatalogueSummary:
         async with engine.connect() as connection:
             return await read_summary(connection)
@@ -226,9 +263,7 @@ def show_businesses(*, json: bool) -> int:
     return 0
 
 
-def show_module(bk_module_id: int, *, json: bool) -> int:
-    """Print one module with its template; see `worker.catalogue.cli.show`."""
-
+def _show_module(bk_module_id: int, *, json: bool) -> int:
     async def run(engine: Engine) -> tuple[ModuleSummary | None, Sequence[ProcessTemplate]]:
         async with engine.connect() as connection:
             module = await read_module(connection, bk_module_id)
@@ -244,29 +279,3 @@ def show_module(bk_module_id: int, *, json: bool) -> int:
     else:
         out.print(module_view(module, templates))
     return 0
-
-
-def _authorization(file: Path | None) -> str | None:
-    if file is not None:
-        return file.read_text(encoding="utf-8")
-    setting = load_settings().cmdb_authorization
-    return None if setting is None else setting.get_secret_value()
-
-
-def _state_dir(url: str, bk_biz_id: int) -> Path:
-    which = hashlib.sha256(url.encode()).hexdigest()[:12]
-    return load_settings().state_dir.expanduser() / "pull" / f"{which}-{bk_biz_id}"
-
-
-def _progress() -> Progress:
-    """A bar for each listing on stderr, and a line for each pause."""
-    progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err
-    )
-
-    def tell(details: stamina.instrumentation.RetryDetails) -> None:
-        pause = f"{details.caused_by}: next try in {details.wait_for:.0f} s"
-        progress.console.print(pause, style="yellow", markup=False, highlight=False)
-
-    stamina.instrumentation.set_on_retry_hooks([tell])
-    return progress

@@ -2,9 +2,10 @@
 
 import logging
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from contract.settings import Settings, load_settings
+if TYPE_CHECKING:
+    from contract.settings import Settings
 
 _COLUMNS: Final = "name,uuid,state,args,result,received,started,runtime,worker"
 _SAVE_EVERY_MS: Final = 60_000
@@ -21,7 +22,8 @@ def flower(*, address: str = "127.0.0.1", port: int = 5555) -> None:
         address: to listen at; set FLOWER_BASIC_AUTH before it is another than this machine's own.
         port: to listen at.
     """
-    from contract.message import make_celery  # noqa: PLC0415 - `bksi` and its help stay quick
+    from contract.message import make_celery  # noqa: PLC0415 - see worker.cli
+    from contract.settings import load_settings  # noqa: PLC0415 - same
     from plumbing.logs import configure_logging  # noqa: PLC0415 - same
 
     settings = load_settings()
@@ -37,7 +39,7 @@ def flower(*, address: str = "127.0.0.1", port: int = 5555) -> None:
     make_celery(settings).start(["--quiet", "flower", *options])
 
 
-def _defaults(settings: Settings) -> dict[str, str]:
+def _defaults(settings: "Settings") -> dict[str, str]:
     state = settings.state_dir.expanduser()
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     return {

@@ -7,14 +7,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from contract.settings import load_settings
-
 
 def worker(
     *, name: Annotated[str | None, Parameter(help="Node name; the default names host and process.")] = None
 ) -> None:
     """Run one worker process until SIGTERM; it finishes or hands back what it has. Start one per core."""
-    from plumbing.logs import configure_logging  # noqa: PLC0415 - `bksi` and its help stay quick
+    from contract.settings import load_settings  # noqa: PLC0415 - see worker.cli
+    from plumbing.logs import configure_logging  # noqa: PLC0415 - same
     from worker.app import app  # noqa: PLC0415 - importing it builds the Celery app
 
     settings = load_settings()
@@ -39,7 +38,8 @@ def worker(
 
 def migrate() -> None:
     """Bring the database (BKSI_POSTGRES_DSN) to the newest schema; several at once are harmless."""
-    from plumbing.urls import without_secrets  # noqa: PLC0415 - `bksi` and its help stay quick
+    from contract.settings import load_settings  # noqa: PLC0415 - see worker.cli
+    from plumbing.urls import without_secrets  # noqa: PLC0415 - same
     from worker.postgres.errors import DatabaseError  # noqa: PLC0415 - same
     from worker.postgres.migrate import upgrade  # noqa: PLC0415 - same
 

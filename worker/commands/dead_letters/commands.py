@@ -1,11 +1,13 @@
-"""What the commands of `worker.commands.dead_letters.cli` do."""
+"""`bksi dlq …`: what was set aside, to look at, to send again, or to drop."""
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from redis.exceptions import RedisError
 from rich.table import Table
 from rich.text import Text
@@ -24,12 +26,27 @@ from worker.postgres.errors import DatabaseError
 Result = TypeVar("Result")
 Deed = Callable[[DeadLetters, DeadLetter], Awaitable[bool]]
 
+app = App(name="dlq", default_parameter=Parameter(negative=()))
+
+Ids = Annotated[str, Parameter(name="ID", required=True)]
 UNKNOWN: Final = "there is no such dead letter"
 GONE: Final = "it was gone already"
 
 
-def list_letters(kind: Literal["message", "request"] | None, *, limit: int, json: bool) -> int:
-    """Print the newest; see `worker.commands.dead_letters.cli.ls`."""
+@app.command
+def ls(
+    *,
+    kind: Literal["message", "request"] | None = None,
+    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 50,
+    json: bool = False,
+) -> int:
+    """List them, newest first.
+
+    Args:
+        kind: Only those of this kind.
+        limit: How many at most.
+        json: Print one JSON object: `total`, and `letters` without what they hold.
+    """
 
     async def run(lists: Sequence[DeadLetters]) -> tuple[int, list[DeadLetter]]:
         total = sum([await letters.count() for letters in lists])
@@ -48,8 +65,17 @@ def list_letters(kind: Literal["message", "request"] | None, *, limit: int, json
     return 0
 
 
-def show_letter(id_: str, *, raw: bool, json: bool) -> int:
-    """Print one; see `worker.commands.dead_letters.cli.show`."""
+@app.command
+def show(id_: Annotated[str, Parameter(name="ID")], /, *, raw: bool = False, json: bool = False) -> int:
+    """Show one: why it was set aside, and what is known of it.
+
+    Exit code: 1 when there is none with this id.
+
+    Args:
+        id_: A letter's id, as `ls` prints it; a request's is its request_id.
+        raw: Print the message, or what the request asked for, byte for byte, and nothing else. It may hold secrets.
+        json: Print it as JSON.
+    """
 
     async def run(lists: Sequence[DeadLetters]) -> tuple[DeadLetter, bytes | None] | None:
         for letters in lists:
@@ -79,8 +105,20 @@ def show_letter(id_: str, *, raw: bool, json: bool) -> int:
     return 0
 
 
-def requeue_letters(ids: Sequence[str], *, json: bool) -> int:
-    """Send some again; see `worker.commands.dead_letters.cli.requeue`."""
+@app.command
+def requeue(*ids: Ids, json: bool = False) -> int:
+    """Send some again, once what set them aside is mended.
+
+    A request starts anew under its own request_id: attempts and deadline begin again, and whoever polls it is told that
+    it waits. It needs BKSI_POSTGRES_DSN. A message goes back behind what waits in the list it came from; if it is
+    still unfit, it will be set aside once more.
+
+    Exit code: 1 when one of them could not be sent.
+
+    Args:
+        ids: As `ls` prints them.
+        json: Print what became of each as JSON.
+    """
 
     async def run(lists: Sequence[DeadLetters]) -> dict[str, str | None]:
         engine = make_engine(load_settings())
@@ -96,8 +134,16 @@ def requeue_letters(ids: Sequence[str], *, json: bool) -> int:
     return _print_outcomes(_in_redis(run), "requeued", json=json)
 
 
-def drop_letters(ids: Sequence[str], *, json: bool) -> int:
-    """Forget some; see `worker.commands.dead_letters.cli.drop`."""
+@app.command
+def drop(*ids: Ids, json: bool = False) -> int:
+    """Forget some, with what they hold. The answer of a request stays what it is.
+
+    Exit code: 1 when there is none with one of the ids.
+
+    Args:
+        ids: As `ls` prints them.
+        json: Print what became of each as JSON.
+    """
 
     async def run(lists: Sequence[DeadLetters]) -> dict[str, str | None]:
         return await _each(lists, ids, lambda letters, letter: letters.drop(letter))
