@@ -7,6 +7,7 @@ emptied before the test. Do not kill these servers: a test that breaks things st
 import asyncio
 import itertools
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -46,6 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     Postgres.binaries = config.getoption("--postgres-bin")
     Valkey.binary = config.getoption("--redis-server")
+    # A script that runs the tests behind `&` has them ignore Ctrl-C, and every process that they start with them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class RunBksi(Protocol):

@@ -1,6 +1,7 @@
 """`bksi catalogue watch`: pull again and again, so that the catalogue is never older than it takes."""
 
 import asyncio
+import logging
 import signal
 import sys
 import tempfile
@@ -11,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, Never
 
 import structlog
 from rich.progress import Progress
@@ -49,7 +51,7 @@ class Watch:
 def watch(settings: Settings, wanted: Watch, *, statement_timeout_ms: int) -> None:
     """Pull until SIGTERM or SIGINT. What fails is logged and tried again in its turn; nothing is left half imported."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, _end)
 
     async def pull_all(only: Collection[int]) -> None:
         engine = create_engine(
@@ -70,6 +72,12 @@ def watch(settings: Settings, wanted: Watch, *, statement_timeout_ms: int) -> No
         asyncio.run(pull_all({EVERY_BUSINESS}))
         while (changed := _changed(wanted.events, next_round)) is not None:
             asyncio.run(pull_all(changed))
+
+
+def _end(_number: int, _frame: FrameType | None) -> Never:
+    # A connection that is cut in mid-use is no fault now, and SQLAlchemy's pool would log a traceback of it.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL + 1)
+    sys.exit(0)
 
 
 def _changed(events: "Queue[int]", until: float) -> set[int] | None:
