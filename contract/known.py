@@ -1,14 +1,20 @@
 """What the files of applications and of senders have in common: names, and the businesses that each may write."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from contract.request.defaults import Mode, OnExisting
+from contract.settings import Settings
 from plumbing.toml_file import read_toml
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 """Of an application or a sender: a bk_app_code."""
+
+
+_LEFT_OUT: Final = ("on_existing", "mode")
 
 
 class Configured(BaseModel):
@@ -26,7 +32,16 @@ class Writer(Configured):
     """Somebody who may create service instances."""
 
     bk_biz_ids: tuple[Annotated[int, Field(gt=0)], ...] | Literal["*"]
+    on_existing: OnExisting | None = None
+    """What its bodies mean that leave ``on_existing`` out; None = as `Settings.on_existing` says."""
+    mode: Mode | None = None
+    """The same for ``mode``, which compat paths do not have."""
 
     def may_write(self, bk_biz_id: int) -> bool:
         """Whether it may create service instances in this business."""
         return self.bk_biz_ids == "*" or bk_biz_id in self.bk_biz_ids
+
+
+def defaults_of(writer: Writer | None, deployment: Settings, names: Sequence[str] = _LEFT_OUT) -> dict[str, str]:
+    """What a body means that leaves these fields out: as its writer, else the deployment has it."""
+    return {name: getattr(writer, name, None) or getattr(deployment, name) for name in names}

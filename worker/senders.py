@@ -5,6 +5,7 @@
     [senders.my_app]
     keys = ["<at least 32 characters>"]   # `bksi sender-key my_app` makes one; two while it is being changed
     bk_biz_ids = [1, 2]                    # or "*"
+    on_existing = "fail"                   # what a batch means that leaves it out; so for `mode`
 
 With such a file, a message that brings its own batch runs only when it is signed: ``signed`` is a JSON Web Signature
 in compact form (RFC 7515), HS256 with the key as it stands, its ``kid`` the sender. Its claims are ``request_id``,

@@ -14,6 +14,7 @@ from api_shim.identity.doorkeeper import Identity, without_credentials
 from contract.answer.items import Warning_
 from contract.answer.report import Report
 from contract.codes import Code, Reason, Refused, Why
+from contract.known import defaults_of
 from contract.request.defaults import with_defaults
 from contract.request.idempotency import IdempotencyKey, key_of_body, key_of_dry_run
 from contract.request.parse import BatchRefused, ParsedBatch, parse
@@ -92,9 +93,8 @@ async def _submit(request: Request, kind: Literal["create", "validate"]) -> Acce
 
 def understood(request: Request, body: dict[str, Any], identity: Identity) -> dict[str, Any]:
     """`body` without credentials, and with what the application or else the deployment means by leaving it out."""
-    settings, application = state_of(request).settings, identity.application
     names = ("on_existing",) if exchange_of(request).style.is_compat else ("on_existing", "mode")
-    defaults = {name: getattr(application, name, None) or getattr(settings, name) for name in names}
+    defaults = defaults_of(identity.application, state_of(request).settings, names)
     return with_defaults(without_credentials(body), defaults)
 
 

@@ -28,7 +28,6 @@ from limits import parse as parse_rate
 from pydantic import AfterValidator, Field, StringConstraints
 
 from contract.known import Configured, Name, Writer
-from contract.request.defaults import Mode, OnExisting
 
 _HASH: Final = re.compile(r"sha256:([0-9a-f]{32,128}):([0-9a-f]{64})")
 # Compared where there is no such application, so that the answer takes as long.
@@ -57,10 +56,6 @@ class Application(Writer):
     """None: it can only come through the API gateway."""
     rate: Rate = "100/second"
     poll_rate: Rate = "1000/second"
-    on_existing: OnExisting | None = None
-    """What its bodies mean that leave ``on_existing`` out; None = as `Settings.on_existing` says."""
-    mode: Mode | None = None
-    """The same for ``mode``, which compat paths do not have."""
     supplier_accounts: tuple[str, ...] = ("0",)
     signing_keys: tuple[Annotated[str, StringConstraints(min_length=16)], ...] = Field(default=(), repr=False)
     """See `api_shim.identity.signature`."""

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "REDIS_FLOWER_PASSWORD", "REDIS_SENDER_PASSWORD", "FLOWER_PASSWORD"}
 SECRETS |= {"BKSI_APPS_FILE"}
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-OURS = ("migrate", "worker", "shim", "flower", "catalogue")
+BESIDE_CMDB: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.cmdb.yml").read_text())["services"]
+OURS = ("migrate", "worker", "shim", "flower", "catalogue", "watch")
 FIXED = {"redis_url", "postgres_dsn", "key_prefix", "http_host", "http_port", "apps_file", "senders_file"}
 FIXED |= {
     "metrics_port",
@@ -124,9 +125,26 @@ def test_compose_reads_the_file_and_insists_on_the_secrets(compose: list[str]) -
     command = [*compose, "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
     assert _run(command, **dict.fromkeys(SECRETS, "/x")).returncode == 0
     # That none of them has a default is told by the text; one shows what the tool makes of that.
+    both = [*command[:-2], "--file", str(ROOT / "docker-compose.cmdb.yml"), *command[-2:]]
+    assert _run(both, **dict.fromkeys(SECRETS | {"BKSI_CMDB_URL"}, "/x")).returncode == 0
     refused = _run(command, **dict.fromkeys(SECRETS - {"REDIS_SENDER_PASSWORD"}, "/x"))
     assert refused.returncode != 0
     assert "REDIS_SENDER_PASSWORD" in refused.stderr
+
+
+def test_only_beside_a_cmdb_do_workers_have_a_way_out() -> None:
+    assert SERVICES["worker"]["networks"] == ["inside"]
+    assert BESIDE_CMDB["worker"]["networks"] == ["inside", "outside"]
+    assert not [key for key in SERVICES["worker"]["environment"] if key.startswith("BKSI_CMDB")]
+    asked = {key for key in SERVICES["watch"]["environment"] if key.startswith("BKSI_CMDB")}
+    assert asked == set(BESIDE_CMDB["worker"]["environment"])
+    assert asked == {f"BKSI_{name.upper()}" for name in Settings.model_fields if name.startswith("cmdb_")}
+
+
+def test_what_keeps_up_with_cmdb_is_started_on_demand() -> None:
+    watch = SERVICES["watch"]
+    assert (watch["profiles"], watch["networks"]) == (["cmdb"], ["inside", "outside"])
+    assert watch["command"] == ["catalogue", "watch", "--instances"]
 
 
 def _run(command: list[str], **env: str) -> "subprocess.CompletedProcess[str]":

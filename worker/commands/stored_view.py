@@ -90,6 +90,8 @@ def _instance_view(instance: Plain, outcome: str = "") -> Iterator[RenderableTyp
         f"{f'service template {template}' if template else 'no service template'}, "
         f"created by {instance['creator'] or 'nobody named'} at {instance['create_time']:%Y-%m-%d %H:%M:%S %Z}"
     )
+    if instance["cmdb"] is not None:
+        yield from _cmdb_view(instance["cmdb"])
     processes = [pair["process"] for pair in instance["process_instances"]]
     if not processes:
         yield Text("It has no process.")
@@ -97,6 +99,26 @@ def _instance_view(instance: Plain, outcome: str = "") -> Iterator[RenderableTyp
     yield _process_table(processes)
     if any(process["bind_info"] for process in processes):
         yield _bind_table(processes)
+
+
+def _cmdb_view(known: Plain) -> Iterator[RenderableType]:
+    if known["gone_at"] is None:
+        yield Text(f"CMDB has it as {known['id']}.")
+    else:
+        yield Text(
+            f"Gone: CMDB had it as {known['id']} and lists it no more since {known['gone_at']:%Y-%m-%d %H:%M:%S %Z}. "
+            "It is kept, and no request finds it.",
+            style="yellow",
+        )
+    for content in known["gone"]:
+        yield Text(f"CMDB has no more: {_named(content)}", style="yellow")
+
+
+def _named(content: Plain) -> str:
+    """A process, or a bind row alone, that was under an instance."""
+    if "template_row_id" in content:
+        return f"bind row {content['template_row_id']} of process {content.get('bk_process_id')}"
+    return f"process {content.get('bk_process_id')} {content.get('bk_process_name')}"
 
 
 def _process_table(processes: list[Plain]) -> Table:

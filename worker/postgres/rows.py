@@ -9,7 +9,15 @@ from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.postgres.errors import typed_errors
-from worker.postgres.tables import audit_log, process, process_bind_info, request_ledger, service_instance
+from worker.postgres.tables import (
+    audit_log,
+    cmdb_gone,
+    cmdb_instance,
+    process,
+    process_bind_info,
+    request_ledger,
+    service_instance,
+)
 
 Plain = dict[str, Any]
 
@@ -25,7 +33,9 @@ async def read_instance(engine: AsyncEngine, service_instance_id: int) -> Plain 
     """One service instance, None when there is none.
 
     The shape is that of one item of CMDB's ``list_service_instance_detail``: the columns of the instance, and
-    ``process_instances``: a list of ``{"process": {…, "bind_info": [{…}]}, "relation": {…}}``, ids ascending.
+    ``process_instances``: a list of ``{"process": {…, "bind_info": [{…}]}, "relation": {…}}``, ids ascending. ``cmdb``
+    says what CMDB has of it, None when it is not known to have it: ``{"id": …, "gone_at": …, "gone": […]}``, the last
+    one what CMDB had under it and has no more, as it was stored.
 
     Raises:
         DatabaseError: the database could not be read.
@@ -81,9 +91,26 @@ async def _instances(connection: AsyncConnection, ids: Collection[int]) -> list[
         relation = {name: row[name] for name in RELATION_COLUMNS}
         row["bind_info"] = under[row["bk_process_id"]]
         pairs[row["service_instance_id"]].append({"process": row, "relation": relation})
+    in_cmdb = await _in_cmdb(connection, ids)
     for instance in instances:
         instance["process_instances"] = pairs[instance["id"]]
+        instance["cmdb"] = in_cmdb.get(instance["id"])
     return instances
+
+
+async def _in_cmdb(connection: AsyncConnection, ids: Collection[int]) -> dict[int, Plain]:
+    wanted = {"service_instance_id": ids}
+    gone = defaultdict(list)
+    for row in await _rows(connection, cmdb_gone, wanted):
+        gone[row["service_instance_id"]].append(row["content"])
+    return {
+        row["service_instance_id"]: {
+            "id": row["cmdb_id"],
+            "gone_at": row["gone_at"],
+            "gone": gone[row["service_instance_id"]],
+        }
+        for row in await _rows(connection, cmdb_instance, wanted)
+    }
 
 
 async def _rows(connection: AsyncConnection, table: Table, wanted: Mapping[str, Collection[int]]) -> list[Plain]:

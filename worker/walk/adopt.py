@@ -5,6 +5,7 @@ from typing import Any
 from contract.answer.permission import iam_permission
 from contract.answer.report import Report
 from contract.codes import Code, Refused
+from contract.known import defaults_of
 from contract.message import TaskArguments
 from contract.redis.entry import PendingEntry
 from contract.request.batch import MAX_INT64
@@ -22,7 +23,7 @@ async def adopt(
 ) -> Report | None:
     """Write the pending entry that a submitter would have written, or refuse the batch as it would have.
 
-    A known `sender` is held to its businesses.
+    A known `sender` is held to its businesses, and its batch means what it has as its defaults.
 
     Returns:
         The report of a refused request; None when it can be leased now.
@@ -35,7 +36,7 @@ async def adopt(
     request_id, caller = arguments.request_id, arguments.caller
     settings, permission = leases.settings, None
     try:
-        parsed = parse(with_defaults(body, {"on_existing": settings.on_existing, "mode": settings.mode}))
+        parsed = parse(with_defaults(body, defaults_of(sender, settings)))
         errors: tuple[Refused, ...] = ()
     except BatchRefused as refused:
         errors = refused.errors

@@ -23,7 +23,8 @@ from tests.integration.worker.postgres.plans import bind, plan, process, request
 from tests.unit.worker.catalogue.cmdb_items import bind_row, envelope, process_instance, service_instance
 from worker.catalogue.answers import listed
 from worker.catalogue.instance_commands import import_instances
-from worker.postgres.engine import create_engine
+from worker.postgres.cmdb_pulls import record
+from worker.postgres.engine import create_engine, driver_connection
 from worker.postgres.writer import Writer
 
 ROLE = "reads_only"
@@ -53,6 +54,9 @@ async def _fill(dsn: str) -> list[int]:
     report = (await writer.write(request(plan([2, 3, 4, 5, 6], [process(1, PORTS)])))).report
     mine = Caller(bk_app_code="x", bk_username="admin", bk_supplier_account="tencent")
     hidden = (await writer.write(replace(request(plan([7])), caller=mine))).report
+    async with driver_connection(engine) as driver:
+        await record(driver, 1, "catalogue", 120)
+        await record(driver, 1, "instances", 7200)
     await engine.dispose()
     assert report is not None
     assert hidden is not None
@@ -127,6 +131,16 @@ def reader(guard: Guard, tmp_path_factory: pytest.TempPathFactory, filled: tuple
     with Process("reader", [BKSI, "read"], log=directory / "read.log", guard=guard, env=env) as started:
         started.wait_until(is_ready, timeout_s=60)
         yield found
+
+
+def test_metrics_say_how_long_ago_a_business_was_read_from_cmdb(reader: Reader) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{reader.port}/metrics", timeout=20) as answer:
+        lines = answer.read().decode().splitlines()
+    ages = dict(line.split(" ") for line in lines if line.startswith("bksi_catalogue_age_seconds{"))
+    catalogue, instances = (
+        float(ages[f'bksi_catalogue_age_seconds{{bk_biz_id="1",what="{what}"}}']) for what in ("catalogue", "instances")
+    )
+    assert 120 <= catalogue < 7200 <= instances
 
 
 def test_a_business_is_listed_as_cmdb_lists_it(reader: Reader) -> None:

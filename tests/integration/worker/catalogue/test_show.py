@@ -21,6 +21,11 @@ INSERT INTO audit_log (request_id, operator, bk_app_code, bk_supplier_account, b
 VALUES ('{REQUEST_ID}', 'admin', 'bksi', '0', 1, 60, 'create', '{{11}}', '{{12,13}}');
 INSERT INTO request_ledger (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt, created_at)
 VALUES ('{REQUEST_ID}', 'bksi', 1, 60, 'SUCCEEDED', 0, '{{}}', 1, now());
+INSERT INTO cmdb_instance (service_instance_id, cmdb_id, gone_at)
+VALUES (11, 72, NULL), (12, 73, '2026-05-06 07:08:09+00');
+INSERT INTO cmdb_gone (service_instance_id, bk_process_id, content)
+VALUES (11, 22, '{{"bk_process_id": 22, "bk_process_name": "php"}}'),
+       (11, 21, '{{"bk_process_id": 21, "template_row_id": 3, "port": "81"}}');
 """
 
 
@@ -56,6 +61,18 @@ def test_instance_as_json_has_the_shape_of_cmdb(bksi: RunBksi, env: dict[str, st
     assert pair["process"]["bind_info"] == [
         {"template_row_id": 1, "ip": "10.0.0.2", "port": "80", "protocol": "1", "enable": True}
     ]
+
+
+def test_what_cmdb_has_and_has_no_more_is_told(bksi: RunBksi, env: dict[str, str]) -> None:
+    shown = bksi("show", "11", env=env).stdout
+    assert "CMDB has it as 72." in shown
+    assert "CMDB has no more: process 22 php\n" in shown
+    assert "CMDB has no more: bind row 3 of process 21\n" in shown
+    shown = bksi("show", "12", env=env).stdout
+    assert "Gone: CMDB had it as 73 and lists it no more since 2026-05-06 07:08:09" in shown
+    assert "no request finds it" in shown
+    in_cmdb = json.loads(bksi("show", "12", "--json", env=env).stdout)["cmdb"]
+    assert (in_cmdb["id"], in_cmdb["gone_at"][:10], in_cmdb["gone"]) == (73, "2026-05-06", [])
 
 
 def test_request_is_shown_with_all_it_created_and_healed(bksi: RunBksi, env: dict[str, str]) -> None:
