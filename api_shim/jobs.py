@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
-from api_shim.submitter import Submitter
+from api_shim.submitter import Submitter, what_failed
 from contract.answer.job import Job
 from contract.answer.part import JobPart
 from contract.answer.report import Report, Status
@@ -15,7 +15,6 @@ from contract.codes import Code, Refused
 from contract.message import Caller
 from contract.redis.jobs import JobStore, NotThisUploads, Upload, link
 from contract.redis.requests import IdempotencyConflict, QueueFull
-from contract.request.batch import ServiceInstanceBatch
 from contract.request.idempotency import key_of_retry
 from contract.request.parse import ParsedBatch
 from contract.settings import Settings
@@ -185,7 +184,7 @@ class Jobs:
                 payload = await reaching_redis(self._submitter.requests.load_kept(request_id))
                 if payload is None:
                     raise PayloadGone
-                yield ParsedBatch(_what_failed(payload.batch, report), payload.warnings)
+                yield ParsedBatch(what_failed(payload.batch, report), payload.warnings)
                 number = place + 1
 
     async def _reports(self, ids: list[str], bk_app_code: str) -> list[Report | None]:
@@ -194,14 +193,6 @@ class Jobs:
             report or await self._submitter.poll(request_id, bk_app_code)
             for request_id, report in zip(ids, reports, strict=True)
         ]
-
-
-def _what_failed(batch: ServiceInstanceBatch, report: Report | None) -> ServiceInstanceBatch:
-    """The instances that are not there: those that are would be cloned once more."""
-    failed = [item["index"] for item in report.items if not item["outcome"].is_success] if report else []
-    if not failed:
-        return batch
-    return replace(batch, instances=[batch.instances[index] for index in failed])
 
 
 async def _numbered(

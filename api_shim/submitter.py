@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -240,6 +240,8 @@ class Submitter:
     async def retry(self, request_id: str, caller: Caller, headers: dict[str, str] | None = None) -> Submitted | None:
         """Submit a request that did not succeed again, as a new one; None when unknown.
 
+        What is there is found again, but for clones, of which only what failed is asked for.
+
         Asked twice while the new one is unfinished, both get the same request_id.
 
         Raises:
@@ -254,8 +256,9 @@ class Submitter:
         payload = await reaching_redis(self.requests.load_kept(request_id))
         if payload is None:
             raise PayloadGone
+        is_clone = payload.batch.on_existing == "clone"
         return await self.submit(
-            payload.batch,
+            what_failed(payload.batch, report) if is_clone else payload.batch,
             caller,
             warnings=payload.warnings,
             idempotency_key=key_of_retry(request_id),
@@ -340,6 +343,14 @@ class Submitter:
     async def _try_redis(self) -> None:
         self.reached = ""
         self.reached = await write_probe(self.requests.client, self.requests.keys)
+
+
+def what_failed(batch: ServiceInstanceBatch, report: Report | None) -> ServiceInstanceBatch:
+    """The instances that are not there: those that are would be cloned once more."""
+    failed = [item["index"] for item in report.items if not item["outcome"].is_success] if report else []
+    if not failed:
+        return batch
+    return replace(batch, instances=[batch.instances[index] for index in failed])
 
 
 async def _holds(call: Awaitable[object]) -> bool:

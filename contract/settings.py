@@ -80,9 +80,11 @@ class Settings(BaseSettings):
     """Upper bound of ``Prefer: wait=N``."""
     max_job_bytes: int = Field(default=1024**3, ge=1)
     """The longest body of ``POST /v1/jobs``; it is never in memory as a whole."""
-    max_job_batches: int = Field(default=1_000, ge=1)
-    """Unfinished batches of one job. Its upload is held back to that, so that none of them waits for long, and neither
-    does anybody behind them."""
+    max_job_batches: int = Field(default=48, ge=1)
+    """Unfinished batches of one job, to which its upload is held back. Fewer than `worker_concurrency`, so that a
+    worker that has them all in hand has room for what comes behind them. More where there are many workers."""
+    max_open_uploads: int = Field(default=100, ge=1)
+    """Uploads of jobs that one server process takes at a time; one more is answered 503/1190006."""
     max_pending: int = Field(default=100_000, ge=1)
     """Accepted and unfinished requests; beyond it a submit answers 503/1190006."""
     max_open_waits: int = Field(default=5_000, ge=1)

@@ -18,6 +18,7 @@ from api_shim.http.cursor import Cursors
 from api_shim.http.exchange import exchange_of
 from api_shim.http.metrics import Metrics
 from api_shim.http.middleware import Frame
+from api_shim.http.open_uploads import OpenUploads
 from api_shim.http.open_waits import OpenWaits
 from api_shim.http.openapi import REFUSAL_RESPONSES
 from api_shim.http.openapi_answers import SECURITY, SECURITY_SCHEMES
@@ -60,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
                 metrics,
                 Cursors(settings),
                 Jobs(submitter, settings),
+                OpenUploads(settings.max_open_uploads),
             )
             yield
 

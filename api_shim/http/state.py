@@ -12,6 +12,7 @@ from api_shim.http.body import NO_BODY, Body
 from api_shim.http.cursor import Cursors
 from api_shim.http.exchange import Exchange, exchange_of
 from api_shim.http.metrics import Metrics
+from api_shim.http.open_uploads import OpenUploads
 from api_shim.http.open_waits import OpenWaits
 from api_shim.http.rates import Rates
 from api_shim.identity.doorkeeper import Doorkeeper, Identity, Unauthenticated, check_query
@@ -37,6 +38,7 @@ class AppState:
     metrics: Metrics
     cursors: Cursors
     jobs: Jobs
+    uploads: OpenUploads
     rates: Rates = field(default_factory=Rates)
     _backlog: tuple[float, Backlog] = (0.0, Backlog(0, 1.0))
 

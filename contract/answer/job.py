@@ -43,7 +43,7 @@ class Job:
 
     `batches` are those accepted so far, `accepted` their instances, `ended` the batches that have ended.
     `size` is the number of batches once the upload is complete. `is_received` says that an upload is under way.
-    `problem` is why the first instance that failed did.
+    `running` are the instances of batches that a worker has now. `problem` is why the first instance that failed did.
     """
 
     job_id: str
@@ -57,6 +57,7 @@ class Job:
     size: int | None = None
     is_received: bool = False
     is_started: bool = False
+    running: int = 0
     is_cancelled: bool = False
     outcomes: Mapping[Outcome, int] = field(default_factory=dict)
     problem: Problem | None = None
@@ -102,6 +103,7 @@ class Job:
             request_id=self.job_id,
         ).model_dump()
         unended = self.accepted - self.success - self.failed
+        running = min(max(self.running, 0), unended)
         path = f"/v1/jobs/{self.job_id}"
         return envelope | {
             "job_id": self.job_id,
@@ -114,8 +116,8 @@ class Job:
                 "total_count": self.accepted,
                 "success_count": self.success,
                 "failed_count": self.failed,
-                "pending_count": unended,
-                "running_count": 0,
+                "pending_count": unended - running,
+                "running_count": running,
             },
             "outcomes": {outcome.value: self.outcomes.get(outcome, 0) for outcome in Outcome},
             "created_at": self.created_at.isoformat(),

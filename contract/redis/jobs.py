@@ -16,6 +16,7 @@ batches   accepted so far; their ids stand in the list ``jobbatches:{job_id}``
 accepted  instances of those
 size      the number of batches, once the upload is complete
 started   a worker has begun one
+running   instances of the batches that a worker has now
 cancelled no further batch is accepted, and none that was not begun is begun
 ended     batches that have ended, and by outcome their instances: created existing healed failed skipped
 problem   JSON of the first failure
@@ -239,6 +240,7 @@ def _job(job_id: str, fields: dict[str, str], now_ms: int) -> Job:
         size=None if size is None else int(size),
         is_received=size is None and not is_cancelled and int(fields.get("until", 0)) > now_ms,
         is_started="started" in fields,
+        running=int(fields.get("running", 0)),
         is_cancelled=is_cancelled,
         outcomes={outcome: int(fields.get(outcome.value, 0)) for outcome in Outcome},
         problem=None if problem is None else Problem.model_validate_json(problem),

@@ -17,8 +17,9 @@ for n = 1, (#KEYS - first_key + 1) / 4 do
   if kept_s ~= '0' and redis.call('HEXISTS', req, 'payload') == 1 then
     redis.call('SET', kept, redis.call('HGET', req, 'payload'), 'EX', kept_s)
   end
-  local part = redis.call('HGET', req, 'job')
+  local part, count, owner = unpack(redis.call('HMGET', req, 'job', 'count', 'owner'))
   local ended = redis.call('DEL', req)
+  if owner and owner ~= '' then count_running(req, part, count, -1) end
   if part then jobs[#jobs + 1] = count_end(string.sub(req, 1, -37), id, part, counts, problem, ttl_s, now) end
   if ended == 1 and letter ~= '' then add_letter(dead, letter, most_letters) end
   answers[n], ids[n], reports[n], unknown[n] = ended, id, report, KEYS[key + 3]

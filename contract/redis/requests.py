@@ -22,7 +22,7 @@ from contract.redis.entry import BEGIN_ENTRY, PendingEntry
 from contract.redis.keys import MAX_DEAD_LETTERS, Keys
 from contract.redis.letters import ADD_LETTER, PAYLOAD_TTL_S, letter_of
 from contract.redis.notices import MOST_SAID
-from contract.redis.script import CLOCK, Script
+from contract.redis.script import CLOCK, COUNT_RUNNING, Script
 from contract.settings import Settings
 from plumbing.coalesce import Gather
 
@@ -39,7 +39,7 @@ _PUBLISH: Final = Script(
     "contract/redis/publish.lua",
     keys="pending finished dead first_key…",
     args="ttl_s channel most_letters most_said first_arg…",
-    parts=(CLOCK, _COUNT_END, ADD_LETTER),
+    parts=(CLOCK, _COUNT_END, COUNT_RUNNING, ADD_LETTER),
 )
 _CANCEL: Final = Script(
     "contract/redis/cancel.lua",

@@ -1,7 +1,10 @@
 """`bksi` for callers, against a running system."""
 
+import contextlib
 import json
 import os
+import pty
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,33 @@ def test_job_is_submitted_followed_and_looked_into(bksi: RunBksi, here: dict[str
     assert len(bksi("jobs", "items", job_id, env=here).stdout.splitlines()) == 151
     assert len(bksi("jobs", "batches", job_id, env=here).stdout.splitlines()) == 3
     assert bksi("jobs", "cancel", job_id, env=here).returncode == 1
+
+
+def test_terminal_sees_a_bar_with_counts_that_is_gone_at_the_end(here: dict[str, str], tmp_path: Path) -> None:
+    lines = tmp_path / "hosts.ndjson"
+    lines.write_text(hosts(*range(50, 200)))
+    terminal, side = pty.openpty()
+    command = [BKSI, "submit", lines, "--job", "--wait", "60"]
+    environment = os.environ | here | {"TERM": "xterm-256color", "COLUMNS": "160"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=side, text=True, env=environment) as child:
+        os.close(side)
+        shown = _all_of(terminal)
+        assert child.stdout is not None
+        said = child.stdout.read()
+
+    assert child.returncode == 0
+    assert "SUCCESS  150 of 150" in said
+    assert re.search(r"━ 150/150 instances  \w{32}  SUCCESS", re.sub(r"\x1b\[[\d;]*m", "", shown)), shown
+    assert shown.endswith("\x1b[2K"), "the line is not cleared"
+
+
+def _all_of(terminal: int) -> str:
+    """What was written to a terminal until nobody can write to it any more."""
+    found = b""
+    with open(terminal, "rb", buffering=0) as screen, contextlib.suppress(OSError):
+        while chunk := screen.read(65536):
+            found += chunk
+    return found.decode()
 
 
 def test_failure_is_a_line_and_an_exit_code_and_can_be_tried_again(bksi: RunBksi, here: dict[str, str]) -> None:

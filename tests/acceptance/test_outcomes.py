@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.acceptance.calls import bound, count_rows, instance_rows, run, unbound
+from tests.acceptance.calls import bound, count_rows, finish, instance_rows, run, unbound
 
 INFO = "instances[0].processes[0].process_info"
 
@@ -117,3 +117,17 @@ def test_strict_is_kept_in_the_answer_of_a_repeat(stack: Any) -> None:
 
     assert repeat.json()["request_id"] == strict.json()["request_id"]
     assert (lenient.status_code, lenient.json()["code"]) == (422, 1190004)
+
+
+def test_clones_that_are_there_are_not_cloned_once_more_by_a_retry(stack: Any) -> None:
+    instances = [unbound(host, "cloned")["instances"][0] for host in (73, 999_999)]
+    wanted = unbound(73) | {"instances": instances, "mode": "partial", "on_existing": "clone"}
+    first = run(stack.http, wanted)
+    assert (first["status"], outcomes(first)) == ("PART_FAILED", ["created", "failed"])
+    before = count_rows(stack.postgres)
+
+    again = httpx2.post(f"{stack.http}/v1/batches/{first['request_id']}:retry", timeout=60).json()
+    second = finish(stack.http, again["request_id"])
+
+    assert [(item["bk_host_id"], item["outcome"]) for item in second["items"]] == [(999_999, "failed")]
+    assert count_rows(stack.postgres) == before

@@ -25,6 +25,7 @@ local function lease(req, result, token, alone)
     if entry[1] ~= '' and tonumber(entry[2]) > now then return {'held'} end
     if alone ~= '1' and attempts > 0 and attempts < most then return {'suspect'} end
     attempts = attempts + 1
+    if entry[1] == '' then count_running(req, entry[8], entry[7], 1) end
   end
   redis.call('HSET', req, 'attempts', attempts, 'owner', token, 'lease', now + lease_ms)
   size = size + #entry[5]

@@ -14,7 +14,7 @@ from contract.message import QUEUE_NAME
 from contract.redis.keys import MAX_DEAD_LETTERS
 from contract.redis.letters import SET_ASIDE
 from contract.redis.requests import Requests, moment
-from contract.redis.script import CLOCK, Script
+from contract.redis.script import CLOCK, COUNT_RUNNING, Script
 from contract.redis.unknown import NOTE_TTL_S, Note
 from contract.settings import Settings
 from plumbing.coalesce import Gather
@@ -24,7 +24,7 @@ _LEASE: Final = Script(
     "worker/custody/lease.lua",
     keys="first_key…",
     args="lease_ms max_attempts most_bytes first_arg…",
-    parts=(CLOCK,),
+    parts=(CLOCK, COUNT_RUNNING),
 )
 _EXTEND: Final = Script(
     "worker/custody/extend.lua", keys="workers first_req…", args="worker_name lease_ms first_token…", parts=(CLOCK,)
@@ -33,7 +33,7 @@ _RESEND: Final = Script(
     "worker/custody/resend.lua",
     keys="req pending queue",
     args="id message token expected_score count_attempt",
-    parts=(CLOCK,),
+    parts=(CLOCK, COUNT_RUNNING),
 )
 _CALM: Final = Script("worker/custody/calm.lua", keys="pending workers", args="most", parts=(CLOCK,))
 _SHORTEN: Final = Script("worker/custody/shorten.lua", keys="req", args="lease_ms too_long_ms", parts=(CLOCK,))

@@ -5,7 +5,7 @@
 local now = clock()
 local score = redis.call('ZSCORE', pending, id)
 if not score then return 0 end
-local entry = redis.call('HMGET', req, 'owner', 'lease', 'payload')
+local entry = redis.call('HMGET', req, 'owner', 'lease', 'payload', 'job', 'count')
 if not entry[3] then
   redis.call('ZREM', pending, id)
   return 0
@@ -17,6 +17,7 @@ else
   if tonumber(score) ~= tonumber(expected_score) then return 0 end
   if entry[1] ~= '' and tonumber(entry[2]) > now then return 0 end
 end
+if entry[1] ~= '' then count_running(req, entry[4], entry[5], -1) end
 redis.call('HSET', req, 'owner', '', 'lease', 0)
 redis.call('ZADD', pending, now, id)
 if message ~= '' then redis.call('LPUSH', queue, message) end

@@ -40,23 +40,8 @@ async def submit_job(request: Request) -> Response:
     """
     state, exchange = state_of(request), exchange_of(request)
     state.greet(request, "submit")
-    body = await open_job_body(request, state.settings.max_job_bytes, lambda: state.waits.is_draining)
-    identity = await state.admit(request, "submit", Body(body.whole or b"", body.head))
-    head = understood(request, body.head, identity)
-    parts = cut(head, body.instances, strict=is_strict(request))
-    if body.whole is not None:
-        parts = _each([part async for part in parts])
-    first = await anext(parts)
-    identity.require_business(first.batch.bk_biz_id)
-    received = await state.jobs.receive(
-        _with(first, parts),
-        identity.caller,
-        begun=partial(_begun, exchange),
-        added=partial(state.metrics.submitted, identity.caller.bk_app_code, "job"),
-        idempotency_key=idempotency_key(request, first.client_request_id),
-        charge=partial(charge, state, identity),
-        headers=trace_headers(exchange),
-    )
+    with state.uploads.one():
+        received = await _receive(request, state, exchange)
     return await _accepted(state, exchange, received)
 
 
@@ -152,6 +137,26 @@ async def retry_job(request: Request, job_id: str) -> Response:
     identity.require_business(old.bk_biz_id)
     received = await state.jobs.retry(job_id, identity.caller, partial(_begun, exchange))
     return await _accepted(state, exchange, received)
+
+
+async def _receive(request: Request, state: AppState, exchange: Exchange) -> Received:
+    body = await open_job_body(request, state.settings.max_job_bytes, lambda: state.waits.is_draining)
+    identity = await state.admit(request, "submit", Body(body.whole or b"", body.head))
+    head = understood(request, body.head, identity)
+    parts = cut(head, body.instances, strict=is_strict(request))
+    if body.whole is not None:
+        parts = _each([part async for part in parts])
+    first = await anext(parts)
+    identity.require_business(first.batch.bk_biz_id)
+    return await state.jobs.receive(
+        _with(first, parts),
+        identity.caller,
+        begun=partial(_begun, exchange),
+        added=partial(state.metrics.submitted, identity.caller.bk_app_code, "job"),
+        idempotency_key=idempotency_key(request, first.client_request_id),
+        charge=partial(charge, state, identity),
+        headers=trace_headers(exchange),
+    )
 
 
 def _begun(exchange: Exchange, job_id: str) -> None:

@@ -3,17 +3,19 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from kombu import Connection, Queue
 
+from api_shim.jobs import Jobs
 from api_shim.submitter import Submitter
+from contract.answer.job import Job, JobStatus
 from contract.answer.report import Report
 from contract.message import QUEUE_NAME, Caller
-from contract.request.parse import parse
+from contract.request.parse import ParsedBatch, parse
 from contract.settings import Settings
 from devstack.process import Guard
 from devstack.rabbitmq import RabbitMQ
@@ -62,6 +64,24 @@ def test_requests_are_done_at_the_first_attempt(worker: LiveWorker, settings: di
 
     assert {(report.code, report.attempts) for report in reports} == {(0, 1)}
     assert len({id_ for report in reports for id_ in report.data or ()}) == 40
+
+
+def test_job_is_accepted_carried_out_and_added_up(worker: LiveWorker, settings: dict[str, str]) -> None:
+    async def parts() -> AsyncIterator[ParsedBatch]:
+        for hosts in (range(50, 150), range(150, 160)):
+            yield parse(batch(50) | {"instances": [{"bk_host_id": host} for host in hosts]})
+
+    async def scenario(submitter: Submitter) -> Job:
+        jobs = Jobs(submitter, Settings())
+        job = (await jobs.receive(parts(), Caller(bk_app_code=APP))).job
+        async with asyncio.timeout(60):
+            while not job.is_final:
+                job = await jobs.wait(job.job_id, APP, 5, asyncio.get_running_loop().create_future())
+        return job
+
+    job = submitting(settings, scenario)
+
+    assert (job.status, job.batches, job.success, job.accepted) == (JobStatus.SUCCESS, 2, 110, 110)
 
 
 def test_queue_is_a_quorum_queue(worker: LiveWorker, rabbitmq: RabbitMQ) -> None:

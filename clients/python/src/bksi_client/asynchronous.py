@@ -14,7 +14,7 @@ from bksi_client import calls, steps
 from bksi_client.errors import BksiError, RequestRefused
 from bksi_client.flow import Send, Sleep, Steps, perform
 from bksi_client.operations import Pending, PendingJob, PendingRequest, R
-from bksi_client.options import Changes, Options
+from bksi_client.options import Changes, Options, trusted
 from bksi_client.types import Batch, Envelope, Item, JobBatch, JobReport, Language, Outcome, Report, Status, Summary
 
 _log = logging.getLogger("bksi_client")
@@ -207,7 +207,7 @@ class AsyncClient:
         )
         self.tasks: set[asyncio.Task[None]] = set()
         self._owns_http = http_client is None
-        self._http = http_client or httpx2.AsyncClient(verify=verify, proxy=proxy)
+        self._http = http_client or httpx2.AsyncClient(verify=trusted(verify), proxy=proxy)
 
     def with_options(self, **changes: Unpack[Changes]) -> Self:
         """Like `Client.with_options`."""

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -17,6 +18,8 @@ from bksi_client.types import Language
 USER_AGENT: Final = (
     f"bksi-client/{version('bksi-client')} python/{platform.python_version()} httpx2/{version('httpx2')}"
 )
+Trust = ssl.SSLContext | str | bool
+"""A context, the path of a file with the certificates to trust, or whether anything is checked."""
 _LANGUAGES: Final[Mapping[str, str]] = {"en": "en", "zh": "zh-cn"}
 
 
@@ -110,6 +113,11 @@ def checked_url(url: str) -> str:
     if not usable:
         raise ValueError(f"the url {_shown(url)!r} names no host that can be called")
     return url.rstrip("/")
+
+
+def trusted(verify: Trust) -> ssl.SSLContext | bool:
+    """`verify` as httpx2 takes it: the path of a file becomes a context."""
+    return ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
 
 
 def _shown(url: str) -> str:

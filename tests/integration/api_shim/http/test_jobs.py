@@ -270,6 +270,31 @@ def test_upload_is_held_back_to_what_may_be_unfinished(open_door: Callable[..., 
     assert door.run(call()).json()["accepted_count"] == 450
 
 
+def test_upload_beyond_those_that_may_be_open_is_told_to_come_again(open_door: Callable[..., Client]) -> None:
+    door = open_door(max_open_uploads=1)
+
+    async def call() -> tuple[httpx2.Response, httpx2.Response, httpx2.Response]:
+        begun, going_on = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield _lines(1)
+            begun.set()
+            await going_on.wait()
+
+        async def upload(body: Any) -> httpx2.Response:
+            return await door.http.post("/v1/jobs", content=body, headers={"Content-Type": NDJSON})
+
+        first = asyncio.create_task(upload(slow()))
+        await begun.wait()
+        refused = await upload(_lines(1))
+        going_on.set()
+        return await first, refused, await upload(_lines(1))
+
+    first, refused, later = door.run(call())
+    assert (first.status_code, later.status_code) == (202, 202)
+    assert (refused.status_code, refused.json()["code"], refused.headers["Retry-After"]) == (503, 1190006, "5")
+
+
 def test_rate_is_charged_for_each_batch_by_holding_the_sender_back(
     open_door: Callable[..., Client], apps_file: Callable[..., Path]
 ) -> None:
