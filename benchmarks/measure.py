@@ -43,6 +43,12 @@ def peak_memory_mib(pids: Iterable[int]) -> float:
     return sum(_peak_bytes(process) for process in tree(pids)) / MIB
 
 
+def own_memory_mib() -> tuple[float, float]:
+    """Resident size of this process alone, now and at its peak."""
+    process = psutil.Process()
+    return process.memory_info().rss / MIB, _peak_bytes(process) / MIB
+
+
 def memory_mib(pids: Iterable[int]) -> float:
     """The sum of the resident sizes now."""
     total = 0

@@ -28,12 +28,14 @@ class Running:
         environment: Mapping[str, str] | None = None,
         *,
         with_workers: bool = True,
+        workers: int | None = None,
     ) -> None:
         self.name = name
         self.peer = PEERS[name]
         self._session = session
         self._environment = session.environment(self.peer.redis) | dict(self.peer.environment) | dict(environment or {})
         self._with_workers = with_workers
+        self._commands = self.peer.workers[:workers]
         self.workers: list[Process] = []
 
     def __enter__(self) -> Self:
@@ -54,7 +56,7 @@ class Running:
 
     def start_workers(self) -> None:
         """Start the worker processes; the first request finds out when they are ready."""
-        for number, argv in enumerate(self.peer.workers):
+        for number, argv in enumerate(self._commands):
             log = self._session.directory / "logs" / f"{self.name}-{number}.log"
             command = [part.format(http_port=self._session.http_port) for part in argv]
             self.workers.append(Process(self.name, command, log=log, guard=self._session.guard, env=self._environment))

@@ -31,6 +31,7 @@ settings.register_profile("ci", deadline=None, max_examples=1000)
 settings.load_profile("local")
 
 _numbers = itertools.count(1)
+PARTITIONS = Path(__file__).parents[1] / "deploy" / "postgres" / "partition-by-business.sql"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     servers.addoption(
         "--rabbitmq-server", type=Path, help="RabbitMQ's own script; tests that need it are skipped without"
     )
+    servers.addoption("--partitioned", action="store_true", help="tables as deploy/postgres makes them")
     servers.addoption("--containers", help="variables for Compose, as JSON; `make test-containers` gives them")
 
 
@@ -120,12 +122,15 @@ def clone_database(postgres_dsn: str) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres_dsn: str) -> str:
+def migrated_template(postgres_dsn: str, pytestconfig: pytest.Config) -> str:
     """The name of a database that is migrated and otherwise empty."""
     from worker.postgres.migrate import upgrade
 
     execute(postgres_dsn, "CREATE DATABASE migrated")
-    upgrade(_with_database(postgres_dsn, "migrated"))
+    dsn = _with_database(postgres_dsn, "migrated")
+    upgrade(dsn)
+    if pytestconfig.getoption("--partitioned"):
+        execute(dsn, PARTITIONS.read_text())
     return "migrated"
 
 
