@@ -205,11 +205,13 @@ def test_metrics_have_no_label_of_a_callers_making(guarded: Callable[..., Client
     door = guarded()
     door.post(V1_PATH, seed, headers=MINE)
     for n in range(30):
+        made_up = {AUTHORIZATION: json.dumps({"bk_app_code": f"made-up-{n}", "bk_app_secret": "m"})}
+        assert door.post(V1_PATH, seed, headers=made_up).status_code == 401
         door.get(f"/made-up-{n}")
         door.get(f"{V1_PATH}/made-up-{n}", headers=MINE)
     text = door.get("/metrics").text
     assert "made-up" not in text
-    assert "mine" not in text
+    assert 'app="mine"' in text, "an application that was let in is known"
     assert 'route="other"' in text
 
 
