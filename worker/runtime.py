@@ -27,6 +27,7 @@ from contract.settings import Settings
 from plumbing.cancel import cancel_and_wait
 from plumbing.outages import Outage
 from worker.consumer.transport.channel import Channel
+from worker.consumer.transport.link import Link
 from worker.custody.intake import Intake
 from worker.custody.leases import Lease, Leases
 from worker.custody.queue import WorkerQueue
@@ -257,7 +258,7 @@ class Runtime:
             settings.watchdog_s,
             redis_serves=lambda: time.monotonic() - self._redis_served < settings.owner_ttl_ms / 1000,
             has_room=lambda: not self.intake.reason and len(self.walks) < settings.worker_concurrency,
-            heard=lambda: Channel.heard,
+            heard=lambda: Link.heard,
         ).run()
         await self.hand_back_all()
         os._exit(_EX_SOFTWARE)

@@ -5,7 +5,6 @@ a report or a dead letter has its place.
 """
 
 import asyncio
-import time
 import uuid
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
@@ -21,7 +20,7 @@ from contract.redis.connection import RedisError
 from contract.redis.requests import QueueFull
 from plumbing.failpoints import async_failpoint
 from plumbing.traceback_lines import frames_of
-from worker.consumer.transport.screen import dead_letter
+from worker.consumer.transport.letter import dead_letter
 from worker.custody.finish import publish
 from worker.custody.intake import Paused
 from worker.custody.leases import Lease
@@ -148,9 +147,7 @@ async def _give_up(runtime: "Runtime", arguments: TaskArguments, error: Exceptio
         return False
     if arguments.is_direct:
         message = build_direct_message(runtime.celery, _without_secrets(arguments))
-        letter = dead_letter(
-            message, queue=QUEUE_NAME, reason=f"could not be taken: {name}", at_ms=time.time_ns() // 1_000_000
-        )
+        letter = dead_letter(message, queue=QUEUE_NAME, reason=f"could not be taken: {name}")
         await runtime.leases.set_aside(request_id, letter)
         DEAD_LETTERS.labels("not taken").inc()
     return True

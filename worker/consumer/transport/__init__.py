@@ -35,7 +35,7 @@ Where a message is
                                 tag. Besides ``seq``, the last number, and ``inbox``, the list BLMOVE reads
     ``bksi:consumers``          sorted set: consumer → until when it counts as alive (ms, Redis' clock)
     ``bksi:parked``             list: messages for a newer version of a task that is known here, the oldest last
-    ``bksi:dead``               list of JSON dead letters, newest first (`worker.consumer.transport.screen.dead_letter`)
+    ``bksi:dead``               list of JSON dead letters, newest first (`worker.consumer.transport.letter.dead_letter`)
     ==========================  ========================================================================================
 
     At every moment a message is in exactly one of them. A consumer is one channel; its name is

@@ -5,7 +5,6 @@ hold, and is acknowledged then. While that Redis is away it stays unacknowledged
 """
 
 import base64
-import time
 import uuid
 from collections.abc import Callable, Collection
 from functools import partial
@@ -19,7 +18,8 @@ from redis.exceptions import RedisError
 
 from contract.redis.keys import MAX_DEAD_LETTERS, Keys
 from contract.redis.letters import SET_ASIDE
-from worker.consumer.transport.screen import NewerVersion, Screen, Unfit, dead_letter
+from worker.consumer.transport.letter import dead_letter
+from worker.consumer.transport.screen import NewerVersion, Screen, Unfit
 from worker.metrics import DEAD_LETTERS
 
 _log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ class Channel(stock.Channel):
             deliver(message)
 
     def _bury(self, wire: bytes, queue: str, reason: str, delivery_tag: Any) -> None:
-        letter = dead_letter(wire, queue=queue, reason=reason, at_ms=time.time_ns() // 1_000_000)
+        letter = dead_letter(wire, queue=queue, reason=reason)
         try:
             self.connection.bury(letter)
         except (RedisError, OSError) as error:

@@ -13,12 +13,11 @@ from typing import Any, Final, NamedTuple
 
 from redis import Redis
 from redis.commands import core
-from redis.utils import str_if_bytes
 
-from contract.redis.keys import MAX_DEAD_LETTERS, MAX_PARKED, Keys
-from contract.redis.letters import ADD_LETTER
+from contract.redis.keys import Keys
 from contract.redis.script import CLOCK, Script
-from worker.consumer.transport.screen import KEPT_OF_DEAD, LARGEST_MESSAGE, dead_letter
+from worker.consumer.transport.letter import KEPT_OF_DEAD
+from worker.consumer.transport.screen import LARGEST_MESSAGE
 
 _HELD: Final = "consumers unacked inbox"
 _RETURN: Final = "worker/consumer/transport/parts/return.lua"
@@ -39,32 +38,8 @@ _DRAIN: Final = Script(
 )
 _LEAVE: Final = Script("worker/consumer/transport/leave.lua", keys=_HELD, args="consumer", parts=(_RETURN,))
 _HAND_BACK: Final = Script("worker/consumer/transport/hand_back.lua", keys="unacked", args="first_field…")
-_BURY: Final = Script(
-    "worker/consumer/transport/bury.lua", keys="unacked dead", args="field letter most_letters", parts=(ADD_LETTER,)
-)
-_BURY_MISFIT: Final = Script(
-    "worker/consumer/transport/bury_misfit.lua",
-    keys="misfit kept dead",
-    args="letter most_letters kept_s",
-    parts=(ADD_LETTER,),
-)
-_PARK: Final = Script(
-    "worker/consumer/transport/park.lua", keys="unacked parked", args="most first_field…", parts=(CLOCK,)
-)
-_SIFT: Final = Script(
-    "worker/consumer/transport/sift.lua",
-    keys="parked",
-    args="skip most budget longest_ms first_task…",
-    parts=(CLOCK,),
-)
-_BURY_PARKED: Final = Script(
-    "worker/consumer/transport/bury_parked.lua",
-    keys="parked dead",
-    args="message letter most_letters",
-    parts=(ADD_LETTER,),
-)
 
-_BUDGET: Final = 8 * 1024 * 1024
+BUDGET: Final = 8 * 1024 * 1024
 """Bytes after which one turn takes no further message."""
 _MOST_ACKS: Final = 5_000
 """Acknowledgements of one turn."""
@@ -75,10 +50,6 @@ _DRAIN_MS: Final = 40_000
 _RESCUES_FROM: Final = 1 / 3
 """Part of the time to live after which a new consumer rescues; those who live beat every quarter of it."""
 _FORGET_AFTER_MS: Final = 600_000
-_MISFIT_KEPT_S: Final = 30 * 86_400
-_PARKED_DAYS: Final = 7
-_SIFTED_AT_ONCE: Final = 1_000
-"""Parked messages that one beat looks at: a script stops everybody else."""
 
 _late_acks: deque[tuple[str, str]] = deque(maxlen=100_000)
 """(unacked hash, field) of what finished in this process after its own connection had broken."""
@@ -120,12 +91,11 @@ class Deliveries:
         self._number = 0
         self._arrived = ""
         self._inbox_list = ""
-        self._client = client
-        self._keys = keys
+        self.client = client
+        self.keys = keys
         self._acks: deque[str] = deque()
         self._postponed: deque[tuple[float, str]] = deque()
         self._abandoned = False
-        self._skip_parked = 0
         self._rescues_from = time.monotonic() + ttl_ms * _RESCUES_FROM / 1000
 
     @property
@@ -173,11 +143,11 @@ class Deliveries:
         self._hand_back_postponed()
         self._send_late_acks()
         acks = [self._acks.popleft() for _ in range(min(len(self._acks), _MOST_ACKS))]
-        limits = [LARGEST_MESSAGE, KEPT_OF_DEAD, _BUDGET]
+        limits = [LARGEST_MESSAGE, KEPT_OF_DEAD, BUDGET]
         number, self._number = self._number, self._number + want
         self.known = True
         try:
-            reply = self._run(
+            reply = self.run(
                 _TURN,
                 [self.consumers, self.unacked, self.inbox, *sources],
                 [self.name, self.ttl_ms, want, number, *limits, inbox_list, self._arrived, *acks],
@@ -193,22 +163,22 @@ class Deliveries:
     def heartbeat(self) -> int:
         """Say that this consumer lives, and bring back what dead ones held; returns how many messages that were."""
         rescues = time.monotonic() >= self._rescues_from
-        prefixes = [self._keys.unacked(""), self._keys.inbox("")]
+        prefixes = [self.keys.unacked(""), self.keys.inbox("")]
         arguments = [self.ttl_ms, int(rescues), *prefixes, _FORGET_AFTER_MS, 2 * _DRAIN_MS]
-        return int(self._run(_HEARTBEAT, [self.consumers], [self.name, *arguments]))
+        return int(self.run(_HEARTBEAT, [self.consumers], [self.name, *arguments]))
 
     def drain(self) -> int:
         """Take no more and hand back what no turn has taken; what is in hand may still be finished."""
         if self._arrived:
             self.turn(0)
-        return int(self._run(_DRAIN, [self.consumers, self.unacked, self.inbox], [self.name, _DRAIN_MS]))
+        return int(self.run(_DRAIN, [self.consumers, self.unacked, self.inbox], [self.name, _DRAIN_MS]))
 
     def leave(self) -> int:
         """Acknowledge what has gathered, hand everything else back, and be forgotten. No BLMOVE may be under way."""
         while self._acks or self._arrived:
             self.turn(0)
         self._abandoned = True
-        return int(self._run(_LEAVE, [self.consumers, self.unacked, self.inbox], [self.name]))
+        return int(self.run(_LEAVE, [self.consumers, self.unacked, self.inbox], [self.name]))
 
     def abandon(self) -> None:
         """The connection is gone: leave what is held to the deadline, and acknowledge through the next connection."""
@@ -218,66 +188,12 @@ class Deliveries:
 
     def hand_back(self, tags: Sequence[str]) -> int:
         """Put messages behind what waits in their lists; returns how many were still held."""
-        return int(self._run(_HAND_BACK, [self.unacked], tags)) if tags else 0
+        return int(self.run(_HAND_BACK, [self.unacked], tags)) if tags else 0
 
-    def bury(self, taken: Taken, reason: str) -> bool:
-        """Move a message to the dead letters, with the reason; returns whether it was still held."""
-        if taken.tag == self._arrived:
+    def file(self, tags: Collection[str]) -> None:
+        """Have what BLMOVE has just moved recorded like the rest, if it is among `tags`."""
+        if self._arrived in tags:
             self.turn(0)
-        letter = dead_letter(
-            taken.raw, queue=taken.source, reason=reason, at_ms=time.time_ns() // 1_000_000, size=taken.size
-        )
-        keys = [self.unacked, self._keys.dead_letters]
-        return bool(self._run(_BURY, keys, [taken.tag, letter, MAX_DEAD_LETTERS]))
-
-    def park(self, newer: Sequence[tuple[Taken, str]]) -> list[Taken]:
-        """Set messages aside beside the queue, each with the task that no worker here knows yet.
-
-        Returns:
-            Those for which there is no room. They are still held.
-        """
-        if any(taken.tag == self._arrived for taken, _ in newer):
-            self.turn(0)
-        arguments = [part for taken, task in newer for part in (taken.tag, task)]
-        over = set(self._run(_PARK, [self.unacked, self._keys.parked], [MAX_PARKED, *arguments]))
-        return [taken for taken, _ in newer if taken.tag.encode() in over]
-
-    def sift(self, tasks: Collection[str]) -> tuple[int, int]:
-        """Look at some of what is parked, at each call from where the last one stopped.
-
-        Returns:
-            How many were for one of `tasks` and are behind what waits in their lists now, and how many had been there
-            for too long and are dead letters.
-        """
-        arguments = [self._skip_parked, _SIFTED_AT_ONCE, _BUDGET, _PARKED_DAYS * 86_400_000, *tasks]
-        moved, self._skip_parked, old = self._run(_SIFT, [self._keys.parked], arguments)
-        return moved, sum(map(self._bury_parked, old))
-
-    def _bury_parked(self, parked: bytes) -> bool:
-        parts = parked.split(b"\n", 2)
-        source, raw = parts[1:] if len(parts) == 3 else (self._keys.parked.encode(), parked)
-        reason = f"no worker that knows its task came within {_PARKED_DAYS} days"
-        queue, now_ms = source.decode(errors="replace"), time.time_ns() // 1_000_000
-        letter = dead_letter(raw, queue=queue, reason=reason, at_ms=now_ms)
-        keys = [self._keys.parked, self._keys.dead_letters]
-        return bool(self._run(_BURY_PARKED, keys, [parked, letter, MAX_DEAD_LETTERS]))
-
-    def set_misfits_aside(self, lists: Sequence[str]) -> list[str]:
-        """Take away those of `lists` and of the parked that are none, for no script runs on them; letters say where.
-
-        Returns:
-            The reasons in the letters.
-        """
-        types = {name: str_if_bytes(self._client().type(name)) for name in (*lists, self._keys.parked)}
-        said = []
-        for name in (name for name, type_ in types.items() if type_ not in ("list", "none")):
-            kept = self._keys.misfit(uuid.uuid4().hex)
-            reason = f"the queue's key held a {types[name]} instead of a list; it is kept as {kept} for a while"
-            letter = dead_letter(b"", queue=name, reason=reason, at_ms=time.time_ns() // 1_000_000)
-            arguments = [letter, MAX_DEAD_LETTERS, _MISFIT_KEPT_S]
-            if self._run(_BURY_MISFIT, [name, kept, self._keys.dead_letters], arguments):
-                said.append(reason)
-        return said
 
     def _hand_back_postponed(self) -> None:
         now, due = time.monotonic(), []
@@ -293,15 +209,16 @@ class Deliveries:
         if not _late_acks:
             return
         late = list(_late_acks)
-        with self._client().pipeline(transaction=False) as pipeline:
+        with self.client().pipeline(transaction=False) as pipeline:
             for unacked, tag in late:
                 pipeline.hdel(unacked, tag)
             pipeline.execute()
         for _ in late:
             _late_acks.popleft()
 
-    def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        client = self._client()
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run a script on this consumer's connection."""
+        client = self.client()
         return _registered(client, script)(keys, arguments, client)
 
 

@@ -1,4 +1,4 @@
-"""Which messages may reach Celery: pure checks of the raw bytes, and the dead letter of what fails them.
+"""Which messages may reach Celery: pure checks of the raw bytes.
 
 Celery trusts its queue. A message without ``id`` freezes it, one whose body is no triple ends the worker, one with
 embedded callbacks has it send any task, one with ``compression`` has it inflate a bomb. Whoever can write the queue
@@ -8,7 +8,6 @@ could do that, by accident too.
 import base64
 import binascii
 import re
-import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,27 +16,14 @@ import orjson
 from celery.app.task import Context
 from kombu.utils.json import loads
 
-from contract.credentials import SECRETS
-
 LARGEST_MESSAGE: Final = 2 * 1024 * 1024
 """Bytes of a raw message on the wire."""
-KEPT_OF_DEAD: Final = 256 * 1024
-"""Bytes of a raw message that its dead letter keeps; a full batch sent without a pending entry fits."""
-
-_PARSE_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+PARSE_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _LONGEST_NAME: Final = 255
 _LONGEST_REPR: Final = 4 * 1024
 """Four times what Celery writes; Flower keeps it for each of the tasks it remembers."""
 _EMBEDDED: Final = frozenset({"callbacks", "errbacks", "chain", "chord"})
 _VERSION: Final = re.compile(r"(?P<stem>.+)\.v(?P<version>\d{1,6})")
-
-
-# A name and its text as JSON or Python writes them, or as either stands inside a text; to the end if it was cut.
-_SECRET: Final = re.compile(
-    rb"""(\\*["'])(%s)\1(\s*:\s*)\1.*?(?:(?<!\\)(\1)|\Z)""" % "|".join(SECRETS).encode(),
-    re.DOTALL,
-)
-_BODY: Final = re.compile(rb'(?P<before>"body"\s*:\s*")(?P<body>[A-Za-z0-9+/]*=*)')
 
 
 class Unfit(Exception):
@@ -127,56 +113,6 @@ class Screen:
         raise Unfit("headers.task is unknown here")
 
 
-def dead_letter(raw: bytes, *, queue: str, reason: str, at_ms: int, size: int | None = None) -> bytes:
-    """The JSON that is kept of a message that was set aside.
-
-    Its keys: ``id`` (of the letter), ``kind`` = ``"message"``, ``at`` (ms since 1970), ``queue`` (the list it came
-    from), ``reason``, ``task_id`` (str or null), ``size`` (bytes), ``raw`` (base64), ``truncated`` (whether ``raw``
-    is only the beginning, so that it cannot be sent again). Credentials in it are emptied.
-    """
-    size = size or len(raw)
-    kept = without_credentials(raw[:KEPT_OF_DEAD])
-    return orjson.dumps(
-        {
-            "id": uuid.uuid4().hex,
-            "kind": "message",
-            "at": at_ms,
-            "queue": queue,
-            "reason": reason,
-            "task_id": _task_id(raw),
-            "size": size,
-            "raw": base64.b64encode(kept).decode(),
-            "truncated": size > KEPT_OF_DEAD,
-        }
-    )
-
-
-def without_credentials(raw: bytes) -> bytes:
-    """`raw`, a message or its beginning, with an empty text for each secret in it, in its body too."""
-    return _BODY.sub(_without_in_body, _SECRET.sub(rb"\1\2\1\3\1\4", raw))
-
-
-def _without_in_body(found: re.Match[bytes]) -> bytes:
-    encoded = found["body"]
-    whole = len(encoded) - len(encoded) % 4
-    try:
-        body = base64.b64decode(encoded[:whole], validate=True)
-    except binascii.Error:
-        return found[0]
-    cleaned = _SECRET.sub(rb"\1\2\1\3\1\4", body)
-    return found[0] if cleaned == body else found["before"] + base64.b64encode(cleaned)
-
-
-def _task_id(raw: bytes) -> str | None:
-    if len(raw) > LARGEST_MESSAGE:
-        return None
-    try:
-        task_id = orjson.loads(raw)["headers"]["id"]
-    except _PARSE_ERRORS:
-        return None
-    return task_id if _is_name(task_id) else None
-
-
 def read_json(text: bytes) -> Any:
     """JSON as kombu writes it: datetimes, uuids and the like are {"__type__", "__value__"}, which only it can read."""
     return loads(text) if b"__type__" in text else orjson.loads(text)
@@ -185,7 +121,7 @@ def read_json(text: bytes) -> Any:
 def _parse(text: bytes, what: str) -> Any:
     try:
         return read_json(text)
-    except _PARSE_ERRORS:
+    except PARSE_ERRORS:
         raise Unfit(f"{what} is not JSON") from None
 
 
@@ -197,7 +133,7 @@ def _object(value: Any, what: str) -> dict[str, Any]:
 
 def _check_headers(headers: dict[str, Any]) -> None:
     for name in ("id", "task"):
-        if not _is_name(headers.get(name)):
+        if not is_name(headers.get(name)):
             raise Unfit(f"headers.{name} is missing or no name")
     for name, value in headers.items():
         allowed = _HEADERS.get(name)
@@ -246,7 +182,8 @@ def _content(decoded: bytes) -> list[Any]:
     return content
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
+    """Whether it may name a task or a message."""
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()
 
 
@@ -284,8 +221,8 @@ def _is_object(value: Any) -> bool:
 
 # Everything that Celery 5.7 reads from a message of protocol 2; each may also be null.
 _HEADERS: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "id": _is_name,
-    "task": _is_name,
+    "id": is_name,
+    "task": is_name,
     "lang": _is_short,
     "group": _is_short,
     "group_index": _is_int,

@@ -24,7 +24,7 @@ from worker.cli import app
 from worker.commands import console
 from worker.commands.dead_letters.letters import DeadLetter
 from worker.commands.dead_letters.store import CannotRequeue, DeadLetters
-from worker.consumer.transport.screen import dead_letter
+from worker.consumer.transport.letter import dead_letter
 from worker.custody.finish import finish
 from worker.postgres import ledger
 from worker.postgres.engine import create_engine

@@ -70,7 +70,7 @@ def test_all_that_one_turn_takes_is_held_and_comes_in_order(redis: redis_client.
 
 
 def test_one_turn_takes_no_more_than_fits_an_answer(redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.consumer.transport.deliveries._BUDGET", 11 * len(MESSAGES[0]) - 5)
+    monkeypatch.setattr("worker.consumer.transport.deliveries.BUDGET", 11 * len(MESSAGES[0]) - 5)
     (only,) = consumers(redis, 1)
     redis.lpush(LIST, *MESSAGES)
 

@@ -17,7 +17,7 @@ from devstack.servers import Valkey
 from tests.integration.live import APP, LiveWorker, batch
 from tests.unit.worker.consumer.transport.messages import NEWER, UNFIT, raw, wire
 from worker.consumer.transport.configure import TRANSPORT
-from worker.consumer.transport.screen import KEPT_OF_DEAD
+from worker.consumer.transport.letter import KEPT_OF_DEAD
 
 STEM = TASK_NAME.rpartition("v1")[0].encode()
 SHAPES = {

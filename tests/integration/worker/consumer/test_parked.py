@@ -9,6 +9,7 @@ from kombu import Connection
 
 from contract.redis.keys import Keys
 from tests.unit.worker.consumer.transport.messages import raw, wire
+from worker.consumer.transport.aside import Aside
 from worker.consumer.transport.channel import Channel
 from worker.consumer.transport.configure import TRANSPORT
 from worker.consumer.transport.deliveries import Deliveries
@@ -98,7 +99,7 @@ def test_parked_messages_are_run_by_a_worker_that_knows_the_task_and_stay_with_o
 def test_more_than_may_be_parked_are_dead_letters(
     redis: redis_client.Redis, consumers: Consumers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("channel", "deliveries"):
+    for module in ("admission", "aside"):
         monkeypatch.setattr(f"worker.consumer.transport.{module}.MAX_PARKED", 2)
     redis.lpush(QUEUE, *NEWER[:3])
 
@@ -126,12 +127,12 @@ def test_message_that_was_parked_for_a_week_is_a_dead_letter(redis: redis_client
 def test_many_parked_messages_are_looked_at_a_few_at_a_time_and_all_in_the_end(
     redis: redis_client.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.consumer.transport.deliveries._SIFTED_AT_ONCE", 4)
+    monkeypatch.setattr("worker.consumer.transport.aside._SIFTED_AT_ONCE", 4)
     tasks = ["mark.v3", "mark.v2", "mark.v2", "mark.v3", "mark.v3", "mark.v3", "mark.v3", "mark.v2", "mark.v3"]
     seconds, _ = redis.time()
     parked = [f"{seconds * 1000} {task}\n{QUEUE}\n{number}".encode() for number, task in enumerate(tasks)]
     redis.lpush("bksi:parked", *parked)
-    consumer = Deliveries(lambda: redis, Keys("bksi:"), 60_000)
+    consumer = Aside(Deliveries(lambda: redis, Keys("bksi:"), 60_000))
 
     assert [consumer.sift(["mark.v1", "mark.v2"]) for _ in range(4)] == [(2, 0), (1, 0), (0, 0), (0, 0)]
 

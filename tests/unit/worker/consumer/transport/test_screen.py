@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.unit.worker.consumer.transport.messages import NEWER, UNFIT, raw, wire
 from worker.consumer.transport.channel import Message
-from worker.consumer.transport.screen import KEPT_OF_DEAD, NewerVersion, Screen, Unfit, dead_letter
+from worker.consumer.transport.letter import KEPT_OF_DEAD, dead_letter
+from worker.consumer.transport.screen import NewerVersion, Screen, Unfit
 
 screen = Screen(["mark.v1", "other.v3"])
 
@@ -123,7 +124,7 @@ def test_dead_letter_keeps_no_secret(cut: int | None) -> None:
         "kwargsrepr": repr({"batch": {"access_token": SECRET}}),
         "X-Bkapi-Authorization": json.dumps({"bk_app_code": "a", "bk_app_secret": SECRET}),
     }
-    letter = json.loads(dead_letter(raw(message)[:cut], queue="work", reason="why", at_ms=5))
+    letter = json.loads(dead_letter(raw(message)[:cut], queue="work", reason="why"))
     kept = base64.b64decode(letter["raw"])
     assert SECRET.encode() not in kept
     if cut is None:
@@ -135,7 +136,7 @@ def test_dead_letter_keeps_no_secret(cut: int | None) -> None:
 
 
 def test_dead_letter_keeps_the_beginning_of_a_large_message() -> None:
-    letter = json.loads(dead_letter(b"x" * 300_000, queue="work", reason="why", at_ms=5, size=20_000_000))
+    letter = json.loads(dead_letter(b"x" * 300_000, queue="work", reason="why", size=20_000_000))
     assert len(base64.b64decode(letter["raw"])) == KEPT_OF_DEAD
     assert (letter["size"], letter["truncated"], letter["task_id"]) == (20_000_000, True, None)
 
