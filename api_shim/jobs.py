@@ -10,7 +10,8 @@ from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, PayloadGone
 from api_shim.submitter import Submitter, what_failed
 from contract.answer.job import Job
 from contract.answer.part import JobPart
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.codes import Code, Refused
 from contract.message import Caller
 from contract.redis.jobs import JobStore, NotThisUploads, Upload, link

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
-from contract.answer.report import Status
+from contract.answer.status import Status
 from contract.codes import Code, Refused
 
 T = TypeVar("T")

@@ -5,8 +5,7 @@ limit on all that is unfinished. Once it has answered, the request survives ever
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,26 +13,24 @@ from typing import Literal
 
 import structlog
 from celery import Celery
-from redis.exceptions import RedisError
 
 from api_shim.drain_rate import DrainRate
+from api_shim.health import Health
 from api_shim.lookup import Lookup
-from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
+from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.waiters import Waiters
 from contract.answer.items import Warning_
 from contract.answer.part import JobPart
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.codes import Code, Refused
 from contract.message import Caller, make_celery, new_request_id
-from contract.queue import BrokerAway, Queue
+from contract.queue import Queue
 from contract.redis.connection import connect
 from contract.redis.entry import PendingEntry
 from contract.redis.jobs import JobStore, Upload
 from contract.redis.listing import Listing, Wanted
-from contract.redis.probe import write_probe
 from contract.redis.requests import QueueFull, Requests
-from contract.redis.waiting import Waiting, look_at_waiting
-from contract.redis.workers import Workers, look_at_workers
 from contract.request.batch import ServiceInstanceBatch
 from contract.request.idempotency import key_of_retry
 from contract.request.parse import ParsedBatch
@@ -69,15 +66,12 @@ class Submitter:
     def __init__(self, requests: Requests, settings: Settings, celery: Celery | None = None) -> None:
         self.requests = requests
         self.waiters = Waiters(requests)
-        self.reached = ""
-        """Which Redis took the last `ready`'s write; see `contract.redis.probe`."""
-        self.paused: Sequence[str] = ()
-        """Why some workers took no requests when `ready` last asked."""
         self._settings = settings
         self._queue = Queue(celery or make_celery(settings), settings)
         self._drain = DrainRate()
         self._listing = Listing(requests.client, requests.keys)
         self.lookup = Lookup(requests, self.waiters, self._queue)
+        self.health = Health(requests, self._queue)
 
     @classmethod
     @asynccontextmanager
@@ -291,42 +285,6 @@ class Submitter:
         self._drain.observe(finished)
         return Backlog(pending, self._drain.seconds_for(pending))
 
-    async def dead_letters(self) -> int:
-        """How many messages and requests were set aside."""
-        return await reaching_redis(self.requests.count_dead_letters())
-
-    async def parked(self) -> float:
-        """How many messages wait for a newer worker; not a number where the queue is on a Redis of its own."""
-        if len(self._settings.redis_servers) > 1:
-            return float("nan")
-        return await reaching_redis(self.requests.count_parked())
-
-    async def ready(self) -> dict[str, bool]:
-        """What must hold before a submit can end.
-
-        Redis takes a write, the broker answers, a worker was seen lately, and one of those is served by its database.
-        """
-        redis = await _holds(self._try_redis())
-        broker = redis if self._queue.is_beside else await _holds(self._queue.reach())
-        workers = Workers(0, {})
-        with contextlib.suppress(BrokerUnavailable):
-            workers = await self.workers()
-        self.paused = sorted(set(workers.paused.values()))
-        return {
-            "redis": redis,
-            "broker": broker,
-            "worker": workers.alive > 0,
-            "database": workers.can_work,
-        }
-
-    async def workers(self) -> Workers:
-        """Which worker processes live, and which of them take no requests."""
-        return await reaching_redis(look_at_workers(self.requests))
-
-    async def waiting(self) -> Waiting:
-        """What waits, and for how long."""
-        return await reaching_redis(look_at_waiting(self.requests, has_queue=self._queue.is_beside))
-
     async def seconds_for(self, pending: int) -> float:
         """How long the queue takes to drain, measured anew at most once a second: a flood must not ask Redis twice."""
         if self._drain.is_due:
@@ -340,10 +298,6 @@ class Submitter:
             pending, finished = await pipe.execute()
         return int(pending), int(finished or 0)
 
-    async def _try_redis(self) -> None:
-        self.reached = ""
-        self.reached = await write_probe(self.requests.client, self.requests.keys)
-
 
 def what_failed(batch: ServiceInstanceBatch, report: Report | None) -> ServiceInstanceBatch:
     """The instances that are not there: those that are would be cloned once more."""
@@ -351,11 +305,3 @@ def what_failed(batch: ServiceInstanceBatch, report: Report | None) -> ServiceIn
     if not failed:
         return batch
     return replace(batch, instances=[batch.instances[index] for index in failed])
-
-
-async def _holds(call: Awaitable[object]) -> bool:
-    try:
-        await call
-    except (RedisError, OSError, BrokerAway):
-        return False
-    return True

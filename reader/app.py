@@ -5,18 +5,15 @@ from contextlib import asynccontextmanager, suppress
 
 import orjson
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from api_shim.http.answers import refusal, succeeded
-from api_shim.http.app import handle_refusals
+from api_shim.http.bare_app import bare_app
 from api_shim.http.body import read_body
 from api_shim.http.cursor import Cursors
 from api_shim.http.exchange import LISTINGS, esb_paths, exchange_of
 from api_shim.http.metrics import Metrics
-from api_shim.http.middleware import Frame
-from api_shim.identity.applications import Applications
 from api_shim.identity.doorkeeper import Doorkeeper
 from contract.codes import Code, Refused
 from contract.settings import Settings
@@ -41,8 +38,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         TomlFileInvalid: the file of applications cannot be used.
         ValueError: a trusted proxy is no address or network.
     """
-    applications = Applications.load(settings.apps_file) if settings.apps_file else None
-    doorkeeper = Doorkeeper(applications, settings.trusted_proxies)
+    doorkeeper = Doorkeeper.of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -51,13 +47,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         yield
         await engine.dispose()
 
-    app = FastAPIOffline(
-        redoc_url=None,
-        title="Service instances, to be read",
-        version="1",
-        lifespan=lifespan,
-        redirect_slashes=False,
-    )
+    app = bare_app("Service instances, to be read", lifespan)
     for route in (list_service_instance, list_service_instance_detail, list_process_instance):
         name = route.__name__
         for number, path in enumerate((LISTINGS[name], *esb_paths(name))):
@@ -66,9 +56,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
     app.add_api_route("/healthz", healthz, include_in_schema=False)
     app.add_api_route("/readyz", readyz, include_in_schema=False)
     app.add_api_route("/metrics", metrics, include_in_schema=False)
-    handle_refusals(app)
     app.add_exception_handler(DatabaseError, database_away)
-    app.add_middleware(Frame)
     return app
 
 

@@ -9,7 +9,7 @@ from api_shim.http.openapi_body import JOB_BODY
 from api_shim.http.stream import NDJSON
 from contract.answer.items import Outcome
 from contract.answer.job import JobStatus
-from contract.answer.report import Statistics, Status
+from contract.answer.status import Statistics, Status
 
 _TEXT: Final[Schema] = {"type": "string"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}

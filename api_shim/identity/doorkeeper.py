@@ -23,6 +23,7 @@ from contract.codes import Code, Refused, Why
 from contract.credentials import APP_CODE, APP_SECRET, IDENTITY_KEYS, SIGNATURE_KEYS, USERNAME
 from contract.message import Caller
 from contract.request.findings import shown_key
+from contract.settings import Settings
 
 AUTHORIZATION_HEADER: Final = "x-bkapi-authorization"
 GATEWAY_HEADER: Final = "x-bkapi-jwt"
@@ -90,6 +91,16 @@ class Doorkeeper:
     def __init__(self, applications: Applications | None, trusted_proxies: Iterable[str] = ()) -> None:
         self._applications = applications
         self._proxies = tuple(ipaddress.ip_network(proxy) for proxy in trusted_proxies)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Doorkeeper":
+        """As configured.
+
+        Raises:
+            TomlFileInvalid: the file of applications cannot be used.
+            ValueError: a trusted proxy is no address or network.
+        """
+        return cls(Applications.load(settings.apps_file) if settings.apps_file else None, settings.trusted_proxies)
 
     @property
     def is_open(self) -> bool:

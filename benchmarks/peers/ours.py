@@ -8,7 +8,7 @@ import orjson
 from api_shim.submitter import Submitter
 from benchmarks.client import TIMEOUT_S, Failed
 from benchmarks.shapes import BK_APP_CODE
-from contract.answer.report import Status
+from contract.answer.status import Status
 from contract.message import Caller
 from contract.request.parse import parse
 from contract.settings import Settings

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from contract.answer.items import SUCCESSES, Item, Outcome, Problem, failed_item
 from contract.answer.part import JobPart
-from contract.answer.report import Envelope, Report, Status
+from contract.answer.report import Envelope, Report
+from contract.answer.status import Status
 from contract.codes import Code, Language, Refused
 
 _INSTANCES: Final = "instances["

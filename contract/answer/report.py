@@ -5,15 +5,13 @@ caller `Report.document`. Texts are rendered when somebody reads, in the reader'
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 from typing import Annotated, Any, Final, NotRequired, Self, TypedDict, Unpack
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from contract.answer.items import (
-    SUCCESSES,
     Item,
     Outcome,
     Problem,
@@ -24,32 +22,15 @@ from contract.answer.items import (
     warning_document,
 )
 from contract.answer.part import JobPart
+from contract.answer.status import Statistics, Status
 from contract.codes import Code, Language, Refused
 from contract.request.batch import MAX_ERRORS
 
 
-class Status(StrEnum):
-    """Where a request stands. The first two are unfinished, the rest are final."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    SUCCESS = "SUCCESS"
-    FAILED = "FAILED"
-    PART_FAILED = "PART_FAILED"
-    TERMINATED = "TERMINATED"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the request has ended."""
-        return self not in (Status.PENDING, Status.RUNNING)
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-
-class Envelope(_Frozen):
+class Envelope(BaseModel):
     """Exactly the documented six keys, in the documented order."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     result: bool
     code: int
@@ -57,39 +38,6 @@ class Envelope(_Frozen):
     permission: dict[str, Any] | None = None
     request_id: str
     data: list[int] | None = None
-
-
-class Statistics(_Frozen):
-    """Counters over the items; the total always adds up."""
-
-    total_count: int = 0
-    success_count: int = 0
-    failed_count: int = 0
-    pending_count: int = 0
-    running_count: int = 0
-
-    @model_validator(mode="after")
-    def _adds_up(self) -> Self:
-        if self.total_count != self.success_count + self.failed_count + self.pending_count + self.running_count:
-            raise ValueError("the counters do not add up to total_count")
-        return self
-
-    @classmethod
-    def of(cls, items: Sequence[Item], status: Status, total: int | None = None) -> Self:
-        """Count `items`. Instances without an item (`total` says how many there are) count by `status`.
-
-        Skipped instances count as failed: their rows are not there.
-        """
-        total = len(items) if total is None else total
-        outcomes = [item["outcome"] for item in items]
-        success = sum(map(outcomes.count, SUCCESSES))
-        if total == len(items):
-            return cls(total_count=total, success_count=success, failed_count=total - success)
-        counts = {"success_count": success, "failed_count": len(items) - success}
-        rest = {Status.PENDING: "pending_count", Status.RUNNING: "running_count", Status.SUCCESS: "success_count"}
-        name = rest.get(status, "failed_count")
-        counts[name] = counts.get(name, 0) + total - len(items)
-        return cls(total_count=total, **counts)
 
 
 _SUCCESS: Final = Problem(code=Code.SUCCESS)

@@ -63,7 +63,7 @@ class Keys:
         return f"{self.prefix}asked:{request_id}"
 
     def unknown(self, request_id: str) -> str:
-        """String with a short TTL: PostgreSQL was asked and cannot give the report; see `contract.redis.unknown`."""
+        """String with a short TTL: PostgreSQL was asked and cannot give the report; see `contract.redis.notices`."""
         return f"{self.prefix}unknown:{request_id}"
 
     def unseen(self, bk_app_code: str, request_id: str) -> str:

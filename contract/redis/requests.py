@@ -15,7 +15,8 @@ from redis.exceptions import NoScriptError
 
 from contract.answer.job import counts_of, problem_of
 from contract.answer.part import JobPart
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME, Payload
 from contract.redis.entry import BEGIN_ENTRY, PendingEntry

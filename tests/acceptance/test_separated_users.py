@@ -139,7 +139,7 @@ def test_server_and_worker_share_a_user_that_needs_no_more(place: Place) -> None
         async with Submitter.open(Settings(redis_url=place.url("bksi"))) as submitter:
             batch = parse(bound(46)).batch
             submitted = await submitter.submit(batch, Caller(bk_app_code="app"))
-            assert await submitter.ready() == dict.fromkeys(("redis", "broker", "worker", "database"), True)
+            assert await submitter.health.ready() == dict.fromkeys(("redis", "broker", "worker", "database"), True)
             return await submitter.wait(submitted.request_id, "app", 30)
 
     assert asyncio.run(submit_and_wait()).status == "SUCCESS"

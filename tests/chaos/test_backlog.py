@@ -6,7 +6,7 @@ import time
 
 import psutil
 
-from contract.answer.report import Status
+from contract.answer.status import Status
 from contract.message import QUEUE_NAME
 from contract.request.parse import parse
 from tests.chaos.nursery import wait_until

@@ -13,9 +13,9 @@ from contract.answer.part import JobPart
 from contract.message import QUEUE_NAME
 from contract.redis.keys import MAX_DEAD_LETTERS
 from contract.redis.letters import SET_ASIDE
+from contract.redis.notices import NOTE_TTL_S, Note
 from contract.redis.requests import Requests, moment
 from contract.redis.script import CLOCK, COUNT_RUNNING, Script
-from contract.redis.unknown import NOTE_TTL_S, Note
 from contract.settings import Settings
 from plumbing.coalesce import Gather
 from worker.metrics import LEASE_GROUP, LEASES, RESTARTS

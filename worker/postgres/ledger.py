@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.codes import Code
 from worker.postgres.engine import driver_connection, transaction
 from worker.postgres.job_ledger import JOB_COLUMNS, job_values

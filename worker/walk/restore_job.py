@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from contract.answer.report import Status
+from contract.answer.status import Status
 from contract.redis.jobs import JobStore
-from contract.redis.unknown import Note
+from contract.redis.notices import Note
 from worker.postgres.job_ledger import load_job
 
 if TYPE_CHECKING:

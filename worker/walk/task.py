@@ -20,11 +20,12 @@ from celery import Celery
 from pydantic import ValidationError
 
 from contract.answer.items import Warning_, failed_item
-from contract.answer.report import About, Report, Status
+from contract.answer.report import About, Report
+from contract.answer.status import Status
 from contract.codes import Code, Refused
 from contract.message import PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, summary
 from contract.redis.connection import RedisError
-from contract.redis.unknown import Note
+from contract.redis.notices import Note
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint

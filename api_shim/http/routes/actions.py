@@ -16,7 +16,8 @@ from api_shim.http.state import AppState, state_of, trace_headers
 from api_shim.http.submission import checked_key
 from api_shim.refusals import BrokerUnavailable
 from contract.answer.items import Outcome, item_document
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.codes import Code, Refused
 from contract.redis.listing import Wanted
 

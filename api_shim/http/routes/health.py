@@ -37,13 +37,13 @@ async def readiness(request: Request) -> Response:
     of those is served by PostgreSQL. Workers that are not say why in `paused`.
     """
     submitter = state_of(request).submitter
-    checks = await submitter.ready()
+    checks = await submitter.health.ready()
     ready = all(checks.values())
     content = {
         "status": "ready" if ready else "not ready",
         "checks": checks,
-        "redis": submitter.reached,
-        "paused": submitter.paused,
+        "redis": submitter.health.reached,
+        "paused": submitter.health.paused,
     }
     return Response(orjson.dumps(content), 200 if ready else 503, headers=_NO_STORE, media_type="application/json")
 

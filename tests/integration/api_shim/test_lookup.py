@@ -11,9 +11,10 @@ import redis as redis_client
 
 from api_shim.refusals import Expired, LookupUnanswered
 from api_shim.submitter import Submitter
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, new_request_id
-from contract.redis.unknown import Note
+from contract.redis.notices import Note
 from contract.settings import Settings
 
 APP = "esb_test"

@@ -12,9 +12,10 @@ import redis as redis_client
 from api_shim.drain_rate import DrainRate
 from api_shim.refusals import BrokerUnavailable, Busy, TooLate
 from api_shim.submitter import Submitter
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.message import QUEUE_NAME, Caller
-from contract.redis.unknown import Note
+from contract.redis.notices import Note
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from devstack.process import Guard
@@ -223,7 +224,7 @@ def test_everything_says_unavailable_when_redis_is_gone(guard: Guard, tmp_path: 
             ):
                 with pytest.raises(BrokerUnavailable):
                     await call
-            assert await submitter.ready() == dict.fromkeys(("redis", "broker", "worker", "database"), False)
+            assert await submitter.health.ready() == dict.fromkeys(("redis", "broker", "worker", "database"), False)
 
             server.start()
             report = await submitter.poll(request_id, CALLER.bk_app_code)

@@ -57,7 +57,7 @@ async def finish(submitter: Submitter, ids: list[str]) -> list[Report]:
 
 def test_requests_are_done_at_the_first_attempt(worker: LiveWorker, settings: dict[str, str]) -> None:
     async def scenario(submitter: Submitter) -> list[Report]:
-        assert await submitter.ready() == dict.fromkeys(("redis", "broker", "worker", "database"), True)
+        assert await submitter.health.ready() == dict.fromkeys(("redis", "broker", "worker", "database"), True)
         return await finish(submitter, await submit(submitter, *range(1, 41)))
 
     reports = submitting(settings, scenario)
@@ -125,7 +125,7 @@ def test_rabbitmq_that_is_killed_costs_nothing(
         ids = await submit(submitter, *range(61, 65))
         await asyncio.to_thread(rabbitmq.kill)
         ids += await submit(submitter, *range(65, 67))
-        assert (await submitter.ready())["broker"] is False
+        assert (await submitter.health.ready())["broker"] is False
         await asyncio.to_thread(rabbitmq.start)
         ids += await submit(submitter, *range(67, 69))
         return await finish(submitter, ids)

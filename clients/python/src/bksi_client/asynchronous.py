@@ -5,7 +5,6 @@ import inspect
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
-from copy import copy
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 import httpx2
@@ -14,8 +13,8 @@ from bksi_client import calls, steps
 from bksi_client.errors import BksiError, RequestRefused
 from bksi_client.flow import Send, Sleep, Steps, perform
 from bksi_client.operations import Pending, PendingJob, PendingRequest, R
-from bksi_client.options import Changes, Options, trusted
-from bksi_client.types import Batch, Envelope, Item, JobBatch, JobReport, Language, Outcome, Report, Status, Summary
+from bksi_client.options import Configured, Given, Options, trusted
+from bksi_client.types import Batch, Envelope, Item, JobBatch, JobReport, Outcome, Report, Status, Summary
 
 _log = logging.getLogger("bksi_client")
 T = TypeVar("T")
@@ -175,46 +174,22 @@ class AsyncJobs:
         return job
 
 
-class AsyncClient:
+class AsyncClient(Configured):
     """`Client` for an event loop, with the same arguments; `http_client` is an `httpx2.AsyncClient`."""
 
     def __init__(
         self,
         url: str | None = None,
         *,
-        bk_app_code: str | None = None,
-        bk_app_secret: str | None = None,
-        bk_username: str | None = None,
-        language: Language | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-        patience_s: float = 60.0,
-        retries: int | None = None,
         verify: ssl.SSLContext | str | bool = True,
         proxy: str | None = None,
         http_client: httpx2.AsyncClient | None = None,
+        **given: Unpack[Given],
     ) -> None:
-        self.options = Options.of(
-            url,
-            bk_app_code=bk_app_code,
-            bk_app_secret=bk_app_secret,
-            bk_username=bk_username,
-            language=language,
-            extra_headers=dict(headers or {}),
-            timeout=timeout,
-            patience_s=patience_s,
-            retries=retries,
-        )
+        self.options = Options.of(url, given)
         self.tasks: set[asyncio.Task[None]] = set()
         self._owns_http = http_client is None
         self._http = http_client or httpx2.AsyncClient(verify=trusted(verify), proxy=proxy)
-
-    def with_options(self, **changes: Unpack[Changes]) -> Self:
-        """Like `Client.with_options`."""
-        other = copy(self)
-        other.options = self.options.changed(changes)
-        other._owns_http = False  # noqa: SLF001 - of a copy of itself
-        return other
 
     async def __aenter__(self) -> Self:
         """Nothing is opened before the first call."""
@@ -223,9 +198,6 @@ class AsyncClient:
     async def __aexit__(self, *exc: object) -> None:
         """Close the connections."""
         await self.close()
-
-    def __repr__(self) -> str:
-        return f"<AsyncClient {self.options.shown}>"
 
     async def close(self) -> None:
         """Like `Client.close`."""

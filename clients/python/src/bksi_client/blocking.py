@@ -1,13 +1,8 @@
 """The client for threads."""
 
-import contextvars
-import logging
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from copy import copy
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 import httpx2
@@ -16,10 +11,10 @@ from bksi_client import calls, steps
 from bksi_client.errors import BksiError, RequestRefused
 from bksi_client.flow import Send, Sleep, Steps, perform
 from bksi_client.operations import Pending, PendingJob, PendingRequest, R
-from bksi_client.options import Changes, Options, trusted
-from bksi_client.types import Batch, Envelope, Item, JobBatch, JobReport, Language, Outcome, Report, Status, Summary
+from bksi_client.options import Configured, Given, Options, trusted
+from bksi_client.threads import Callbacks, within
+from bksi_client.types import Batch, Envelope, Item, JobBatch, JobReport, Outcome, Report, Status, Summary
 
-_log = logging.getLogger("bksi_client")
 T = TypeVar("T")
 
 
@@ -29,8 +24,7 @@ class _Waiting(Pending[R], Generic[R]):
     def __init__(self, client: "Client", id_: str, idempotency_key: str | None = None) -> None:
         super().__init__(client.options, id_, idempotency_key)
         self._client = client
-        self._lock = threading.Lock()
-        self._callbacks: list[Callable[[Any], object]] | None = None
+        self._callbacks = Callbacks(self)
 
     def status(self, wait_s: float = 0) -> R:
         """The report as it is now; with `wait_s` as soon as it has ended, at most 20 seconds later."""
@@ -76,25 +70,7 @@ class _Waiting(Pending[R], Generic[R]):
 
         It is called, too, when the server cannot be asked any longer; `done` and `exception` then ask again.
         """
-        with self._lock:
-            if self._callbacks is not None:
-                self._callbacks.append(callback)
-                return
-            self._callbacks = [callback]
-        threading.Thread(target=self._call_back, name=f"bksi-{self.id}", daemon=True).start()
-
-    def _call_back(self) -> None:
-        try:
-            self.wait()
-        except (BksiError, RuntimeError, httpx2.HTTPError) as error:
-            _log.warning("%r cannot be waited for: %s", self, error)
-        with self._lock:
-            callbacks, self._callbacks = self._callbacks or [], None
-        for callback in callbacks:
-            try:
-                callback(self)
-            except Exception:  # noqa: BLE001 - as concurrent.futures does: the others are called all the same
-                _log.exception("a callback of %r failed", self)
+        self._callbacks.add(lambda: callback(self))
 
     def cancel(self) -> R:
         """End it before it is started; raises `RequestRefused` (409) when that is too late."""
@@ -194,7 +170,7 @@ class Jobs:
         return job
 
 
-class Client:
+class Client(Configured):
     """Blocking client of one server, safe to share between threads. Use it as a context manager, or `close` it.
 
     What is not given is read from BKSI_URL, BKSI_APP_CODE, BKSI_APP_SECRET, BKSI_USERNAME and BKSI_LANGUAGE. Every
@@ -220,38 +196,14 @@ class Client:
         self,
         url: str | None = None,
         *,
-        bk_app_code: str | None = None,
-        bk_app_secret: str | None = None,
-        bk_username: str | None = None,
-        language: Language | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-        patience_s: float = 60.0,
-        retries: int | None = None,
         verify: ssl.SSLContext | str | bool = True,
         proxy: str | None = None,
         http_client: httpx2.Client | None = None,
+        **given: Unpack[Given],
     ) -> None:
-        self.options = Options.of(
-            url,
-            bk_app_code=bk_app_code,
-            bk_app_secret=bk_app_secret,
-            bk_username=bk_username,
-            language=language,
-            extra_headers=dict(headers or {}),
-            timeout=timeout,
-            patience_s=patience_s,
-            retries=retries,
-        )
+        self.options = Options.of(url, given)
         self._owns_http = http_client is None
         self._http = http_client or httpx2.Client(verify=trusted(verify), proxy=proxy)
-
-    def with_options(self, **changes: Unpack[Changes]) -> Self:
-        """This client with other options, on the same connections: ``client.with_options(timeout=3).submit(batch)``."""
-        other = copy(self)
-        other.options = self.options.changed(changes)
-        other._owns_http = False  # noqa: SLF001 - of a copy of itself
-        return other
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first call."""
@@ -260,9 +212,6 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         """Close the connections."""
         self.close()
-
-    def __repr__(self) -> str:
-        return f"<Client {self.options.shown}>"
 
     def close(self) -> None:
         """Close the connections, unless they are another client's."""
@@ -362,26 +311,4 @@ class Client:
             return None
         if wanted.seconds is None:
             return self._http.request(**wanted.arguments(), timeout=wanted.step_s)
-        return _within(wanted.seconds, lambda: self._http.request(**wanted.arguments(), timeout=wanted.step_s))
-
-
-def _within(seconds: float, call: Callable[[], httpx2.Response]) -> httpx2.Response:
-    """What `call` returns, unless that takes longer than `seconds`.
-
-    In a thread, because the limits of an HTTP client hold for each step alone: looking up a name has none, and a server
-    that sends a byte now and then keeps within all of them. What is given up ends by itself.
-    """
-    outcome: Future[httpx2.Response] = Future()
-    context = contextvars.copy_context()
-
-    def run() -> None:
-        try:
-            outcome.set_result(context.run(call))
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="bksi-call", daemon=True).start()
-    try:
-        return outcome.result(seconds)
-    except TimeoutError:
-        raise httpx2.ReadTimeout("the time is up") from None
+        return within(wanted.seconds, lambda: self._http.request(**wanted.arguments(), timeout=wanted.step_s))

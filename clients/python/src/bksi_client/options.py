@@ -6,9 +6,10 @@ import platform
 import re
 import ssl
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Final, TypedDict
+from typing import Any, Final, Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import httpx2
@@ -23,15 +24,26 @@ Trust = ssl.SSLContext | str | bool
 _LANGUAGES: Final[Mapping[str, str]] = {"en": "en", "zh": "zh-cn"}
 
 
-class Changes(TypedDict, total=False):
-    """What `with_options` may change."""
-
-    bk_username: str
+class _Common(TypedDict, total=False):
     language: Language | None
     headers: Mapping[str, str]
     timeout: float | None
     patience_s: float
     retries: int | None
+
+
+class Given(_Common, total=False):
+    """What a client is made with, besides the URL."""
+
+    bk_app_code: str | None
+    bk_app_secret: str | None
+    bk_username: str | None
+
+
+class Changes(_Common, total=False):
+    """What `with_options` may change."""
+
+    bk_username: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +61,7 @@ class Options:
     retries: int | None = None
 
     @classmethod
-    def of(cls, url: str | None, **given: object) -> "Options":
+    def of(cls, url: str | None, given: Given) -> "Options":
         """Options as given, or else from BKSI_URL, BKSI_APP_CODE, BKSI_APP_SECRET, BKSI_USERNAME and BKSI_LANGUAGE.
 
         Raises:
@@ -61,16 +73,14 @@ class Options:
             "bk_username": os.environ.get("BKSI_USERNAME", ""),
             "language": _language(os.environ.get("BKSI_LANGUAGE")),
         }
-        meant = {name: value for name, value in from_environment.items() if given.get(name) is None}
-        return cls(url=checked_url(url or os.environ.get("BKSI_URL", "")), **{**given, **meant})  # type: ignore[arg-type]
+        values = _named(given)
+        meant = {name: value for name, value in from_environment.items() if values.get(name) is None}
+        return cls(url=checked_url(url or os.environ.get("BKSI_URL", "")), **(values | meant))
 
     def changed(self, changes: Changes) -> "Options":
         """With `changes` in place of what they name."""
         values = {name: getattr(self, name) for name in self.__slots__}
-        named: dict[str, object] = dict(changes)
-        if "headers" in named:
-            named["extra_headers"] = named.pop("headers")
-        return Options(**(values | named))
+        return Options(**(values | _named(changes)))
 
     @property
     def shown(self) -> str:
@@ -92,6 +102,28 @@ class Options:
         if self.language is not None:
             headers["blueking-language"] = _LANGUAGES[self.language]
         return headers | dict(self.extra_headers)
+
+
+class Configured:
+    """What both clients are: options, on connections that may be another client's."""
+
+    options: Options
+    _owns_http = True
+
+    def with_options(self, **changes: Unpack[Changes]) -> Self:
+        """This client with other options, on the same connections: ``client.with_options(timeout=3).submit(batch)``."""
+        other = copy(self)
+        other.options = self.options.changed(changes)
+        other._owns_http = False  # noqa: SLF001 - of a copy of itself
+        return other
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.options.shown}>"
+
+
+def _named(given: Given | Changes) -> dict[str, Any]:
+    """`given` under the names of `Options`."""
+    return {"extra_headers" if name == "headers" else name: value for name, value in given.items()}
 
 
 def checked_url(url: str) -> str:

@@ -11,11 +11,12 @@ import pytest
 import redis as redis_client
 
 from contract.answer.items import Item, Outcome
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME
 from contract.redis.keys import Keys
-from contract.redis.unknown import Note
+from contract.redis.notices import Note
 from tests.integration.api_shim.http.door_client import ESB_PATH, NATIVE_PATH, V1_PATH, Client
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.codes import Code
 from contract.message import QUEUE_NAME, Caller, Payload
 from contract.redis.connection import connect

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ResponseError
 
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.message import QUEUE_NAME, Caller
 from contract.redis.connection import connect
 from contract.redis.entry import PendingEntry

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import redis as redis_client
 
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME, Payload, TaskArguments, build_direct_message
 from contract.redis.letters import PAYLOAD_TTL_S

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import redis as redis_client
 
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.codes import Code, Refused
 from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, build_message, new_request_id
 from devstack.process import Guard

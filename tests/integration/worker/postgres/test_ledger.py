@@ -4,7 +4,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.codes import Code, Refused
 from tests.integration.worker.postgres.plans import BIZ, MODULE, NOW, counts, fetch, plan, request
 from worker.postgres import ledger

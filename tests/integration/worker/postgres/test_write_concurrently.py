@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.answer.report import Report, Status
+from contract.answer.report import Report
+from contract.answer.status import Status
 from contract.codes import Code, Refused
 from tests.integration.worker.postgres.plans import (
     BIZ,

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.answer.items import item_problem
-from contract.answer.report import Status
+from contract.answer.status import Status
 from contract.codes import Code
 from tests.integration.worker.postgres.plans import (
     CALLER,

@@ -21,7 +21,8 @@ from contract.answer.items import (
     repeated_item,
     warning_document,
 )
-from contract.answer.report import About, Report, Statistics, Status
+from contract.answer.report import About, Report
+from contract.answer.status import Statistics, Status
 from contract.codes import Code, Reason, Refused
 
 SIX = ["result", "code", "message", "permission", "request_id", "data"]

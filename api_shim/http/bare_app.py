@@ -1,0 +1,67 @@
+"""What our HTTP applications have in common before they have a path."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api_shim.http.answers import refusal
+from api_shim.http.body import BodyBroken
+from api_shim.http.exchange import exchange_of
+from api_shim.http.middleware import Frame
+from contract.codes import Code, Refused
+from contract.request.parse import BatchRefused
+
+
+def bare_app(
+    title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]], description: str = ""
+) -> FastAPI:
+    """An application that answers a wrong path or method, and what its routes refuse, in the style of the path."""
+    # FastAPI's own /docs makes browsers load its scripts from elsewhere; many of our networks reach nothing there.
+    app = FastAPIOffline(
+        redoc_url=None,
+        title=title,
+        description=description,
+        version="1",
+        lifespan=lifespan,
+        # A redirect makes old clients repeat a POST as a GET.
+        redirect_slashes=False,
+    )
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(BatchRefused, _batch_refused)
+    app.add_exception_handler(BodyBroken, _body_broken)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_middleware(Frame)
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)  # noqa: S101 - registered for nothing else
+    return refusal(exchange_of(request), [error])
+
+
+async def _body_broken(request: Request, error: Exception) -> Response:
+    """The transport's own failure: no SDK reads an envelope there, and a proxy should see it."""
+    assert isinstance(error, BodyBroken)  # noqa: S101 - registered for nothing else
+    return refusal(exchange_of(request), [error], status=400, headers={"Connection": "close"})
+
+
+async def _batch_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BatchRefused)  # noqa: S101 - registered for nothing else
+    return refusal(exchange_of(request), error.errors)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """404 and 405 are what the router says; a wrong path or method keeps its status everywhere."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    path = "method" if error.status_code == 405 else "path"
+    return refusal(
+        exchange_of(request),
+        [Refused(Code.COMPONENT_NOT_FOUND, path=path)],
+        status=error.status_code,
+        headers=error.headers,
+    )
