@@ -1,15 +1,16 @@
 """What more workers and cells bring: a model, and what is measured beside it (``python -m benchmarks.capacity``).
 
 A request costs each part some CPU: submitter, worker, PostgreSQL, Redis. One process has one core at most, and never
-all of it; Redis' commands are one thread. So the rate is that of the part that is used up first. The demands are those
-of one worker and one cell (a Redis and a PostgreSQL). How much of a core one process, and how much of all cores
-everything together comes to, is found once, with requests of one instance on one cell; everything else is predicted.
+all of it; Redis' commands are one thread. So the rate is that of the part that is used up first. What a request costs
+is found with two workers in one cell (a Redis and a PostgreSQL). How much of a core one process, and how much of all
+cores everything together comes to, is found with requests of one instance; everything else is predicted.
 
-Measured on this machine: one and two workers in one cell, and in each of two cells. Drawn: what the model says of cells
-whose parts have machines of their own.
+Measured on this machine: one and two workers in one cell, and two cells of one worker each, in rounds. Drawn: what the
+model says of cells whose parts have machines of their own.
 """
 
 import argparse
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,8 @@ from benchmarks.session import open_session
 from benchmarks.shapes import Shape
 
 SMALL, FULL = Shape(1), Shape(100)
-POINTS: Final = ((1, 1), (2, 1), (1, 2), (2, 2))
+ONE, TWO, TWO_CELLS = (1, 1), (2, 1), (1, 2)
+POINTS: Final = (ONE, TWO, TWO_CELLS)
 """Workers in each cell, cells."""
 
 
@@ -84,7 +86,7 @@ def _least(limits: Mapping[str, float]) -> tuple[float, str]:
 
 def machine_of(small: Sequence[Mapping[str, Any]]) -> Machine:
     """The two shares, from requests of one instance with one and with two workers in one cell."""
-    one, two = (next(row for row in small if (row["workers"], row["cells"]) == point) for point in POINTS[:2])
+    one, two = (next(row for row in small if (row["workers"], row["cells"]) == point) for point in (ONE, TWO))
     cores = psutil.cpu_count() or 1
     used = two["requests_per_s"] / 1000 * Demand(**two["demand"]).total
     return Machine(cores, one["requests_per_s"] / 1000 * one["demand"]["worker"], used / cores)
@@ -116,6 +118,13 @@ def measured(workers: int, cells: int, options: argparse.Namespace) -> list[dict
         return found
 
 
+def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One point over all rounds."""
+    demands = [row["demand"] for row in rows]
+    demand = {part: statistics.mean(one[part] for one in demands) for part in demands[0]}
+    return rows[0] | {"requests_per_s": statistics.mean(row["requests_per_s"] for row in rows), "demand": demand}
+
+
 def _demand(bursts: Sequence[Mapping[str, float]]) -> Demand:
     names = ("client", "worker", "postgres", "redis")
     return Demand(*(sum(burst[f"{name}_cpu_s"] for burst in bursts) / len(bursts) for name in names))
@@ -126,7 +135,7 @@ def compared(rows: Sequence[dict[str, Any]]) -> tuple[Machine, list[dict[str, An
     machine = machine_of([row for row in rows if row["shape"] == str(SMALL)])
     found = []
     for row in rows:
-        [base] = [one for one in rows if (one["shape"], one["workers"], one["cells"]) == (row["shape"], 1, 1)]
+        [base] = [one for one in rows if (one["shape"], one["workers"], one["cells"]) == (row["shape"], *TWO)]
         predicted, part = on_one_machine(Demand(**base["demand"]), machine, row["workers"], row["cells"])
         found.append(row | {"predicted": predicted, "ends_first": part, "off": predicted / row["requests_per_s"] - 1})
     return machine, found
@@ -139,11 +148,17 @@ _STYLE: Final = (
 )
 _COLOURS: Final = ("#e8590c", "#1971c2", "#2f9e44")
 _CELLS: Final = (1, 2, 4)
-_MOST_WORKERS, _POSTGRES_CORES = 64, 8
+_MOST_WORKERS, _POSTGRES_CORES = 32, 8
 
 
-def draw(demand: Demand, machine: Machine) -> str:
-    """Small requests a second over workers, a line for so many cells; PostgreSQL has 8 cores in each."""
+def draw(found: Mapping[str, Any]) -> str:
+    """Small requests a second over workers, a line for so many cells and the part that ends first in it."""
+    machine = Machine(**found["model"])
+    [demand] = [
+        Demand(**row["demand"])
+        for row in found["points"]
+        if (row["shape"], row["workers"], row["cells"]) == (str(SMALL), *TWO)
+    ]
     most = apart(demand, machine, _MOST_WORKERS, _CELLS[-1], _POSTGRES_CORES)[0]
     base, width = _HEIGHT - 40, _WIDTH - _LEFT - _RIGHT
     title = f"requests of one instance a second, each process with a core, PostgreSQL with {_POSTGRES_CORES} a cell"
@@ -156,7 +171,7 @@ def draw(demand: Demand, machine: Machine) -> str:
         f'<text x="{_LEFT - 8}" y="{_TOP + 12}" text-anchor="end">{most:,.0f}</text>',
         *(
             f'<text x="{_LEFT + width * at / _MOST_WORKERS:.0f}" y="{base + 18}" text-anchor="middle">{at}</text>'
-            for at in (1, 8, 16, 32, 64)
+            for at in (1, 8, 16, 24, 32)
         ),
         f'<text x="{_LEFT + width / 2:.0f}" y="{base + 36}" text-anchor="middle">workers</text>',
     ]
@@ -169,7 +184,7 @@ def draw(demand: Demand, machine: Machine) -> str:
         rate, part = rates[-1]
         y = base - (base - _TOP) * rate / most + 4
         lines.append(f'<path d="M{" L".join(points)}" stroke="{colour}"/>')
-        lines.append(f'<text x="{_LEFT + width + 8}" y="{y:.0f}">{cells} × cell: {part}</text>')
+        lines.append(f'<text x="{_LEFT + width + 8}" y="{y:.0f}">{cells} cell{"s" * (cells > 1)}: {part}</text>')
     return "\n".join([*lines, "</svg>\n"])
 
 
@@ -178,11 +193,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__)
     parser.add_argument("--small", type=int, default=12_000, help="requests of one instance at each point")
     parser.add_argument("--full", type=int, default=240, help="requests of a hundred")
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--picture", type=Path, help="where to draw the model")
     parser.add_argument("--out")
     options = parser.parse_args(arguments)
-    rows = [row for workers, cells in POINTS for row in measured(workers, cells, options)]
-    machine, points = compared(rows)
+    rounds = [
+        [row for workers, cells in POINTS for row in measured(workers, cells, options)] for _ in range(options.rounds)
+    ]
+    machine, points = compared([_mean(rows) for rows in zip(*rounds, strict=True)])
     for row in points:
         print(
             f"{row['shape']:9} {row['cells']} × {row['workers']} worker(s)  measured {row['requests_per_s']:8,.1f}/s"
@@ -190,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     found = {"points": points, "model": asdict(machine), "machine": report.machine(), "versions": report.versions()}
     if options.picture:
-        options.picture.write_text(draw(Demand(**points[0]["demand"]), machine))
+        options.picture.write_text(draw(found))
     print(f"written to {report.write(found, options.out, 'capacity')}", file=sys.stderr)
 
 

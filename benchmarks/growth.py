@@ -23,7 +23,7 @@ import asyncpg
 
 from benchmarks import report
 from benchmarks.measure import median_and_range, percentile
-from benchmarks.session import open_session
+from benchmarks.session import ROOT, open_session
 from benchmarks.shapes import BK_APP_CODE, BK_BIZ_ID, Shape
 from contract.answer.report import Report
 from contract.message import Caller
@@ -39,6 +39,7 @@ from worker.postgres.writer import Writer
 
 # What one INSERT adds: 100,000 instances, each with 2 processes of 2 bind rows. Ids below 10,000 are the writers'.
 _STEP = 100_000
+PARTITIONS = ROOT / "deploy" / "postgres" / "partition-by-business.sql"
 _FILL = (
     """INSERT INTO service_instance
            (id, bk_biz_id, bk_module_id, bk_host_id, instance_key, service_template_id, name,
@@ -125,6 +126,8 @@ def _request(shape: Shape, module: int, hosts: Sequence[int]) -> WriteRequest:
 async def _measure(empty: str, full: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     for dsn in (empty, full):
         await upgrade_async(dsn)
+    if options.partitioned:
+        await _partition(full)
     async with AsyncExitStack() as stack:
         early = Target(full)  # its connection, and so its plans, are older than the rows
         await early.write(Shape(1), 10_000_001, [900_000_001])
@@ -140,6 +143,12 @@ async def _measure(empty: str, full: str, options: argparse.Namespace) -> list[d
             for kind in ("append", "random")
             for found in await _compare(targets, shape, kind, instances, options)
         ]
+
+
+async def _partition(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(PARTITIONS.read_text())
+    await connection.close()
 
 
 async def _compare(
@@ -177,6 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("--bind-rows", type=int, default=5_000_000)
     parser.add_argument("--batches", type=int, default=300, help="batches of each kind, for each database")
+    parser.add_argument(
+        "--partitioned", action="store_true", help="the full tables by business, as deploy/postgres says"
+    )
     parser.add_argument("--warm-up", type=int, default=20)
     parser.add_argument("--out")
     options = parser.parse_args(arguments)
@@ -188,7 +200,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{row['shape']:8} {row['hosts']:7} {row['tables']:21} {row['median_ms']:7.2f} ms"
             f"   p99 {row['p99_ms']:7.2f}   {row['against_empty']:.2f} x empty"
         )
-    found = {"bind_rows": options.bind_rows, "batches": options.batches, "machine": report.machine(), "rows": rows}
+    found = {
+        "bind_rows": options.bind_rows,
+        "partitioned": options.partitioned,
+        "batches": options.batches,
+        "machine": report.machine(),
+        "rows": rows,
+    }
     print(f"written to {report.write(found, options.out, 'growth')}", file=sys.stderr)
 
 

@@ -5,8 +5,7 @@
 --
 -- Each part is in a schema of its own (bksi_part_0 …), so that it may be moved to a tablespace of its own, and so that
 -- constraints keep the names that workers know races by. A key holds within its business; a module and what is in it
--- belong to one, so that is what it was. What a partitioned table cannot have: foreign keys to an id alone. The one
--- statement that writes puts instance, process and bind rows there together, and nothing deletes them.
+-- belong to one, so that is what it was. What a partitioned table cannot have: foreign keys to an id alone.
 
 CREATE SCHEMA bksi_whole;
 DO $$
@@ -45,6 +44,8 @@ BEGIN
         END LOOP;
         EXECUTE format('INSERT INTO %1$I SELECT * FROM bksi_whole.%1$I', name);
     END LOOP;
+    ALTER TABLE process ADD CONSTRAINT fk_process_service_instance_id
+        FOREIGN KEY (service_instance_id, bk_biz_id) REFERENCES service_instance (id, bk_biz_id);
     EXECUTE 'CREATE VIEW process_instance_relation AS ' || definition;
 END $$;
 DROP SCHEMA bksi_whole CASCADE;

@@ -38,6 +38,12 @@ def test_no_link_is_dead(page: Path) -> None:
     assert [link for link in _links(page) if _dead(page, *link)] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_that_is_named_exists(page: Path) -> None:
+    named = re.findall(r"\[`(test_\w+)`\]\(([^)#]+\.py)\)", page.read_text(encoding="utf-8"))
+    assert [name for name, file in named if f"def {name}(" not in (page.parent / file).read_text()] == []
+
+
 @pytest.mark.parametrize("chinese", CHINESE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_chinese_page_is_in_step(chinese: Path) -> None:
     english = chinese.with_name(chinese.name.replace(".zh-CN", ""))
