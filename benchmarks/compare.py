@@ -14,7 +14,7 @@ from benchmarks.running import Running
 from benchmarks.session import Session, open_session
 from benchmarks.shapes import Shape
 
-SHAPES = ("1", "100x2x2", "100x10x1")
+SHAPES = ("1", "100x2x2", "100x10x1", "1d", "100x2x2d", "100x10x1d")
 WARM_UP = 200
 """Requests of one instance before anything is measured; of larger ones a tenth."""
 

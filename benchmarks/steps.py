@@ -29,7 +29,7 @@ from worker.postgres.draft import WriteRequest, draft
 _REQUEST_ID: Final = "0" * 32
 _CALLER: Final = Caller(bk_app_code="benchmark", bk_username="benchmark")
 _MODULES: Final = 1000
-_SHAPES: Final = "1,100x2x2,100x10x1,100x2x2d"
+_SHAPES: Final = "1,100x2x2,100x10x1,1d,100x2x2d,100x10x1d"
 
 
 class Steps:

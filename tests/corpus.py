@@ -21,7 +21,7 @@ from contract.message import Caller, Payload
 from contract.request.parse import BatchRefused, parse
 from devstack import sample
 from tests.strategies import UNBOUND, Asked, Tape, body, catalogue, overlapping
-from tests.unit.worker.postgres.test_columns import bigints_of, texts_of
+from tests.unit.worker.postgres.test_columns import OWN, rows_of
 from worker.expand.bound import Expansion
 from worker.expand.catalogue import CatalogueSlice, Host, Module, ProcessTemplate, TemplateProperty
 from worker.expand.expand import expand
@@ -98,15 +98,14 @@ def _drafted(request: WriteRequest, known: Mapping[Any, ExistingInstance]) -> di
 
 
 def _rows(argument: str) -> list[Any]:
-    """Shapes, each with its own columns, row by row in any order; without the place of bind rows, which came later."""
+    """Rows by what they share, each with its own columns, in any order; without the place of bind rows."""
     found: dict[str, list[Any]] = {}
-    for shape in json.loads(argument):
-        shape.pop("position", None)
-        lists = {name: value for name, value in shape.items() if str(value).startswith("{")}
-        read = {name: (texts_of if name in ("instance_key", "name") else bigints_of)(lists[name]) for name in lists}
-        shared = shape | dict.fromkeys(lists)
-        _, own = found.setdefault(json.dumps(shared), [shared, []])
-        own.extend(zip(*read.values(), strict=True))
+    for row in rows_of(argument):
+        row.pop("position", None)
+        names = [name for name in row if name in OWN]
+        own = [row[name] for name in names]
+        shared = row | dict.fromkeys(names)
+        found.setdefault(json.dumps(shared), [shared, []])[1].append(tuple(own))
     return [[shared, sorted(own)] for shared, own in found.values()]
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from contract.codes import Code, Reason, Refused
-from contract.request.batch import PROCESS_PROPERTIES, Process, ProcessInfo
+from contract.request.batch import PROCESS_PROPERTIES, BindRow, Process, ProcessInfo
 from worker.expand.bind_rows import TemplateRow, bound_rows
 from worker.expand.catalogue import Host, ProcessTemplate
 from worker.expand.naming import name_tail, with_address
-from worker.expand.plan import PlannedProcess
+from worker.expand.plan import PlannedBind, PlannedProcess
 from worker.expand.uniqueness import check_processes_differ
 from worker.expand.values import first_problem
 from worker.expand.where import Warnings, Where
@@ -17,6 +17,10 @@ _NO_INFO: Final = ProcessInfo()
 
 Merged = dict[int | None, tuple[Mapping[str, Any], tuple[str, ...]]]
 """What came of merging a process list, item by item: values, and the locked properties a caller wanted otherwise."""
+
+
+LastRows = dict[int, tuple[Sequence[BindRow], tuple[PlannedBind, ...]]]
+"""By template: the bind rows that a caller sent last, and what came of them. Many lists differ in other things only."""
 
 
 class Expansion:
@@ -54,6 +58,19 @@ class Expansion:
             warnings.add(where, name, Reason.LOCKED)
         return values
 
+    def rows(
+        self, where: Where, host: Host, given: Sequence[BindRow], warnings: Warnings, last: LastRows
+    ) -> tuple[PlannedBind, ...]:
+        """Return the bind rows; raises as `bound_rows`. `last` is shared by the calls for one request."""
+        same = last.get(self.process_template_id)
+        if same is not None and same[0] == given:
+            return same[1]
+        found = warnings.found
+        planned = bound_rows(where, self.bind_info, host, given, warnings)
+        if found == warnings.found and not self.depends_on_host:
+            last[self.process_template_id] = given, planned
+        return planned
+
     def _override(self, where: Where, info: ProcessInfo) -> Mapping[str, Any]:
         found = first_problem(info, self._unlocked)
         if found is not None:
@@ -70,6 +87,8 @@ class Expansion:
         """The locked properties for which the caller sent another value; an empty text says no more than null."""
         given, values = cast("Mapping[str, Any]", info), self.values
         differing = [name for name in self._locked if name in given and given[name] != values[name]]
+        if not differing:
+            return ()
         return tuple([name for name in differing if given[name] not in ("", None) or values[name] not in ("", None)])
 
 
@@ -81,6 +100,7 @@ def bound_processes(
     *,
     warnings: Warnings,
     merged: Merged,
+    last_rows: LastRows,
 ) -> tuple[PlannedProcess, ...]:
     """Return one process per template, in the order of `expansions`, with the caller's unlocked values.
 
@@ -97,7 +117,7 @@ def bound_processes(
         where = Where(index, item, expansion.process_template_id)
         info = _NO_INFO if item is None else asked[item].get("process_info", _NO_INFO)
         values = expansion.merge(where, info, warnings, merged)
-        rows = bound_rows(where, expansion.bind_info, host, info.get("bind_info") or (), warnings)
+        rows = expansion.rows(where, host, info.get("bind_info") or (), warnings, last_rows)
         processes.append(PlannedProcess(expansion.process_template_id, values, rows, item))
     check_processes_differ(index, processes)
     return tuple(processes)

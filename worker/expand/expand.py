@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from contract.codes import Code, Refused, Why
 from contract.request.batch import MAX_NAME_BYTES, Instance, ServiceInstanceBatch
-from worker.expand.bound import Merged, bound_processes
+from worker.expand.bound import LastRows, Merged, bound_processes
 from worker.expand.catalogue import CatalogueSlice, Host, Module
 from worker.expand.naming import generate_name, unbound_key
 from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
@@ -97,6 +97,7 @@ class _Expander:
         self._batch = batch
         self._clone_of = request_id if batch.on_existing == "clone" else None
         self._merged: dict[int | None, Merged] = defaultdict(dict)
+        self._last_rows: LastRows = {}
         self._planned: dict[int, tuple[PlannedProcess, ...]] = {}
         """By place in the plan: that of the list in the batch, or the instance's own where the host has a say."""
         self._depends_on_host = any(expansion.depends_on_host for expansion in catalogue.expansions)
@@ -130,7 +131,13 @@ class _Expander:
         if not self._module.is_bound:
             return unbound_processes(index, asked, self.warnings)
         return bound_processes(
-            self._catalogue.expansions, index, asked, host, warnings=self.warnings, merged=self._merged[place]
+            self._catalogue.expansions,
+            index,
+            asked,
+            host,
+            warnings=self.warnings,
+            merged=self._merged[place],
+            last_rows=self._last_rows,
         )
 
     def _check(self, index: int, name: str | None) -> None:

@@ -11,6 +11,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {name: rule.default for name, rule in PROCE
 
 _SHORT: Final = min(rule.max_bytes for rule in PROCESS_PROPERTIES.values() if rule.max_bytes) // 4
 """Characters of a text that fits everywhere: UTF-8 takes at most 4 bytes for each."""
+_REQUIRED: Final = frozenset(name for name, rule in PROCESS_PROPERTIES.items() if rule.required)
 _SURE: Final = {
     name: (rule.minimum or 0, rule.maximum or 1) for name, rule in PROCESS_PROPERTIES.items() if rule.type != "text"
 }
@@ -25,7 +26,7 @@ def first_problem(values: Mapping[str, Any], among: Container[str] = PROCESS_PRO
     """
     for name, value in values.items():
         if type(value) is str:
-            if 0 < len(value) <= _SHORT:
+            if len(value) <= _SHORT and (value or name not in _REQUIRED):
                 continue
         elif name in _SURE and value is not None:
             low, high = _SURE[name]

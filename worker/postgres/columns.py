@@ -1,27 +1,29 @@
-"""Rows on their way to the database, with the columns that many of them share kept once.
+"""Rows on their way to the database, with what many of them share sent once.
 
-The processes that one template makes repeat 23 of their 26 columns on every host. So shared columns travel once per
-shape, and only the columns that differ from row to row travel as lists. Rows that share nothing cost little more than
-sent one by one.
+The processes that one template makes repeat most of their 26 columns on every host. So rows travel in groups: a column
+that is the same in all rows of a group travels once, one that is not travels as often as there are rows, and ids travel
+as lists. A wrong guess at what belongs into a group costs bytes and nothing else.
 
 All rows of a table are one JSON argument: asyncpg takes a few microseconds for each argument that is an array, and some
 for each value in it, where orjson takes a few for everything.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import BigInteger, Table
+from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
 from contract.answer.items import Outcome, ProcessItem, process_item
-from worker.expand.plan import PlannedProcess
+from worker.expand.plan import PlannedBind, PlannedProcess
 from worker.postgres import tables
 
-Shape = tuple[Any, ...]
-Lists = tuple[list[Any], ...]
+Values = tuple[Any, ...]
+Lists = Sequence[Sequence[Any]]
 
 
 def rows_of(number: int, columns: Mapping[str, str]) -> str:
@@ -58,31 +60,29 @@ class Layout:
 
     Args:
         table: whose columns they are.
-        shared: the columns whose values make a row's shape.
+        shared: the columns in which rows of a group are mostly the same.
         own: the columns that each row has for itself, of type bigint or text and not null.
     """
 
     def __init__(self, table: Table, shared: Sequence[str], own: Sequence[str]) -> None:
-        self.table = table
         self.shared = shared
         self.own = own
         self.columns = (*shared, *own)
+        self.types = {name: table.c[name].type.compile(postgresql.dialect()) for name in self.columns}  # type: ignore[no-untyped-call]
         self.as_text: Sequence[Callable[[Sequence[Any]], str]] = [
-            bigint_array if isinstance(table.c[name].type, BigInteger) else text_array for name in own
+            bigint_array if self.types[name] == "BIGINT" else text_array for name in own
         ]
 
     def source(self, number: int) -> str:
-        """``SELECT`` of all rows, given `AlikeRows.argument` as parameter ``$number``; names are the table's."""
-        columns = {name: self.table.c[name].type.compile(postgresql.dialect()) for name in self.shared}  # type: ignore[no-untyped-call]
-        lists = ", ".join(
-            f'shape."{name}"::{"bigint" if isinstance(self.table.c[name].type, BigInteger) else "text"}[]'
-            for name in self.own
-        )
+        """``SELECT`` of all rows, given `GroupedRows.argument` as parameter ``$number``; names are the table's."""
+        shared = {name: self.types[name] for name in self.shared}
+        either = ", ".join(f'coalesce(each."{name}", alike."{name}") AS "{name}"' for name in shared)
+        lists = ", ".join(f'unnest(alike."{name}"::{self.types[name]}[])' for name in self.own)
         return f"""
-    SELECT {quoted(self.shared, "shape")}, {quoted(self.own, "own")}
-    FROM {rows_of(number, columns | dict.fromkeys(self.own, "text"))} AS shape
-    CROSS JOIN LATERAL unnest({lists})
-        AS own ({quoted(self.own)})"""  # noqa: S608 - as above
+    SELECT {either}, {quoted(self.own, "each")}
+    FROM {rows_of(number, shared | dict.fromkeys(self.own, "text") | {"differing": "json"})} AS alike
+    CROSS JOIN LATERAL ROWS FROM ({lists}, json_to_recordset(alike.differing) AS ({typed(shared)}))
+        AS each ({quoted((*self.own, *shared))})"""  # noqa: S608 - as above
 
 
 INSTANCES: Final = Layout(
@@ -103,31 +103,43 @@ BIND_ROWS: Final = Layout(
 _property_values: Final = itemgetter(*tables.PROCESS_PROPERTIES)
 
 
-class AlikeRows:
+class GroupedRows:
     """Rows of one table."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._shapes: dict[Shape, Lists] = {}
+        self._groups: defaultdict[Hashable, list[tuple[Values, Lists]]] = defaultdict(list)
 
-    def lists(self, shape: Shape) -> Lists:
-        """The lists of the own columns of all rows of this shape; a row is added by appending to each."""
-        lists = self._shapes.get(shape)
-        if lists is None:
-            lists = self._shapes[shape] = tuple([[] for _ in self._layout.own])
-        return lists
+    def add(self, group: Hashable, values: Values, own: Lists) -> None:
+        """Add rows that have `values` in all shared columns, and in the own ones what stands in these lists by then.
+
+        Args:
+            group: rows that have the same are probably alike.
+            values: in the order of the layout.
+            own: a list for each column.
+        """
+        self._groups[group].append((values, own))
 
     def argument(self) -> str:
         """The argument of `Layout.source`."""
-        columns, as_text = self._layout.columns, self._layout.as_text
-        return orjson.dumps(
-            [
-                dict(
-                    zip(columns, (*shape, *[text(own) for text, own in zip(as_text, lists, strict=True)]), strict=True)
-                )
-                for shape, lists in self._shapes.items()
-            ]
-        ).decode()
+        return orjson.dumps([self._sent(members) for members in self._groups.values()]).decode()
+
+    def _sent(self, members: Sequence[tuple[Values, Lists]]) -> dict[str, Any]:
+        values, lists = zip(*members, strict=True)
+        own = lists[0] if len(lists) == 1 else [list(chain(*column)) for column in zip(*lists, strict=True)]
+        texts = [text(column) for text, column in zip(self._layout.as_text, own, strict=True)]
+        sent = dict(zip(self._layout.columns, (*values[0], *texts), strict=True))
+        if values.count(values[0]) < len(values):
+            each = self._differing(values)
+            sent |= dict.fromkeys(each[0])
+            sent["differing"] = [row for row, its in zip(each, lists, strict=True) for _ in its[0]]
+        return sent
+
+    def _differing(self, values: Sequence[Values]) -> Sequence[dict[str, Any]]:
+        """Those columns that are not the same everywhere."""
+        columns = dict(zip(self._layout.shared, zip(*values, strict=True), strict=True))
+        found = {name: column for name, column in columns.items() if column.count(column[0]) < len(column)}
+        return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
 
 
 class NewList:
@@ -151,26 +163,29 @@ class NewList:
         self._ids.extend(ids)
         return [{"bk_process_id": id_, **created} for id_, created in zip(ids, self._created, strict=True)]
 
-    def rows(self, shared: Shape, processes: AlikeRows, bind_rows: AlikeRows) -> None:
+    def rows(self, shared: Values, processes: GroupedRows, bind_rows: "BindLists") -> None:
         """Add the rows; `shared` are the values of what the processes of one caller in one business have in common."""
         for place, process in enumerate(self.processes):
-            own = self._ids[place :: len(self.processes)]
-            lists = processes.lists((*shared, process.process_template_id, *_property_values(process.values)))
-            for values, new in zip(lists, (own, self._instances, self._hosts), strict=True):
-                values.extend(new)
-            for position, row in enumerate(process.bind_info):
-                hosts, ids = bind_rows.lists((*row, position))
-                hosts.extend(self._hosts)
-                ids.extend(own)
+            ids = self._ids[place :: len(self.processes)]
+            group = *shared, process.process_template_id, process.bk_process_name
+            values = *shared, process.process_template_id, *_property_values(process.values)
+            processes.add(group, values, (ids, self._instances, self._hosts))
+            lists = bind_rows[group, process.bind_info]
+            lists[0].extend(self._hosts)
+            lists[1].extend(ids)
+
+
+BindLists = defaultdict[tuple[Values, tuple[PlannedBind, ...]], tuple[list[int], list[int]]]
+"""Hosts and ids of the processes that have the same bind rows, by what they are alike in."""
 
 
 class NewRows:
     """What one transaction inserts."""
 
     def __init__(self) -> None:
-        self.instances = AlikeRows(INSTANCES)
-        self.bind_rows = AlikeRows(BIND_ROWS)
-        self._lists: list[tuple[Shape, NewList]] = []
+        self.instances = GroupedRows(INSTANCES)
+        self.bind_rows = GroupedRows(BIND_ROWS)
+        self._lists: list[tuple[Values, NewList]] = []
 
     def new_list(self, bk_biz_id: int, who: tuple[str, str], processes: Sequence[PlannedProcess]) -> NewList:
         """A process list for instances of one business, created by user `who` (name, account)."""
@@ -180,7 +195,10 @@ class NewRows:
 
     def arguments(self) -> tuple[str, str, str]:
         """Of instances, processes and bind rows, for `Layout.source`. Call it once."""
-        processes = AlikeRows(PROCESSES)
+        processes, binds = GroupedRows(PROCESSES), BindLists(lambda: ([], []))
         for shared, new in self._lists:
-            new.rows(shared, processes, self.bind_rows)
+            new.rows(shared, processes, binds)
+        for (group, bind_info), lists in binds.items():
+            for position, row in enumerate(bind_info):
+                self.bind_rows.add((*group, position), (*row, position), lists)
         return self.instances.argument(), processes.argument(), self.bind_rows.argument()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from contract.answer.items import (
     Item,
@@ -118,9 +118,9 @@ class _Drafting:
         self._instance_ids = instance_ids
         self._process_ids = process_ids
         self._who = caller.bk_username, caller.bk_supplier_account
-        self._instances = rows.instances.lists(
-            (plan.bk_biz_id, plan.bk_module_id, plan.service_template_id, *self._who, request.request_id)
-        )
+        self._instances: tuple[list[Any], ...] = [], [], [], []
+        of_request = plan.bk_biz_id, plan.bk_module_id, plan.service_template_id, *self._who, request.request_id
+        rows.instances.add(self._who, of_request, self._instances)
         self._rows = rows
         self._lists: dict[int, NewList] = {}
         """By their place in the plan."""
@@ -154,9 +154,8 @@ class _Drafting:
         missing = reconcile(planned, existing)
         healed = set()
         for bk_process_id, position, row in missing.bind_rows:
-            hosts, processes = self._rows.bind_rows.lists((*row, position))
-            hosts.append(planned.bk_host_id)
-            processes.append(bk_process_id)
+            row_values = (*row, position)
+            self._rows.bind_rows.add(row_values, row_values, ([planned.bk_host_id], [bk_process_id]))
             healed.add(bk_process_id)
         self.result.row_count += len(missing.bind_rows)
         new = []

@@ -299,3 +299,26 @@ async def test_of_twenty_concurrent_strict_requests_one_succeeds(engine: AsyncEn
     assert statuses.count(Status.SUCCESS) == 1
     assert statuses.count(Status.FAILED) == 19
     assert (await counts(engine))["service_instance"] == 2
+
+
+async def test_instances_that_ask_for_different_things_get_what_each_asked_for(
+    writer: Writer, engine: AsyncEngine
+) -> None:
+    values = [
+        {"work_path": "/data/1", "auto_start": True, "proc_num": None, "timeout": 1},
+        {"work_path": '{"\\', "auto_start": None, "proc_num": 3, "timeout": 1},
+        {"work_path": None, "auto_start": False, "proc_num": 3, "timeout": 1},
+    ]
+    asked = plan([2, 3, 4])
+    instances = [
+        replace(planned, place=place, processes=(process(1, [bind(place + 1, str(90 + place))], **values[place]),))
+        for place, planned in enumerate(asked.instances)
+    ]
+
+    await writer.write(request(replace(asked, instances=tuple(instances))))
+
+    assert await fetch(
+        engine,
+        "SELECT bk_host_id, work_path, auto_start, proc_num, timeout, template_row_id, port"
+        " FROM process JOIN process_bind_info USING (bk_process_id, bk_host_id) ORDER BY 1",
+    ) == [(2 + place, *values[place].values(), place + 1, str(90 + place)) for place in range(3)]

@@ -3,6 +3,8 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from hypothesis import given
@@ -11,9 +13,19 @@ from hypothesis import strategies as st
 from contract.answer.items import Outcome
 from contract.request.batch import PROCESS_PROPERTIES
 from worker.expand.plan import PlannedBind, PlannedProcess
-from worker.postgres.columns import NewList, NewRows, bigint_array, text_array
+from worker.postgres.columns import (
+    BIND_ROWS,
+    INSTANCES,
+    PROCESSES,
+    NewList,
+    NewRows,
+    bigint_array,
+    text_array,
+)
 
 WHO = ("user", "0")
+OWN = {*INSTANCES.own, *PROCESSES.own, *BIND_ROWS.own}
+_ASKED = ("bk_process_name", "work_path", "auto_start", "proc_num")
 STORABLE = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=8)
 
 
@@ -25,6 +37,26 @@ def texts_of(array: str) -> list[str]:
 
 def bigints_of(array: str) -> list[int]:
     return [int(number) for number in array[1:-1].split(",")] if array != "{}" else []
+
+
+def _read(name: str, array: str) -> Sequence[Any]:
+    return texts_of(array) if name in ("instance_key", "name") else bigints_of(array)
+
+
+def rows_of(argument: str) -> list[dict[str, Any]]:
+    """PostgreSQL's reading of `Layout.source`: every row with all its columns."""
+    found = []
+    for group in json.loads(argument):
+        own = {name: _read(name, group[name]) for name in OWN if name in group}
+        (count,) = {len(values) for values in own.values()}
+        differing = group.get("differing") or [{}] * count
+        assert len(differing) == count
+        for place, each in enumerate(differing):
+            assert all(group[name] is None for name in each)
+            row = group | each | {name: values[place] for name, values in own.items()}
+            row.pop("differing", None)
+            found.append(row)
+    return found
 
 
 @given(st.lists(STORABLE | st.sampled_from(['"', "\\", '","', "", "{}", "NULL", "10.0.0.1_nginx_80"]), max_size=5))
@@ -51,7 +83,12 @@ BINDS = st.builds(
 
 @st.composite
 def planned_processes(draw: st.DrawFn) -> PlannedProcess:
-    values = dict.fromkeys(PROCESS_PROPERTIES) | {"bk_process_name": draw(st.sampled_from("ab"))}
+    values = dict.fromkeys(PROCESS_PROPERTIES) | {
+        "bk_process_name": draw(st.sampled_from("ab")),
+        "work_path": draw(st.sampled_from([None, "", "/data"])),
+        "auto_start": draw(st.none() | st.booleans()),
+        "proc_num": draw(st.sampled_from([None, 0, 1])),
+    }
     return PlannedProcess(draw(st.integers(0, 1)), values, tuple(draw(st.lists(BINDS, max_size=2))))
 
 
@@ -81,21 +118,14 @@ def test_processes_of_a_list_are_the_rows_of_each_instance(
             assert record["outcome"] is Outcome.CREATED
             assert (record.get("bk_process_id"), record.get("bk_process_name")) == (id_, name)
             assert record.get("process_template_id", 0) == template
-            processes[id_, instance, 1000 + instance, template, name] += 1
-            binds.update((1000 + instance, id_, *row) for row in process.bind_info)
+            asked_values = [process.values[property_] for property_ in _ASKED]
+            processes[(id_, instance, 1000 + instance, template, *asked_values)] += 1
+            binds.update((1000 + instance, id_, *row, place) for place, row in enumerate(process.bind_info))
 
-    _, sent_processes, sent_binds = map(json.loads, rows.arguments())
+    _, sent_processes, sent_binds = map(rows_of, rows.arguments())
 
     assert count == processes.total() + binds.total()
-    assert processes == Counter(
-        (*own, shape["process_template_id"], shape["bk_process_name"])
-        for shape in sent_processes
-        for own in zip(
-            *(bigints_of(shape[name]) for name in ("bk_process_id", "service_instance_id", "bk_host_id")), strict=True
-        )
-    )
-    assert binds == Counter(
-        (*own, *(shape[name] for name in PlannedBind._fields))
-        for shape in sent_binds
-        for own in zip(*(bigints_of(shape[name]) for name in ("bk_host_id", "bk_process_id")), strict=True)
-    )
+    of_process = itemgetter("bk_process_id", "service_instance_id", "bk_host_id", "process_template_id", *_ASKED)
+    assert processes == Counter(map(of_process, sent_processes))
+    of_bind = itemgetter("bk_host_id", "bk_process_id", *PlannedBind._fields, "position")
+    assert binds == Counter(map(of_bind, sent_binds))
