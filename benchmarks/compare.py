@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.redis:
         os.environ["BENCH_REDIS"] = options.redis
     runs: list[dict[str, Any]] = []
+    out = options.out
     with open_session(options.shape, max(*largest, options.modules)) as session:
         for number in range(1, options.rounds + 1):
             order = list(options.only)
@@ -77,9 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name in order:
                 print(f"round {number} of {options.rounds}: {name}", file=sys.stderr, flush=True)
                 runs += [{"round": number} | found for found in measure_system(name, session, options.shape, volume)]
-        document = report.document(runs, session) | {"lean": options.lean, "redis": options.redis}
+                # After each turn: should a later one fail, what was measured before it is kept.
+                document = report.document(runs, session) | {"lean": options.lean, "redis": options.redis}
+                out = report.write(document, out)
     report.show(document)
-    print(f"written to {report.write(document, options.out)}", file=sys.stderr)
+    print(f"written to {out}", file=sys.stderr)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -4,6 +4,7 @@ A general client costs more CPU for a request than the servers under test, and w
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Self
 
 
@@ -23,6 +24,8 @@ class HttpClient:
         """Close what is open."""
         for _, writer in self._free:
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def wait_until_up(self, timeout_s: float = 60.0) -> None:
         """Until somebody listens on the port."""
@@ -48,23 +51,31 @@ class HttpClient:
             f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{more}\r\n"
         )
-        reader, writer = await self._connection()
-        try:
-            writer.write(head.encode() + body)
-            answer = await _read(reader)
-        except BaseException:
-            writer.close()
-            raise
-        self._free.append((reader, writer))
-        return answer
+        while True:
+            is_new, reader, writer = await self._connection()
+            try:
+                writer.write(head.encode() + body)
+                answer = await _read(reader)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+                # A server closes what was idle for long, perhaps in the moment in which it is used again.
+                if is_new:
+                    raise
+            except BaseException:
+                writer.close()
+                raise
+            else:
+                self._free.append((reader, writer))
+                return answer
 
-    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connection(self) -> tuple[bool, asyncio.StreamReader, asyncio.StreamWriter]:
+        """Whether it is a new one, and its two ends."""
         while self._free:
             reader, writer = self._free.pop()
             if not reader.at_eof():
-                return reader, writer
+                return False, reader, writer
             writer.close()
-        return await asyncio.open_connection(self._host, self._port, limit=2**20)
+        return True, *await asyncio.open_connection(self._host, self._port, limit=2**20)
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:

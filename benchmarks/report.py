@@ -158,7 +158,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def write(found: Mapping[str, Any], out: str | None, name: str = "compare") -> Path:
+def write(found: Mapping[str, Any], out: str | Path | None, name: str = "compare") -> Path:
     """Write the JSON, by default as ``results/DATE-TIME-NAME.json``; where it is."""
     path = Path(out) if out else RESULTS / f"{datetime.now(tz=UTC):%Y-%m-%dT%H%M%S}-{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
