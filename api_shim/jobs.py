@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +14,7 @@ from contract.answer.part import JobPart
 from contract.answer.report import Report
 from contract.answer.status import Status
 from contract.codes import Code, Refused
-from contract.message import Caller
+from contract.message import REQUEST_ID_PATTERN, Caller
 from contract.redis.jobs import JobStore, NotThisUploads, Upload, link
 from contract.redis.requests import IdempotencyConflict, QueueFull
 from contract.request.idempotency import key_of_retry
@@ -22,6 +23,7 @@ from contract.settings import Settings
 from plumbing.cancel import cancel_and_wait
 from plumbing.failpoints import async_failpoint
 
+_is_id: Final = re.compile(REQUEST_ID_PATTERN).fullmatch
 _LOOK_S: Final = 0.05
 _REPAIR_S: Final = 1.0
 _PAGE: Final = 100
@@ -113,6 +115,19 @@ class Jobs:
         if job is None:
             raise Refused(Code.REQUEST_NOT_FOUND)
         return job
+
+    async def either(self, id_: str, bk_app_code: str) -> Report | Job | None:
+        """The request or the job of this application under an id; None when there is neither. Raises as `find`."""
+        if not _is_id(id_):
+            return None
+        found = await reaching_redis(self._load_either(id_))
+        if found is not None and found.bk_app_code == bk_app_code:
+            return found
+        put_back = await reaching_redis(self._submitter.lookup.find(id_, bk_app_code, self._load_either))
+        return put_back if isinstance(put_back, Report | Job) else None
+
+    async def _load_either(self, id_: str) -> Report | Job | None:
+        return await self._submitter.requests.load(id_) or await self._store.load(id_)
 
     async def wait(self, job_id: str, bk_app_code: str, seconds: float, left: "asyncio.Future[None]") -> Job:
         """Like `find`, but waits up to `seconds` for its end, or until `left` is done: nobody waits any more."""

@@ -205,6 +205,11 @@ class Why(StrEnum):
         "without BKSI_APPS_FILE only this machine is served; call 127.0.0.1 or localhost",
         "未配置 BKSI_APPS_FILE 时仅供本机调用，请访问 127.0.0.1 或 localhost",
     )
+    CROSS_SITE = (
+        "cross_site",
+        "pages of other sites may not use what a browser has logged in with",
+        "不允许其他站点的页面借用浏览器的登录",
+    )
     FOREIGN_ORIGIN = (
         "foreign_origin",
         "without BKSI_APPS_FILE pages of other sites may not call",

@@ -9,6 +9,7 @@ import orjson
 from starlette.responses import Response
 
 from api_shim.http.exchange import Exchange, Style
+from api_shim.http.pages.refusal import refusal_page
 from api_shim.refusals import Expired, NotRetryable, TooLate
 from contract.answer.report import Envelope, Report
 from contract.codes import Code, Refused, text
@@ -56,6 +57,8 @@ _BY_WORKERS: Final = frozenset(
 # The transport's own failures keep their status on compat paths: no envelope can be expected there.
 _STATUS_ON_COMPAT: Final = (408, 413)
 _BROKER_RETRY_AFTER_S: Final = 2.0
+# A browser asks its user for application code and secret then. It would for a program's call too: a script's own.
+_LOGIN: Final = 'Basic realm="bksi", charset="UTF-8"'
 
 
 def status_of(code: Code) -> int:
@@ -88,7 +91,7 @@ def refusal(
         request_id=exchange.request_id,
     )
     content: dict[str, Any] = envelope.model_dump()
-    if exchange.style is Style.V1:
+    if not exchange.style.is_compat:
         content["errors"] = [_error(exchange, error) for error in errors]
         if isinstance(first, Expired | TooLate | NotRetryable):
             content["status"] = first.status.value
@@ -96,7 +99,10 @@ def refusal(
         status = _STATUS.get(first.code, 400)
         if exchange.style.is_compat and status not in _STATUS_ON_COMPAT:
             status = 200
-    return _json(exchange, content, status, {**_where(exchange), **_advice(first), **(headers or {})})
+    more = {**_where(exchange), **_advice(exchange, first), **(headers or {})}
+    if exchange.style is Style.PAGE:
+        return refusal_page(exchange, content, status, more)
+    return _json(exchange, content, status, more)
 
 
 def finished(
@@ -174,10 +180,10 @@ def _where(exchange: Exchange) -> dict[str, str]:
     return {"Location": exchange.location} if exchange.location else {}
 
 
-def _advice(error: Refused) -> dict[str, str]:
+def _advice(exchange: Exchange, error: Refused) -> dict[str, str]:
     status = _STATUS.get(error.code)
     if status == 401:
-        return {"WWW-Authenticate": "X-Bkapi-Authorization"}
+        return {"WWW-Authenticate": _LOGIN if exchange.style is Style.PAGE else "X-Bkapi-Authorization"}
     if status in (429, 503):
         return {"Retry-After": whole_seconds(getattr(error, "retry_after", _BROKER_RETRY_AFTER_S))}
     # Whatever is still on its way belongs to the refused body.
@@ -192,12 +198,6 @@ def _json(
     return Response(
         orjson.dumps(content),
         status,
-        headers={
-            "X-Request-Id": exchange.correlation_id or exchange.request_id,
-            # Answers hold what only their caller may read, and change while a request runs.
-            "Cache-Control": "no-store" if status >= 400 else "private, no-cache",
-            "Content-Language": "zh-CN" if exchange.language == "zh" else "en",
-            **(headers or {}),
-        },
+        headers={**exchange.headers(status), **(headers or {})},
         media_type="application/json",
     )

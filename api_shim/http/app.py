@@ -18,7 +18,7 @@ from api_shim.http.openapi_answers import SECURITY, SECURITY_SCHEMES
 from api_shim.http.openapi_body import SCHEMAS
 from api_shim.http.openapi_codes import DESCRIPTION
 from api_shim.http.port import fingerprint
-from api_shim.http.routes import actions, batches, compat, jobs
+from api_shim.http.routes import actions, batches, compat, jobs, pages
 from api_shim.http.routes import health as operations
 from api_shim.http.state import AppState
 from api_shim.identity.doorkeeper import Doorkeeper
@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         return described
 
     app.openapi = with_schemas  # type: ignore[method-assign] # FastAPI's documented way
-    for router in (compat.router, batches.router, actions.router, jobs.router, operations.router):
+    for router in (compat.router, batches.router, actions.router, jobs.router, operations.router, pages.router):
         app.include_router(router)
     return app
 

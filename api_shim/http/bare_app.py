@@ -13,6 +13,7 @@ from api_shim.http.answers import refusal
 from api_shim.http.body import BodyBroken
 from api_shim.http.exchange import exchange_of
 from api_shim.http.middleware import Frame
+from api_shim.http.routes import assets
 from contract.codes import Code, Refused
 from contract.request.parse import BatchRefused
 
@@ -31,6 +32,7 @@ def bare_app(
         # A redirect makes old clients repeat a POST as a GET.
         redirect_slashes=False,
     )
+    app.include_router(assets.router)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(BatchRefused, _batch_refused)
     app.add_exception_handler(BodyBroken, _body_broken)

@@ -2,13 +2,15 @@
 
 import re
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from starlette.requests import Request
 
 from api_shim.http.language import negotiate
+from api_shim.http.pages.accept import language_of, prefers_page
 from api_shim.identity.doorkeeper import Identity
 from contract.codes import Language
 
@@ -35,7 +37,7 @@ _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16
 
 
 class Style(Enum):
-    """Three kinds of paths, three ways to say the same."""
+    """Four ways to say the same: three kinds of paths, and people instead of programs."""
 
     ESB = "esb"
     """Six keys, and HTTP 200 whatever happened: old SDKs throw the envelope of anything else away."""
@@ -43,11 +45,13 @@ class Style(Enum):
     """As ESB, plus ``bk_error_code`` and ``bk_error_msg``, which CMDB's own clients read."""
     V1 = "v1"
     """The six keys and the report around them; HTTP statuses mean what they say."""
+    PAGE = "page"
+    """As V1, to a browser: a page wherever there is one, of refusals always."""
 
     @property
     def is_compat(self) -> bool:
         """Whether existing BlueKing callers use the path."""
-        return self is not Style.V1
+        return self in (Style.ESB, Style.NATIVE)
 
 
 @dataclass(slots=True)
@@ -71,6 +75,18 @@ class Exchange:
     """Who calls, once the head alone has told it."""
     location: str = ""
     """Where that stands which was accepted before the request was refused: the job of an upload."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Of a page: what its own links go on with."""
+
+    def headers(self, status: int) -> dict[str, str]:
+        """What every answer says."""
+        return {
+            "X-Request-Id": self.correlation_id or self.request_id,
+            # Answers hold what only their caller may read, and change while a request runs.
+            "Cache-Control": "no-store" if status >= 400 else "private, no-cache",
+            "Content-Language": "zh-CN" if self.language == "zh" else "en",
+            "Vary": "Accept, Accept-Language, blueking-language",
+        }
 
 
 def begin(request: Request) -> Exchange:
@@ -78,14 +94,24 @@ def begin(request: Request) -> Exchange:
     path, headers = request.scope["path"], request.headers
     asked = headers.get("x-request-id", "")
     traceparent = headers.get("traceparent", "")
+    style = _style(path, headers.get("accept", ""))
     return Exchange(
         method=request.method,
-        style=Style.NATIVE if path in _NATIVE else Style.ESB if path in _ESB else Style.V1,
-        language=negotiate(headers),
+        style=style,
+        language=language_of(request) if style is Style.PAGE else negotiate(headers),
         request_id=uuid.uuid4().hex,
         correlation_id=asked if _CORRELATION.fullmatch(asked) else None,
         traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
+        query=dict(request.query_params) if style is Style.PAGE else {},
     )
+
+
+def _style(path: str, accept: str) -> Style:
+    if path in _NATIVE:
+        return Style.NATIVE
+    if path in _ESB:
+        return Style.ESB
+    return Style.PAGE if prefers_page(accept) else Style.V1
 
 
 def exchange_of(request: Request) -> Exchange:

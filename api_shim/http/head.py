@@ -10,11 +10,15 @@ from typing import Final
 
 from starlette.requests import Request
 
-from api_shim.identity.doorkeeper import ONCE
+from api_shim.identity.doorkeeper import ONCE, is_basic
 from contract.codes import Code, Refused, Why
 from plumbing.urls import is_loopback
 
-_ONCE: Final = ONCE | {"host", "content-type", "content-encoding", "transfer-encoding", "idempotency-key", "origin"}
+_ONCE: Final = ONCE | {
+    *("host", "content-type", "content-encoding", "transfer-encoding"),
+    *("idempotency-key", "origin", "sec-fetch-site"),
+}
+_READS: Final = ("GET", "HEAD", "OPTIONS")
 _HOST: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
 
 
@@ -28,7 +32,9 @@ class HeadRefused(Refused):
 
 
 def check_head(request: Request, *, is_open: bool) -> None:
-    """Raise `HeadRefused` unless the head is unambiguous and, where anybody may call, comes from this machine's user.
+    """Raise `HeadRefused` unless the head is unambiguous and meant by whoever it lets in.
+
+    What a browser brings by itself, being on this machine or having logged in, any page that is open in it can use.
 
     Args:
         request: its headers alone are looked at.
@@ -48,13 +54,29 @@ def check_head(request: Request, *, is_open: bool) -> None:
         raise HeadRefused("host", Why.MALFORMED)
     if is_open:
         _check_is_ours(host, found["name"].strip("[]") if found else "", headers.get("origin"))
+    elif is_basic(headers) and request.method not in _READS:
+        _check_same_site(host, headers.get("origin"), headers.get("sec-fetch-site"))
 
 
 def _check_is_ours(host: str, name: str, origin: str | None) -> None:
     if not is_loopback(name.lower()):
         raise _foreign("host", Why.FOREIGN_HOST)
-    if origin is not None and origin.partition("://")[2].lower() != host.lower():
+    if origin is not None and not _is_of(origin, host):
         raise _foreign("origin", Why.FOREIGN_ORIGIN)
+
+
+def _check_same_site(host: str, origin: str | None, site: str | None) -> None:
+    """Browsers say whose page calls: all by ``Origin``, newer ones by ``Sec-Fetch-Site``, which no proxy changes."""
+    if site is not None:
+        is_foreign = site not in ("same-origin", "none")
+    else:
+        is_foreign = origin is not None and not _is_of(origin, host)
+    if is_foreign:
+        raise _foreign("origin", Why.CROSS_SITE)
+
+
+def _is_of(origin: str, host: str) -> bool:
+    return origin.partition("://")[2].lower() == host.lower()
 
 
 def _foreign(name: str, why: Why) -> HeadRefused:

@@ -13,10 +13,15 @@ def negotiate(headers: Mapping[str, str]) -> Language:
     for name in _OWN_HEADERS:
         if value := headers.get(name):
             return _language(value)
-    ranges = [_weighted(part) for part in headers.get("accept-language", "")[:1024].split(",")]
+    ranges = weighted(headers.get("accept-language", ""))
     known = [(weight, language) for tag, weight in ranges if weight > 0 and (language := _known(tag))]
     # max keeps the first of equals, which is the order of the header (RFC 9110 12.5.4 leaves it open).
     return max(known, key=lambda item: item[0], default=(1.0, "en"))[1]
+
+
+def weighted(header: str) -> list[tuple[str, float]]:
+    """What a header such as ``Accept`` lists, each in lower case and with its weight (RFC 9110 12.4.2)."""
+    return [_weighted(part) for part in header[:1024].split(",")]
 
 
 def _language(tag: str) -> Language:
@@ -29,12 +34,17 @@ def _known(tag: str) -> Language | None:
 
 
 def _weighted(part: str) -> tuple[str, float]:
-    tag, _, parameter = part.strip().lower().partition(";")
-    name, _, value = parameter.strip().partition("=")
-    if name.strip() != "q":
-        return tag.strip(), 1.0
+    tag, *parameters = (piece.strip() for piece in part.lower().split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            return tag, _weight(value)
+    return tag, 1.0
+
+
+def _weight(value: str) -> float:
     try:
         weight = float(value)
     except ValueError:
-        return tag.strip(), 0.0
-    return tag.strip(), weight if 0 <= weight <= 1 else 0.0
+        return 0.0
+    return weight if 0 <= weight <= 1 else 0.0

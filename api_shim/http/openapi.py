@@ -9,6 +9,7 @@ from api_shim.http import openapi_examples as examples
 from api_shim.http.answers import status_of
 from api_shim.http.field_texts import HEADERS, PARAMETERS
 from api_shim.http.openapi_body import BATCH_BODY
+from api_shim.http.pages.render import PAGE_HEADERS
 from contract.answer.items import Outcome
 from contract.answer.report import Envelope
 from contract.answer.status import Status
@@ -17,7 +18,7 @@ from contract.codes import Code
 Schema = dict[str, Any]
 Answers = dict[int | str, dict[str, Any]]
 ENVELOPE: Final[Schema] = {**Envelope.model_json_schema(), "required": list(Envelope.model_fields)}
-COMMON: Final = ("X-Request-Id", "Cache-Control", "Content-Language")
+COMMON: Final = ("X-Request-Id", "Cache-Control", "Content-Language", "Vary")
 """Headers of every answer but those for machines that watch."""
 _ERROR: Final[Schema] = {
     "type": "object",
@@ -53,6 +54,12 @@ def answer(description: str, schema: Schema, shown: Schema, *more: str) -> dict[
     """An answer with its examples; `more` are headers besides the common ones."""
     content = {"application/json": {"schema": schema, "examples": shown}}
     return {"description": description, "headers": headers(*COMMON, *more), "content": content}
+
+
+def with_page(said: dict[str, Any], description: str) -> dict[str, Any]:
+    """An answer that is a page where ``Accept`` prefers HTML."""
+    content = {**said["content"], "text/html": {"schema": {"type": "string", "description": description}}}
+    return {**said, "content": content, "headers": {**said["headers"], **headers(*PAGE_HEADERS)}}
 
 
 def _query(name: str, schema: Schema) -> Schema:
@@ -96,7 +103,10 @@ def _shown(status: int) -> Schema:
 
 
 REFUSAL_RESPONSES: Final[Schema] = {
-    f"Refused{status}": answer(description, _REFUSAL, _shown(status), "Location", *_OF_REFUSALS.get(status, ()))
+    f"Refused{status}": with_page(
+        answer(description, _REFUSAL, _shown(status), "Location", *_OF_REFUSALS.get(status, ())),
+        "The same for people, with what to do",
+    )
     for status, description in _REFUSALS.items()
 }
 """For the document's components: each call may answer all of them."""
@@ -118,7 +128,13 @@ KEY: Final = [
     _query("strict", {"enum": ["0", "1"]}),
 ]
 SUBMIT: Final[Schema] = {"requestBody": BATCH_BODY, "parameters": [_WAIT, *KEY]}
-POLL: Final[Schema] = {"parameters": [_WAIT, _header("If-None-Match", r'^"[0-9a-f]{32}"$')]}
+POLL: Final[Schema] = {
+    "parameters": [
+        _WAIT,
+        _header("If-None-Match", r'^"[0-9a-f]{32}"$'),
+        _query("lang", {"enum": ["en", "zh"]}),
+    ]
+}
 _PAGE: Final = [
     _query("cursor", {"type": "string"}),
     _query("limit", {"type": "integer", "minimum": 1, "maximum": 500}),

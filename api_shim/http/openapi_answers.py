@@ -4,7 +4,18 @@ from typing import Final
 
 from api_shim.http import openapi_examples as examples
 from api_shim.http.field_texts import ANSWER_FIELDS, REQUEST_FIELDS
-from api_shim.http.openapi import COMMON, ENVELOPE, ERRORS, KEY, REFUSED, Answers, Schema, answer, headers
+from api_shim.http.openapi import (
+    COMMON,
+    ENVELOPE,
+    ERRORS,
+    KEY,
+    REFUSED,
+    Answers,
+    Schema,
+    answer,
+    headers,
+    with_page,
+)
 from api_shim.http.openapi_body import JOB_BODY
 from api_shim.http.stream import NDJSON
 from contract.answer.items import Outcome
@@ -128,6 +139,17 @@ _POLLED: Final = ("ETag", "Retry-After", "Preference-Applied")
 _NOT_CHANGED: Final[Answers] = {304: {"description": "Not changed", "headers": headers(*COMMON, *_POLLED)}}
 
 
+_SHOWN: Final = "The page of it, which refreshes itself until the end"
+_BACK: Final[Answers] = {
+    303: {"description": "To a browser's form: look at `Location`", "headers": headers(*COMMON, "Location")}
+}
+
+
+def _polled(schema: Schema, shown: Schema, description: str) -> Answers:
+    found = answer(description, schema, shown, *_POLLED)
+    return {200: with_page(found, _SHOWN), **REFUSED, **_NOT_CHANGED}
+
+
 def _answers(status: int, description: str, schema: Schema, shown: Schema, *more: str) -> Answers:
     return {status: answer(description, schema, shown, *more), **REFUSED}
 
@@ -138,12 +160,9 @@ SUBMITTED: Final[Answers] = {
     200: answer("It has ended: the report", REPORT, _ENDED, "Location", "Idempotent-Replayed", "Preference-Applied"),
     **_REPLIED,
 }
-FOUND: Final[Answers] = {
-    **_answers(200, "How the request stands", REPORT, {**examples.ACCEPTED, **_ENDED}, *_POLLED),
-    **_NOT_CHANGED,
-}
-CANCELLED: Final = _answers(200, "Cancelled", REPORT, examples.CANCELLED)
-RETRIED: Final = _REPLIED
+FOUND: Final = _polled(REPORT, {**examples.ACCEPTED, **_ENDED}, "How the request stands")
+CANCELLED: Final[Answers] = {**_answers(200, "Cancelled", REPORT, examples.CANCELLED), **_BACK}
+RETRIED: Final[Answers] = {**_REPLIED, **_BACK}
 _JOB_SHOWN: Final[Schema] = {"running": {"summary": "Half of it is there", "value": examples.JOB}}
 BATCHES: Final = _answers(
     200,
@@ -154,8 +173,9 @@ BATCHES: Final = _answers(
 ITEMS: Final = _answers(200, "A page of items", _page("items", ITEM), examples.page("items", examples.ITEMS[0]))
 JOBS: Final = _answers(200, "A page of the caller's own jobs", _page("jobs", JOB), examples.page("jobs", examples.JOB))
 JOB_ACCEPTED: Final = _answers(202, "All of it is accepted; `Location` is the job's", JOB, _JOB_SHOWN, *_ACCEPTED)
-JOB_CANCELLED: Final = _answers(200, "How the job stands", JOB, _JOB_SHOWN)
-JOB_FOUND: Final[Answers] = {**_answers(200, "How the job stands", JOB, _JOB_SHOWN, *_POLLED), **_NOT_CHANGED}
+JOB_CANCELLED: Final[Answers] = {**_answers(200, "How the job stands", JOB, _JOB_SHOWN), **_BACK}
+JOB_RETRIED: Final[Answers] = {**JOB_ACCEPTED, **_BACK}
+JOB_FOUND: Final = _polled(JOB, _JOB_SHOWN, "How the job stands")
 JOB_BATCHES: Final = _answers(
     200,
     "A page of the job's batches",
@@ -180,6 +200,14 @@ SECURITY_SCHEMES: Final[Schema] = {
             'JSON: {"bk_app_code": "…", "bk_app_secret": "…", "bk_username": "…"}. The same three may stand in a JSON'
             " body instead. Wherever applications are configured, every call needs them."
         ),
-    }
+    },
+    "basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": (
+            "`bk_app_code` and `bk_app_secret` as name and password, for browsers and `curl -u`. Pages of other sites"
+            " may not use a browser's login: whatever changes something is refused to them."
+        ),
+    },
 }
-SECURITY: Final[list[dict[str, list[str]]]] = [{"bkapi": []}, {}]
+SECURITY: Final[list[dict[str, list[str]]]] = [{"bkapi": []}, {"basic": []}, {}]

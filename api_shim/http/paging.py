@@ -26,9 +26,9 @@ def number(request: Request, name: str) -> int:
     return int(text)
 
 
-def page_limit(request: Request) -> int:
-    """``limit``: 1 to `MAX_PAGE`, else `PAGE`."""
-    limit = number(request, "limit") if request.query_params.get("limit") else PAGE
+def page_limit(request: Request, size: int = PAGE) -> int:
+    """``limit``: 1 to `MAX_PAGE`, else `size`."""
+    limit = number(request, "limit") if request.query_params.get("limit") else size
     if not 1 <= limit <= MAX_PAGE:
         raise Refused(Code.PAGE_LIMIT_INVALID, path="query.limit")
     return limit

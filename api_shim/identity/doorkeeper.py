@@ -1,11 +1,13 @@
 """Who calls, and what they may do: pure decisions over what the request carries and what is configured.
 
-ESB's rules: credentials come in ``X-Bkapi-Authorization`` (a JSON object) or in the body; where both name them and
-differ, neither is picked. Those of the head are checked before a body is read. The application is authenticated by its
-secret or by the API gateway's token. The user is whom the application names: there is no login service here, so
-``bk_username`` is recorded and never trusted with anything, and ``bk_token`` is dropped.
+ESB's rules: credentials come in ``X-Bkapi-Authorization`` (a JSON object) or in the body, and for browsers and curl as
+HTTP Basic; where two of these name them and differ, none is picked. Those of the head are checked before a body is
+read. The application is authenticated by its secret or by the API gateway's token. The user is whom the application
+names: there is no login service here, so ``bk_username`` is recorded and never trusted with anything, and ``bk_token``
+is dropped.
 """
 
+import base64
 import ipaddress
 import re
 import time
@@ -26,6 +28,7 @@ from contract.request.findings import shown_key
 from contract.settings import Settings
 
 AUTHORIZATION_HEADER: Final = "x-bkapi-authorization"
+_BASIC_HEADER: Final = "authorization"
 GATEWAY_HEADER: Final = "x-bkapi-jwt"
 _USER_HEADERS: Final = ("x-bkcmdb-user", "bk_user")
 _SUPPLIER_HEADERS: Final = (
@@ -34,7 +37,7 @@ _SUPPLIER_HEADERS: Final = (
     "http_bk_supplier_account",
     "http_blueking_supplier_id",
 )
-ONCE: Final = frozenset((AUTHORIZATION_HEADER, GATEWAY_HEADER, *_USER_HEADERS, *_SUPPLIER_HEADERS))
+ONCE: Final = frozenset((AUTHORIZATION_HEADER, _BASIC_HEADER, GATEWAY_HEADER, *_USER_HEADERS, *_SUPPLIER_HEADERS))
 """Headers of which a request has one at most."""
 _MAX_HEADER: Final = 8 * 1024
 # No control characters, and nothing that UTF-8 cannot write: a name ends in rows, in logs and on Flower's pages.
@@ -128,9 +131,9 @@ class Doorkeeper:
             if application is None or not application.signing_keys:
                 raise Unauthenticated
             return None
-        if AUTHORIZATION_HEADER not in headers:
+        if AUTHORIZATION_HEADER not in headers and not is_basic(headers):
             return None
-        said = _of_header(headers)
+        said = _of_head(headers)
         return self._identity(headers, peer, said, self._authenticated(said))
 
     def identify(
@@ -155,7 +158,7 @@ class Doorkeeper:
                 gateway's token is not valid; 1306406 the header is not a JSON object; 1199006/1199007 a name that
                 cannot be stored or a supplier account that is not the application's.
         """
-        said = _of_both(_of_header(headers), _credentials(body))
+        said = _of_both(_of_head(headers), _credentials(body))
         if greeted is not None:
             _refuse_other(said.bk_app_code, greeted.caller.bk_app_code)
             username = greeted.caller.bk_username or _storable(said.bk_username)
@@ -244,6 +247,27 @@ def check_query(pairs: Iterable[tuple[str, str]]) -> None:
             raise Unauthenticated(path=f"query.{name.lower()}")
 
 
+def is_basic(headers: Mapping[str, str]) -> bool:
+    """Whether the call brings what a browser sends by itself, to whoever asks, once somebody has logged in."""
+    return headers.get(_BASIC_HEADER, "")[:6].lower() == "basic "
+
+
+def _of_head(headers: Mapping[str, str]) -> Credentials:
+    return _of_both(_of_header(headers), _of_basic(headers))
+
+
+def _of_basic(headers: Mapping[str, str]) -> Credentials:
+    """RFC 7617. What cannot be read names nobody."""
+    if not is_basic(headers):
+        return Credentials()
+    try:
+        said = base64.b64decode(headers[_BASIC_HEADER][6:_MAX_HEADER].strip(), validate=True).decode()
+    except ValueError:
+        return Credentials()
+    app_code, _, secret = said.partition(":")
+    return Credentials(app_code, secret)
+
+
 def _of_header(headers: Mapping[str, str]) -> Credentials:
     header = headers.get(AUTHORIZATION_HEADER)
     if header is None:
@@ -261,11 +285,11 @@ def _credentials(said: Mapping[str, Any]) -> Credentials:
     return Credentials(_text(said, APP_CODE), _text(said, APP_SECRET), _text(said, USERNAME))
 
 
-def _of_both(header: Credentials, body: Credentials) -> Credentials:
-    """What header and body say together; raises `Unauthenticated` where they contradict each other."""
+def _of_both(first: Credentials, second: Credentials) -> Credentials:
+    """What two places say together; raises `Unauthenticated` where they contradict each other."""
     both = {}
     for name in (APP_CODE[0], APP_SECRET[0], USERNAME[0]):
-        one, other = getattr(header, name), getattr(body, name)
+        one, other = getattr(first, name), getattr(second, name)
         if one and other and one != other:
             raise Unauthenticated(name, Why.CONTRADICTED)
         both[name] = one or other

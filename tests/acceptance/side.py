@@ -18,7 +18,7 @@ from devstack.stack import READY_TIMEOUT_S
 
 CHINESE = {"X-Bkcmdb-Language": "zh-cn"}
 ROOM = 3
-"""Unfinished requests that the side shim accepts."""
+"""Unfinished requests that the side shim accepts, unless told otherwise."""
 BUGS = 2
 """The first submits that it fails."""
 
@@ -60,8 +60,8 @@ class Side(NamedTuple):
 
 
 @contextmanager
-def side_shim(stack: RunningStack, guard: Guard, directory: Path) -> Iterator[Side]:
-    """Run one for the length of the block."""
+def side_shim(stack: RunningStack, guard: Guard, directory: Path, room: int = ROOM) -> Iterator[Side]:
+    """Run one for the length of the block; `room` is how many unfinished requests it accepts."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
     apps, port = directory / "apps.toml", free_port()
@@ -76,7 +76,7 @@ def side_shim(stack: RunningStack, guard: Guard, directory: Path) -> Iterator[Si
         "BKSI_HTTP_PORT": str(port),
         "BKSI_APPS_FILE": str(apps),
         "BKSI_COMPAT_WAIT_S": "0",
-        "BKSI_MAX_PENDING": str(ROOM),
+        "BKSI_MAX_PENDING": str(room),
         # A bug, as far as its callers can tell.
         "BKSI_FAILPOINTS": f"before_submit=raise:{BUGS}",
     }

@@ -11,18 +11,14 @@ from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import finished, listed, whole_seconds
 from api_shim.http.body import read_optional_body
 from api_shim.http.exchange import Exchange, exchange_of
-from api_shim.http.paging import number, one_of, page_limit
+from api_shim.http.listing import items_of_request, own_requests
+from api_shim.http.pages.render import back
 from api_shim.http.state import AppState, state_of, trace_headers
-from api_shim.http.submission import checked_key
 from api_shim.refusals import BrokerUnavailable
-from contract.answer.items import Outcome, item_document
 from contract.answer.report import Report
-from contract.answer.status import Status
 from contract.codes import Code, Refused
-from contract.redis.listing import Wanted
 
 router: Final = APIRouter(prefix="/v1", tags=["batches"])
-_UNFINISHED: Final = (Status.PENDING.value, Status.RUNNING.value)
 
 
 @router.get("/batches", responses=openapi_answers.BATCHES, openapi_extra=openapi.LIST)
@@ -34,20 +30,8 @@ async def list_batches(request: Request) -> Response:
     """
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
-    query = request.query_params
-    status = one_of(request, "status", [member.value for member in Status])
-    wanted = {name: number(request, name) for name in ("bk_biz_id", "bk_module_id") if query.get(name)}
-    limit = page_limit(request)
-    after = state.cursors.read(f"batches {app}", query.get("cursor"))
-    if key := query.get("idempotency_key"):
-        one = await state.submitter.find(app, checked_key(key, "query.idempotency_key"))
-        matching = [] if one is None or not _matches(one, status, wanted) else [one]
-        return listed(exchange, "batches", [_summary(report, exchange) for report in matching], None)
-
-    narrowed = Wanted("" if status in _UNFINISHED else status or "", status in _UNFINISHED, **wanted)
-    reports, last = await state.submitter.recent(app, after, limit, narrowed)
-    found = [_summary(report, exchange) for report in reports if _matches(report, status, wanted)]
-    return listed(exchange, "batches", found, state.cursors.make(f"batches {app}", last) if last else None)
+    reports, cursor = await own_requests(request, app)
+    return listed(exchange, "batches", [_summary(report, exchange) for report in reports], cursor)
 
 
 @router.get("/batches/{request_id}/items", responses=openapi_answers.ITEMS, openapi_extra=openapi.ITEMS)
@@ -55,15 +39,10 @@ async def list_items(request: Request, request_id: str) -> Response:
     """What became of each instance, in the request's order; ``outcome`` narrows them down."""
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
-    outcome = one_of(request, "outcome", [member.value for member in Outcome])
-    purpose = f"items {request_id}"
-    after = int(state.cursors.read(purpose, request.query_params.get("cursor")) or -1)
-    limit = page_limit(request)
     report = await _known(state, request_id, app)
     exchange.request_id = request_id
-    items = [item for item in report.items if item["index"] > after and outcome in (None, item["outcome"].value)]
-    cursor = state.cursors.make(purpose, str(items[limit - 1]["index"])) if len(items) > limit else None
-    return listed(exchange, "items", [item_document(item, exchange.language) for item in items[:limit]], cursor)
+    items, cursor = items_of_request(request, report)
+    return listed(exchange, "items", items, cursor)
 
 
 @router.post("/batches/{request_id}:cancel", responses=openapi_answers.CANCELLED)
@@ -76,7 +55,7 @@ async def cancel_batch(request: Request, request_id: str) -> Response:
     if report is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
     exchange.request_id = request_id
-    return finished(exchange, report)
+    return back(exchange, f"/v1/batches/{request_id}") or finished(exchange, report)
 
 
 @router.post("/batches/{request_id}:retry", status_code=202, responses=openapi_answers.RETRIED)
@@ -93,6 +72,8 @@ async def retry_batch(request: Request, request_id: str) -> Response:
     state.metrics.submitted(identity.caller.bk_app_code, "retry", replayed=submitted.replayed)
     report = await _known(state, submitted.request_id, identity.caller.bk_app_code)
     exchange.request_id = submitted.request_id
+    if (shown := back(exchange, f"/v1/batches/{submitted.request_id}")) is not None:
+        return shown
     headers = {"Location": f"/v1/batches/{submitted.request_id}"}
     if submitted.replayed:
         headers["Idempotent-Replayed"] = "true"
@@ -114,9 +95,3 @@ def _summary(report: Report, exchange: Exchange) -> dict[str, Any]:
     for name in ("items", "warnings", "errors", "success_created", "error_msg"):
         document.pop(name, None)
     return document | {"bk_biz_id": report.bk_biz_id, "bk_module_id": report.bk_module_id}
-
-
-def _matches(report: Report, status: str | None, wanted: dict[str, int]) -> bool:
-    return status in (None, report.status.value) and all(
-        getattr(report, name) == value for name, value in wanted.items()
-    )

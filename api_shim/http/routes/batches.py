@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import finished, whole_seconds, with_etag
-from api_shim.http.exchange import exchange_of
+from api_shim.http.exchange import Style, exchange_of
+from api_shim.http.pages.request import request_page
 from api_shim.http.preferences import preferred_wait
 from api_shim.http.state import state_of
 from api_shim.http.submission import submit
@@ -45,7 +46,11 @@ async def poll_batch(request: Request, request_id: str) -> Response:
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait}"}
     if not report.status.is_final:
         headers["Retry-After"] = whole_seconds(await state.retry_after())
-    return with_etag(finished(exchange, report, headers=headers), request.headers.get("if-none-match"))
+    if exchange.style is Style.PAGE:
+        answer = request_page(request, report, headers)
+    else:
+        answer = finished(exchange, report, headers=headers)
+    return with_etag(answer, request.headers.get("if-none-match"))
 
 
 async def _accept(request: Request, kind: Literal["create", "validate"], wait: int | None) -> Response:

@@ -13,22 +13,22 @@ from starlette.responses import Response, StreamingResponse
 from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import listed, said, whole_seconds, with_etag
 from api_shim.http.body import Body, read_optional_body
-from api_shim.http.exchange import Exchange, exchange_of
+from api_shim.http.exchange import Exchange, Style, exchange_of
 from api_shim.http.job_parts import charge, cut
-from api_shim.http.paging import one_of, page_limit
+from api_shim.http.listing import batches_of_job, every_item_of_job, items_of_job, own_jobs
+from api_shim.http.pages.job import job_page
+from api_shim.http.pages.render import back
 from api_shim.http.preferences import preferred_wait
 from api_shim.http.state import AppState, state_of, trace_headers
 from api_shim.http.stream import NDJSON, open_job_body
 from api_shim.http.submission import idempotency_key, is_strict, understood
 from api_shim.jobs import Received
 from api_shim.refusals import BrokerUnavailable
-from contract.answer.items import Outcome, item_document
-from contract.answer.job import Job, items_of
+from contract.answer.job import Job
 from contract.answer.report import Report
 from contract.request.parse import ParsedBatch
 
 router: Final = APIRouter(prefix="/v1", tags=["jobs"])
-_PAGE: Final = 50
 
 
 @router.post("/jobs", status_code=202, responses=openapi_answers.JOB_ACCEPTED, openapi_extra=openapi_answers.SUBMIT_JOB)
@@ -50,10 +50,7 @@ async def list_jobs(request: Request) -> Response:
     """The caller's own jobs, newest first."""
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
-    purpose, limit = f"jobs {app}", page_limit(request)
-    start = int(state.cursors.read(purpose, request.query_params.get("cursor")) or 0)
-    jobs = await state.jobs.recent(app, start, limit)
-    cursor = state.cursors.make(purpose, str(start + limit)) if len(jobs) == limit else None
+    jobs, cursor = await own_jobs(request, app)
     return listed(exchange, "jobs", [_document(state, exchange, job) for job in jobs], cursor)
 
 
@@ -69,7 +66,11 @@ async def poll_job(request: Request, job_id: str) -> Response:
     exchange.request_id = job_id
     if not job.is_final:
         headers["Retry-After"] = whole_seconds(await state.retry_after())
-    return with_etag(_answer(state, exchange, job, 200, headers), request.headers.get("if-none-match"))
+    if exchange.style is Style.PAGE:
+        answer = await job_page(request, job, headers)
+    else:
+        answer = _answer(state, exchange, job, 200, headers)
+    return with_etag(answer, request.headers.get("if-none-match"))
 
 
 @router.get("/jobs/{job_id}/batches", responses=openapi_answers.JOB_BATCHES, openapi_extra=openapi.PAGED)
@@ -77,12 +78,9 @@ async def list_job_batches(request: Request, job_id: str) -> Response:
     """The batches of a job in the order of its instances: ``request_id``, ``status`` and ``statistics`` of each."""
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
-    purpose, limit = f"job batches {job_id}", page_limit(request)
-    start = int(state.cursors.read(purpose, request.query_params.get("cursor")) or 0)
     job = await state.jobs.find(job_id, app)
     exchange.request_id = job_id
-    found = await state.jobs.batches(job, start, limit)
-    cursor = state.cursors.make(purpose, str(start + limit)) if len(found) == limit else None
+    found, cursor = await batches_of_job(request, job)
     return listed(exchange, "batches", [_summary(id_, report) for id_, report in found], cursor)
 
 
@@ -94,26 +92,16 @@ async def list_job_items(request: Request, job_id: str) -> Response:
     """
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
-    wanted = one_of(request, "outcome", [member.value for member in Outcome])
-    purpose, limit = f"job items {job_id}", page_limit(request)
-    cursor = state.cursors.read(purpose, request.query_params.get("cursor")) or "0 0"
     job = await state.jobs.find(job_id, app)
     exchange.request_id = job_id
-    number, index = map(int, cursor.split(" "))
-    items = _items(state, exchange, job, wanted, (number, index))
     if NDJSON in request.headers.get("accept", ""):
-        lines = (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) async for item, _ in items)
+        items = every_item_of_job(request, job)
+        lines = (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) async for item in items)
         name = f'attachment; filename="{job_id}.ndjson"'
         headers = {"Content-Disposition": name, "Cache-Control": "no-store", "X-Request-Id": job_id}
         return StreamingResponse(lines, headers=headers, media_type=NDJSON)
-    found: list[dict[str, Any]] = []
-    following = None
-    async for item, place in items:
-        if len(found) == limit:
-            following = state.cursors.make(purpose, place)
-            break
-        found.append(item)
-    return listed(exchange, "items", found, following)
+    found, cursor = await items_of_job(request, job)
+    return listed(exchange, "items", found, cursor)
 
 
 @router.post("/jobs/{job_id}:cancel", responses=openapi_answers.JOB_CANCELLED)
@@ -124,10 +112,10 @@ async def cancel_job(request: Request, job_id: str) -> Response:
     identity = await state.admit(request, "submit", await read_optional_body(request))
     job = await state.jobs.cancel(job_id, identity.caller.bk_app_code)
     exchange.request_id = job_id
-    return _answer(state, exchange, job, 200)
+    return back(exchange, f"/v1/jobs/{job_id}") or _answer(state, exchange, job, 200)
 
 
-@router.post("/jobs/{job_id}:retry", status_code=202, responses=openapi_answers.JOB_ACCEPTED)
+@router.post("/jobs/{job_id}:retry", status_code=202, responses=openapi_answers.JOB_RETRIED)
 async def retry_job(request: Request, job_id: str) -> Response:
     """Submit what did not succeed of a job again, as a new job: 202 with its ``Location``."""
     state, exchange = state_of(request), exchange_of(request)
@@ -136,7 +124,7 @@ async def retry_job(request: Request, job_id: str) -> Response:
     old = await state.jobs.find(job_id, identity.caller.bk_app_code)
     identity.require_business(old.bk_biz_id)
     received = await state.jobs.retry(job_id, identity.caller, partial(_begun, exchange))
-    return await _accepted(state, exchange, received)
+    return back(exchange, exchange.location) or await _accepted(state, exchange, received)
 
 
 async def _receive(request: Request, state: AppState, exchange: Exchange) -> Received:
@@ -204,33 +192,3 @@ def _summary(request_id: str, report: Report | None) -> dict[str, Any]:
         "code": int(report.code) if report.status.is_final else 0,
         "statistics": report.statistics.model_dump(),
     }
-
-
-async def _items(
-    state: AppState, exchange: Exchange, job: Job, wanted: str | None, begin: tuple[int, int]
-) -> AsyncIterator[tuple[dict[str, Any], str]]:
-    """Items from a place on (batch, index in it), each with its own place."""
-    async for place, report in _reports(state, job, wanted, begin[0]):
-        first = report.job.first if report.job else 0
-        for item in items_of(report):
-            if wanted in (None, item["outcome"].value) and (place, item["index"]) >= begin:
-                document = item_document(item, exchange.language)
-                document["index"] += first
-                yield document, f"{place} {item['index']}"
-
-
-async def _reports(state: AppState, job: Job, wanted: str | None, number: int) -> AsyncIterator[tuple[int, Report]]:
-    """The reports of the batches that have ended, in order; where only failures are wanted, no others are read."""
-    only_failed = wanted in (Outcome.FAILED, Outcome.SKIPPED)
-    while True:
-        if only_failed:
-            page = await state.jobs.failed_batches(job, number, _PAGE)
-        else:
-            found = await state.jobs.batches(job, number, _PAGE)
-            page = [(number + place, id_, report) for place, (id_, report) in enumerate(found)]
-        for place, _, report in page:
-            if report is not None and report.status.is_final:
-                yield place, report
-        if len(page) < _PAGE:
-            return
-        number = page[-1][0] + 1

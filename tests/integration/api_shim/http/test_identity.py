@@ -124,6 +124,86 @@ def test_unknown_application_and_wrong_secret_answer_alike(
     assert (compat.status_code, compat.json()["code"]) == (200, 1306401)
 
 
+def _basic(app: str, secret: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{app}:{secret}".encode()).decode()}
+
+
+def test_application_and_secret_by_http_basic_are_enough_on_every_path(
+    guarded: Callable[..., Client], seed: dict[str, Any]
+) -> None:
+    door, login = guarded(), _basic("esb_test", SECRET)
+    location = door.post(V1_PATH, seed, headers=login).headers["Location"]
+    assert door.get(location, headers=login).json()["status"] == "PENDING"
+    assert door.get(V1_PATH, headers=login).json()["batches"][0]["request_id"] in location
+    assert door.post(f"{location}:cancel", b"", headers=login).status_code == 200
+    assert door.post(ESB_PATH, seed, headers=login).json()["code"] == 1190001
+    assert door.get("/v1/jobs", headers=_basic("esb_test", "old")).status_code == 200
+    both = door.get(location, headers={**login, **_as("esb_test", SECRET, bk_username="admin")})
+    assert both.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        _basic("esb_test", "wrong"),
+        _basic("nobody", SECRET),
+        _basic("", ""),
+        {"Authorization": "Basic %%%"},
+        {"Authorization": "Basic /w=="},
+        {"Authorization": "Basic "},
+        {"Authorization": f"Bearer {SECRET}"},
+        {**_basic("other", OTHER_SECRET), **_as("esb_test", SECRET)},
+        {**_basic("esb_test", "old"), **_as("esb_test", SECRET)},
+    ],
+)
+@pytest.mark.bad_input(86, "HTTP Basic that is wrong, none, or contradicts the header", "401/1306401")
+def test_basic_that_is_wrong_or_contradicts_lets_nobody_in(
+    guarded: Callable[..., Client], headers: dict[str, str]
+) -> None:
+    assert guarded().get(V1_PATH, headers=headers).json()["code"] == 1306401
+
+
+def test_browser_is_asked_to_log_in_and_a_program_for_its_header(guarded: Callable[..., Client]) -> None:
+    door = guarded()
+    page = door.get("/", headers={"Accept": "text/html"})
+    assert (page.status_code, page.headers["WWW-Authenticate"]) == (401, 'Basic realm="bksi", charset="UTF-8"')
+    assert "Check application code, secret and user" in page.text
+    assert door.get(V1_PATH).headers["WWW-Authenticate"] == "X-Bkapi-Authorization"
+    assert door.get("/", headers={"Accept": "text/html", **_basic("esb_test", SECRET)}).status_code == 200
+    assert door.get("/assets/page.css").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_let_in"),
+    [
+        ({}, True),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://behind.a.proxy"}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Origin": "http://localhost"}, True),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"}, False),
+        ({"Sec-Fetch-Site": "?"}, False),
+        ({"Origin": "http://evil.example"}, False),
+        ({"Origin": "null"}, False),
+    ],
+)
+@pytest.mark.bad_input(122, "a page of another site, in a browser that has logged in", "403/9900403, but for GET")
+def test_page_of_another_site_cannot_use_the_login(
+    guarded: Callable[..., Client], seed: dict[str, Any], headers: dict[str, str], is_let_in: bool
+) -> None:
+    door, login = guarded(), _basic("esb_test", SECRET)
+    location = door.post(V1_PATH, seed, headers=login).headers["Location"]
+    for path, body in ((f"{location}:cancel", b""), (V1_PATH, seed), (ESB_PATH, seed)):
+        answer = door.post(path, body, headers={**login, **headers})
+        assert (answer.status_code != 403) is is_let_in
+        if not is_let_in:
+            assert answer.json()["code"] == 9900403
+            assert "other sites" in answer.json()["message"]
+    assert door.get(location, headers={**login, **headers}).json()["status"] != "TERMINATED" or is_let_in
+    # What no browser sends by itself is nobody else's to use.
+    assert door.post(V1_PATH, seed, headers={**_as("esb_test", SECRET), **headers}).status_code == 202
+
+
 @pytest.mark.rule("5.3", "a missing permission: 9900403 and what IAM would have to grant")
 def test_foreign_business_answers_403_with_iams_permission(
     guarded: Callable[..., Client], seed: dict[str, Any], redis: "redis_client.Redis"

@@ -76,6 +76,10 @@ def undeclared(operation: "schemathesis.APIOperation", answer: httpx2.Response) 
     said = DOCUMENT["paths"][operation.path][operation.method]["responses"].get(str(answer.status_code), {})
     if "$ref" in said:
         said = DOCUMENT["components"]["responses"][said["$ref"].rpartition("/")[2]]
+    return _undeclared(said, answer)
+
+
+def _undeclared(said: dict[str, Any], answer: httpx2.Response) -> set[str]:
     known = {name.lower() for name in said.get("headers", {})} | {"content-length", "content-type"}
     return set(answer.headers) - known
 
@@ -167,3 +171,21 @@ def test_jobs_and_pages_are_described_as_they_are(door: Client) -> None:
     assert "maxItems" not in body["application/json"]["schema"]["properties"]["instances"]
     assert NDJSON in body
     assert DOCUMENT["components"]["securitySchemes"]["bkapi"]["name"] == "X-Bkapi-Authorization"
+    assert DOCUMENT["components"]["securitySchemes"]["basic"]["scheme"] == "basic"
+
+
+def test_pages_are_described_as_they_are(door: Client) -> None:
+    batch = {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": 1}]}
+    locations = {
+        "/v1/batches/{request_id}": door.post("/v1/batches", batch).headers["Location"],
+        "/v1/jobs/{job_id}": door.post("/v1/jobs", batch).headers["Location"],
+    }
+    browser = {"Accept": "text/html"}
+    for path, location in locations.items():
+        for method, suffix in (("get", ""), ("post", ":cancel"), ("post", ":cancel"), ("get", ""), ("post", ":retry")):
+            answer = door.call(method.upper(), location + suffix, headers=browser)
+            described = DOCUMENT["paths"][path + suffix][method]["responses"][str(answer.status_code)]
+            assert _undeclared(described, answer) == set()
+            assert answer.status_code == 303 or "text/html" in described["content"]
+    refused = door.get("/v1/batches/none", headers=browser)
+    assert _undeclared(DOCUMENT["components"]["responses"]["Refused404"], refused) == set()

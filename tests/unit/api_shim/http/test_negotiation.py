@@ -4,6 +4,7 @@ import pytest
 
 from api_shim.http.body import is_json
 from api_shim.http.language import negotiate
+from api_shim.http.pages.accept import prefers_page
 from api_shim.http.preferences import preferred_wait
 
 
@@ -23,6 +24,27 @@ from api_shim.http.preferences import preferred_wait
 )
 def test_language_is_what_the_caller_prefers(headers: dict[str, str], language: str) -> None:
     assert negotiate(headers) == language
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_page"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
+        ("text/html", True),
+        ("TEXT/HTML; charset=utf-8; q=0.7, */*;q=0.1", True),
+        ("text/html, application/json;q=0.9", True),
+        ("text/html, application/json", False),
+        ("text/html;q=0.5, application/*", False),
+        ("text/html;q=0, text/*", False),
+        ("text/html;q=x, */*;q=0.1", False),
+        ("application/json", False),
+        ("text/*", False),
+        ("*/*", False),
+        ("", False),
+    ],
+)
+def test_page_is_for_who_names_html_and_prefers_it(accept: str, is_page: bool) -> None:
+    assert prefers_page(accept) is is_page
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What the paths answer to people: pages for browsers, made on the server, that need no script but to refresh."""
