@@ -21,6 +21,7 @@ ENVELOPE: Final[Schema] = {**Envelope.model_json_schema(), "required": list(Enve
 COMMON: Final = ("X-Request-Id", "Cache-Control", "Content-Language", "Vary")
 """Headers of every answer but those for machines that watch."""
 _ERROR: Final[Schema] = {
+    "title": "Error",
     "type": "object",
     "properties": {
         "path": {"type": "string"},

@@ -81,7 +81,8 @@ _BATCH_OF_JOB: Final = _object(
         "status": _or_null({"enum": [status.value for status in Status]}),
         "code": _or_null({"type": "integer"}),
         "statistics": _or_null(STATISTICS),
-    }
+    },
+    "Batch of a job",
 )
 _WARNINGS: Final = {"type": "array", "items": _object(dict.fromkeys(("path", "reason", "message"), _TEXT), "Warning")}
 _PROCESS: Final = _object(
