@@ -4,12 +4,11 @@ from typing import Final
 
 from contract.codes import Reason
 from contract.credentials import IDENTITY_KEYS
-from contract.request.batch import BatchHead, BindRow, InstanceBody, Process, ProcessInfo, Properties
+from contract.request.batch import BatchHead, BindRow, InstanceBody, Process, ProcessInfo
 
 HEAD: Final = frozenset(BatchHead.__annotations__)
 BODY: Final = HEAD | {"instances", "client_request_id"} | IDENTITY_KEYS
 INSTANCE: Final = frozenset(InstanceBody.__annotations__)
-SCALARS: Final = frozenset(Properties.__annotations__)
 INFO: Final = frozenset(ProcessInfo.__annotations__)
 PROCESS: Final = frozenset(Process.__annotations__) | INFO
 ROW: Final = frozenset(BindRow.__annotations__)
