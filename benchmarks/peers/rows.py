@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql
 
 from worker.expand.plan import Plan
 from worker.postgres import tables
+from worker.postgres.process_properties import PROCESS_PROPERTIES
 
 _INSTANCE: Final = (
     *("id", "bk_biz_id", "bk_module_id", "bk_host_id", "instance_key", "service_template_id", "name"),
@@ -19,7 +20,7 @@ _INSTANCE: Final = (
 )
 _PROCESS: Final = (
     *("bk_process_id", "service_instance_id", "bk_biz_id", "bk_host_id", "process_template_id"),
-    *tables.PROCESS_PROPERTIES,
+    *PROCESS_PROPERTIES,
     *("bk_created_by", "bk_supplier_account"),
 )
 _BIND: Final = ("bk_host_id", "bk_process_id", "template_row_id", "ip", "port", "protocol", "enable")
@@ -77,7 +78,7 @@ class Ids:
             rows.instances.append((id_, plan.bk_biz_id, plan.bk_module_id, host, *names, *who))
             for process in planned.processes:
                 bk_process_id = next(self.processes)
-                values = (process.values[name] for name in tables.PROCESS_PROPERTIES)
+                values = (process.values[name] for name in PROCESS_PROPERTIES)
                 head = (bk_process_id, id_, plan.bk_biz_id, host, process.process_template_id)
                 rows.processes.append((*head, *values, *_WHO))
                 rows.bind_rows.extend((host, bk_process_id, *bind) for bind in process.bind_info)

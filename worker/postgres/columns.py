@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql
 from contract.answer.items import Outcome, ProcessItem, process_item
 from worker.expand.plan import PlannedBind, PlannedProcess
 from worker.postgres import tables
+from worker.postgres.process_properties import PROCESS_PROPERTIES
 
 Values = tuple[Any, ...]
 Lists = Sequence[Sequence[Any]]
@@ -92,7 +93,7 @@ INSTANCES: Final = Layout(
 )
 PROCESSES: Final = Layout(
     tables.process,
-    ("bk_biz_id", "bk_created_by", "bk_supplier_account", "process_template_id", *tables.PROCESS_PROPERTIES),
+    ("bk_biz_id", "bk_created_by", "bk_supplier_account", "process_template_id", *PROCESS_PROPERTIES),
     ("bk_process_id", "service_instance_id", "bk_host_id"),
 )
 BIND_ROWS: Final = Layout(
@@ -100,7 +101,7 @@ BIND_ROWS: Final = Layout(
     ("template_row_id", "ip", "port", "protocol", "enable", "position"),
     ("bk_host_id", "bk_process_id"),
 )
-_property_values: Final = itemgetter(*tables.PROCESS_PROPERTIES)
+_property_values: Final = itemgetter(*PROCESS_PROPERTIES)
 
 
 class GroupedRows:

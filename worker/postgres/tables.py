@@ -28,25 +28,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from contract.request.batch import PROCESS_PROPERTIES as PROCESS_RULES
+from worker.postgres.process_properties import (
+    BOOL_PROPERTIES,
+    INT_RANGES,
+    PROCESS_PROPERTIES,
+    REQUIRED_PROPERTIES,
+    TEXT_LIMITS,
+)
 
 ID_BLOCK: Final = 1000
 """How many ids one `nextval` reserves: the value and the ``ID_BLOCK - 1`` after it."""
-
-TEXT_LIMITS: Final = {name: rule.max_bytes for name, rule in PROCESS_RULES.items() if rule.max_bytes is not None}
-"""Text properties of a process and their limit in bytes (CMDB's process model)."""
-
-INT_RANGES: Final = {
-    name: (rule.minimum, rule.maximum)
-    for name, rule in PROCESS_RULES.items()
-    if rule.minimum is not None and rule.maximum is not None
-}
-"""Integer properties of a process and their inclusive range (CMDB's process model)."""
-
-BOOL_PROPERTIES: Final = tuple(name for name, rule in PROCESS_RULES.items() if rule.type == "bool")
-REQUIRED_PROPERTIES: Final = frozenset(name for name, rule in PROCESS_RULES.items() if rule.required)
-PROCESS_PROPERTIES: Final[tuple[str, ...]] = (*TEXT_LIMITS, *BOOL_PROPERTIES, *INT_RANGES)
-"""All scalar properties of a process, in column order."""
 
 metadata = MetaData(
     naming_convention={
