@@ -1,6 +1,7 @@
 """`bksi` for callers: what is wrong is one line that names it, and never a traceback."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,19 @@ def test_mistyped_command_and_option_are_guessed(run: Run) -> None:
 def test_exit_codes_are_in_the_help(run: Run) -> None:
     code, out, _ = run("submit", "--help")
     assert (code, "3 not ended in time" in " ".join(out.split())) == (0, True)
+
+
+def test_completion_that_is_installed_completes_the_verbs(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    assert run("--install-completion")[0] == 0
+    [script] = tmp_path.rglob("completions/bksi")
+    asked = f"source {script}; COMP_WORDS=(bksi sub); COMP_CWORD=1; _bksi; echo ${{COMPREPLY[@]}}"
+    shown = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    assert shown.stdout == "submit\n", shown.stderr
 
 
 def test_profile_is_kept_without_a_secret(run: Run, tmp_path: Path) -> None:
