@@ -128,6 +128,7 @@ class Costs:
         self._stack = stack
         measure.reset_peak_memory(stack.pids.values())
         self._before = self._look()
+        self._mib = {name: measure.memory_mib([pid]) for name, pid in stack.pids.items()}
         self._wal, self._disk = asyncio.run(_stored(stack.postgres))
 
     def so_far(self) -> dict[str, Any]:
@@ -139,6 +140,7 @@ class Costs:
         cpu = {name: seconds - self._before[name] for name, seconds in self._look().items()}
         return {
             "cpu_s": cpu,
+            "mib_before": self._mib,
             "peak_mib": {name: measure.peak_memory_mib([pid]) for name, pid in self._stack.pids.items()},
             "redis_bytes": kept,
             "redis_log_bytes": written,
