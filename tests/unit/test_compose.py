@@ -103,6 +103,26 @@ def test_flower_is_on_loopback_behind_a_password_and_changes_nothing() -> None:
     assert "FLOWER_UNAUTHENTICATED_API" not in flower["environment"]
 
 
+def test_monitoring_is_asked_for_and_on_loopback() -> None:
+    for name in ("prometheus", "grafana"):
+        service = SERVICES[name]
+        assert service["profiles"] == ["monitoring"]
+        assert [port.split(":-")[1].split(":")[0] for port in service["ports"]] == ["127.0.0.1"]
+        assert f"{name}:/" in service["volumes"][0]  # its data outlast the container
+    # Where Prometheus looks for the others is where they are.
+    jobs = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    targets = {job["dns_sd_configs"][0]["names"][0]: job["dns_sd_configs"][0]["port"] for job in jobs}
+    assert targets == {"shim": 8080, "worker": int(SERVICES["worker"]["environment"]["BKSI_METRICS_PORT"])}
+
+
+def test_grafana_does_not_start_without_a_password() -> None:
+    service = SERVICES["grafana"]
+    script = service["entrypoint"][-1].replace("$$", "$").replace("exec /run.sh", "echo started")
+    assert _run(["sh", "-c", script], GF_SECURITY_ADMIN_PASSWORD="x").stdout == "started\n"
+    refused = _run(["sh", "-c", script])
+    assert (refused.returncode, refused.stderr) == (1, "GRAFANA_PASSWORD is not set\n")
+
+
 def test_databases_are_reached_from_inside_only() -> None:
     for name in ("postgres", "redis"):
         assert "ports" not in SERVICES[name]
@@ -185,7 +205,7 @@ def test_files_of_the_host_must_be_there_and_are_only_read() -> None:
         for volume in service.get("volumes", ())
         if not isinstance(volume, str) or volume.startswith((".", "/", "$"))
     ]
-    assert len(binds) == 3
+    assert len(binds) == 6
     for volume in binds:
         # The long syntax: the short one takes a path without ./ for a volume, and makes a directory of a missing file.
         assert (volume["type"], volume["read_only"]) == ("bind", True)
