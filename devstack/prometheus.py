@@ -58,7 +58,7 @@ class Prometheus(Server):
         scrape = [{"job_name": job, "static_configs": [{"targets": to}]} for job, to in self._jobs.items()]
         # JSON is YAML.
         configuration.write_text(json.dumps({"global": {"scrape_interval": "250ms"}, "scrape_configs": scrape}))
-        command = [
+        command: list[str | Path] = [
             self._program,
             f"--config.file={configuration}",
             f"--storage.tsdb.path={self.data}",
