@@ -24,6 +24,7 @@ from contract.queue import Queue
 from contract.redis.connection import connect
 from contract.redis.safety import require_safe_redis
 from contract.settings import Settings
+from plumbing import traces
 from plumbing.cancel import cancel_and_wait
 from plumbing.outages import Outage
 from worker.consumer.transport.channel import Channel
@@ -93,6 +94,7 @@ class Runtime:
         self.run(self._open(), timeout=_START_TIMEOUT_S)
         threading.Thread(target=self._guard_loop, name="bksi-watchdog", daemon=True).start()
         self._metrics = serve_metrics(self)
+        traces.configure("bksi-worker")
 
     def begin_to_stop(self) -> None:
         """From now on this process has half a minute to end, whatever it hangs in; what it leaves stays pending."""
@@ -111,6 +113,7 @@ class Runtime:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_START_TIMEOUT_S)
         self.loop.close()
+        traces.close()
 
     @property
     def heartbeat_at(self) -> float:

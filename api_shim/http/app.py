@@ -25,6 +25,7 @@ from api_shim.identity.doorkeeper import Doorkeeper
 from api_shim.jobs import Jobs
 from api_shim.submitter import Submitter
 from contract.settings import Settings
+from plumbing import traces
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -40,6 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        traces.configure("bksi-server")
         metrics = Metrics()
         async with Submitter.open(settings, metrics.redis_seconds.observe) as submitter:
             app.state.bksi = AppState(
@@ -53,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
                 OpenUploads(settings.max_open_uploads),
             )
             yield
+        traces.close()
 
     app = bare_app("Batch creation of service instances", lifespan, DESCRIPTION)
     app.state.fingerprint = fingerprint(settings)

@@ -12,6 +12,7 @@ from api_shim.http.exchange import Exchange, begin
 from api_shim.http.head import HeadRefused, check_head
 from api_shim.http.state import state_of
 from contract.codes import Code, Refused
+from plumbing import traces
 
 MAX_HEADER_BYTES: Final = 32 * 1024
 _PROBES: Final = ("/healthz", "/readyz", "/metrics")
@@ -32,6 +33,17 @@ class Frame:
             return
         request = Request(scope, receive)
         exchange = scope["exchange"] = begin(request)
+        if scope["path"] in _PROBES:
+            await self._serve(request, exchange, send)
+            return
+        with traces.span("HTTP", parent=exchange.traceparent, kind="server") as span:
+            status = await self._serve(request, exchange, send)
+            name = f"{exchange.method} {_route(request)}"
+            span.set(name, status=status, code=int(exchange.code), request_id=exchange.request_id)
+
+    async def _serve(self, request: Request, exchange: Exchange, send: Send) -> int:
+        """Answer one request; returns the status."""
+        scope, receive = request.scope, request.receive
         started, status = time.perf_counter(), 0
 
         async def watched(message: Message) -> None:
@@ -56,6 +68,7 @@ class Frame:
             if status == 0:
                 await refusal(exchange, [Refused(Code.INTERNAL)])(scope, receive, watched)
         _record(request, exchange, status, time.perf_counter() - started)
+        return status
 
 
 def _as_get(scope: Scope) -> Scope:
@@ -65,9 +78,13 @@ def _as_get(scope: Scope) -> Scope:
     return scope
 
 
+def _route(request: Request) -> str:
+    path: str = getattr(request.scope.get("route"), "path", "other")
+    return path
+
+
 def _record(request: Request, exchange: Exchange, status: int, seconds: float) -> None:
-    route = request.scope.get("route")
-    name: str = getattr(route, "path", "other")
+    name = _route(request)
     state_of(request).metrics.answered(name, status, exchange.code, seconds)
     log = _log.debug if name in _PROBES else _log.info
     log(

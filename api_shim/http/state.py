@@ -23,6 +23,7 @@ from api_shim.submitter import Backlog, Submitter
 from contract.codes import Code, Refused
 from contract.credentials import SIGNATURE
 from contract.settings import Settings
+from plumbing import traces
 
 _BACKLOG_FRESH_S = 0.5
 
@@ -129,5 +130,6 @@ def state_of(request: Request) -> AppState:
 
 
 def trace_headers(exchange: Exchange) -> dict[str, str] | None:
-    """The Celery headers that carry the caller's trace on."""
-    return {"traceparent": exchange.traceparent} if exchange.traceparent else None
+    """The Celery headers that carry the trace on: from our span, or from the caller's where we make none."""
+    traceparent = traces.current().traceparent or exchange.traceparent
+    return {"traceparent": traceparent} if traceparent else None

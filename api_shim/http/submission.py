@@ -18,6 +18,7 @@ from contract.known import defaults_of
 from contract.request.defaults import with_defaults
 from contract.request.idempotency import IdempotencyKey, key_of_body, key_of_dry_run
 from contract.request.parse import BatchRefused, ParsedBatch, parse
+from plumbing import traces
 
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
 
@@ -78,15 +79,16 @@ async def _submit(request: Request, kind: Literal["create", "validate"]) -> Acce
         key = key_of_body(parsed.batch.digest())
     elif key is not None and kind == "validate":
         key = key_of_dry_run(key)
-    submitted = await state.submitter.submit(
-        parsed.batch,
-        identity.caller,
-        warnings=parsed.warnings,
-        idempotency_key=key,
-        while_unfinished=attach,
-        kind=kind,
-        headers=trace_headers(exchange),
-    )
+    with traces.span("submit", kind="producer"):
+        submitted = await state.submitter.submit(
+            parsed.batch,
+            identity.caller,
+            warnings=parsed.warnings,
+            idempotency_key=key,
+            while_unfinished=attach,
+            kind=kind,
+            headers=trace_headers(exchange),
+        )
     exchange.request_id = submitted.request_id
     return Accepted(submitted.request_id, submitted.replayed, identity, parsed)
 

@@ -41,6 +41,12 @@ _current: Final[ContextVar[dict[str, Any] | None]] = ContextVar("request", defau
 """What Celery knows of the message behind the coroutine that runs."""
 
 
+def message_header(name: str) -> str | None:
+    """A text that came with the message behind the coroutine that runs."""
+    value = (_current.get() or {}).get(name)
+    return value if isinstance(value, str) else None
+
+
 class CoroutineTask(Task[Any, str]):
     """A task whose work is a coroutine. In any other pool it blocks its thread or process until that has ended."""
 

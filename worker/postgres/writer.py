@@ -16,8 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.answer.items import Item, without_new_ids
 from contract.answer.report import Report
+from plumbing import traces
 from plumbing.coalesce import Gather
 from plumbing.failpoints import async_failpoint
+from plumbing.traces import Span
 from worker.expand.reconcile import ExistingInstance
 from worker.metrics import DECIDED_BEFORE, ROWS, WRITE_GROUP
 from worker.postgres.columns import NewRows
@@ -69,7 +71,7 @@ class Writer:
         self._engine = engine
         self._instance_ids = IdBlock(service_instance_ids, first_id)
         self._process_ids = IdBlock(process_ids, first_id)
-        self._writing = Gather(self.write_group, most=_GROUP, at_once=transactions, weigh=_instances)
+        self._writing = Gather(self._write_traced, most=_GROUP, at_once=transactions, weigh=_instances)
 
     async def write(self, request: WriteRequest) -> Written:
         """Write one request, or find out how it ended before; those that come meanwhile share the next transaction.
@@ -80,7 +82,8 @@ class Writer:
         Raises:
             DatabaseError: nothing was written; or, after `DatabaseUnavailable`, perhaps all of it. Call again.
         """
-        return await self._writing(request)
+        with traces.span("write") as span:
+            return await self._writing((request, span))
 
     async def drain(self) -> None:
         """Wait until nothing is being written."""
@@ -100,6 +103,11 @@ class Writer:
         async with driver_connection(self._engine) as driver:
             known = await read_existing(driver, request.natural_keys())
         return [without_new_ids(item) for item in draft(request, known, count(), count(), NewRows()).items]
+
+    async def _write_traced(self, calls: Sequence[tuple[WriteRequest, Span]]) -> list[Written | DatabaseError]:
+        with traces.span("write together", links=[span for _, span in calls]) as together:
+            together.set(requests=len(calls))
+            return await self.write_group([request for request, _ in calls])
 
     async def write_group(self, requests: Sequence[WriteRequest]) -> list[Written | DatabaseError]:
         """Write several requests in as few transactions as they allow, usually one.
@@ -194,8 +202,8 @@ class Writer:
         self._process_ids.give_back(attempt.process_ids)
 
 
-def _instances(request: WriteRequest) -> int:
-    return len(request.plan.instances)
+def _instances(call: tuple[WriteRequest, Span]) -> int:
+    return len(call[0].plan.instances)
 
 
 def _used(block: IdBlock, taken: Sequence[int], left: Iterator[int]) -> Sequence[int]:

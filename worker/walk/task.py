@@ -28,10 +28,12 @@ from contract.redis.connection import RedisError
 from contract.redis.notices import Note
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
+from plumbing import traces
 from plumbing.failpoints import async_failpoint
 from plumbing.retrying import retrying
 from plumbing.traceback_lines import frames_of
-from worker.consumer.pool import CoroutineTask
+from plumbing.traces import Span
+from worker.consumer.pool import CoroutineTask, message_header
 from worker.custody.finish import decide, finish, given_up, publish, tell_end
 from worker.custody.leases import Lease
 from worker.expand.catalogue import CatalogueSlice
@@ -120,13 +122,19 @@ class Walk:
                 and nothing is stored.
             Reject: no lease was to be had; the message goes back, see `worker.walk.take`.
         """
+        with traces.span("run", parent=message_header("traceparent"), kind="consumer") as span:
+            return await self._run(kwargs, span)
+
+    async def _run(self, kwargs: dict[str, Any], span: Span) -> str:
         try:
             arguments = TaskArguments.model_validate(kwargs)
         except ValidationError:
             raise BatchFailed("the message's arguments are not those of this task") from None
+        span.set(request_id=arguments.request_id)
         async with AsyncExitStack() as held:
             try:
-                lease = await take(self._runtime, arguments, held)
+                with traces.span("lease"):
+                    lease = await take(self._runtime, arguments, held)
             except NotTrusted as error:
                 _log.warning("direct message refused", request_id=arguments.request_id, reason=str(error))
                 raise BatchFailed(str(error)) from None
@@ -184,7 +192,8 @@ class Walk:
             payload = Payload.load(lease.payload)
             attempt = Attempt(lease, payload, payload.batch, self._runtime.settings)
             report, dumped = await self._attempt(attempt)
-        await publish(self._leases, report, dumped)
+        with traces.span("publish"):
+            await publish(self._leases, report, dumped)
         tell_end(report, lease.clock.when_read)
         return report
 
@@ -226,10 +235,11 @@ class Walk:
     async def _write(self, attempt: Attempt) -> tuple[Report, bytes | None]:
         batch = attempt.batch
         hosts = batch.bk_host_ids
-        catalogue = await self._catalogue(batch, hosts)
-        if catalogue.module and not catalogue.module.is_seen_by(attempt.payload.caller.bk_supplier_account):
-            catalogue = CatalogueSlice(module=None)
-        plan = expand(catalogue, batch, attempt.lease.request_id)
+        with traces.span("plan"):
+            catalogue = await self._catalogue(batch, hosts)
+            if catalogue.module and not catalogue.module.is_seen_by(attempt.payload.caller.bk_supplier_account):
+                catalogue = CatalogueSlice(module=None)
+            plan = expand(catalogue, batch, attempt.lease.request_id)
         about = attempt.about(plan.warnings)
         if plan.refused and batch.mode == "atomic":
             return await self._decide(attempt, Report.refused(plan.refused, hosts, **about)), None
