@@ -6,6 +6,7 @@ from typing import Any
 
 def test_fresh_system_has_no_error_and_three_risks_of_a_development_machine(stack: Any, bksi: Any) -> None:
     env = {"BKSI_REDIS_URL": stack.redis, "BKSI_POSTGRES_DSN": stack.postgres, "BKSI_FLOWER_URL": stack.flower}
+    env["BKSI_METRICS_PORT"] = stack.metrics[1].removesuffix("/metrics").rpartition(":")[2]
     examined = bksi("doctor", "--json", env=env)
 
     document = json.loads(examined.stdout)

@@ -16,6 +16,7 @@ from worker.commands.console import out
 from worker.commands.doctor.environment import examine_environment, examine_open_files
 from worker.commands.doctor.finding import Finding, Level
 from worker.commands.doctor.flower import examine_flower
+from worker.commands.doctor.ports import examine_metrics, examine_ports
 from worker.commands.doctor.postgres import examine_postgres
 from worker.commands.doctor.redis import examine_other_broker, examine_redis
 from worker.commands.doctor.settings import examine_settings
@@ -44,7 +45,9 @@ async def examine(settings: Settings, flower: str | None = None) -> list[Finding
             *[finding async for finding in examine_other_broker(celery, settings)],
             *[finding async for finding in examine_postgres(settings)],
             await examine_flower(flower),
+            await examine_metrics(settings),
             *examine_settings(settings),
+            examine_ports(settings),
             *examine_environment(os.environ),
             examine_open_files(settings),
         ]
