@@ -1,11 +1,13 @@
 """What an operator sees in Flower."""
 
+import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 import httpx2
+from celery import Celery
 
 from devstack.ports import free_port
 from devstack.process import Guard, Process
@@ -55,8 +57,11 @@ def test_it_shows_and_changes_nothing(stack: RunningStack) -> None:
     assert answer.status_code in (403, 405)
 
 
-def test_what_it_has_seen_outlasts_a_restart(stack: RunningStack, guard: Guard, tmp_path: Path) -> None:
+def test_what_it_has_seen_outlasts_a_restart_but_for_a_worker_that_is_gone(
+    stack: RunningStack, guard: Guard, tmp_path: Path
+) -> None:
     environment = {"BKSI_REDIS_URL": stack.redis, "BKSI_STATE_DIR": str(tmp_path), "FLOWER_UNAUTHENTICATED_API": "1"}
+    environment["FLOWER_PURGE_OFFLINE_WORKERS"] = "1"  # a minute, unless it is set
     address = f"http://127.0.0.1:{(port := free_port())}"
 
     def start() -> Process:
@@ -67,10 +72,19 @@ def test_what_it_has_seen_outlasts_a_restart(stack: RunningStack, guard: Guard, 
         flower.wait_until(lambda: "worker-1" in _get(f"{address}/workers?json=1"), timeout_s=60)
         request_id = run(stack.http, bound(21))["request_id"]
         flower.wait_until(lambda: "SUCCESS" in _get(f"{address}/api/task/info/{request_id}"), timeout_s=30)
+        with Celery(broker=stack.redis, set_as_current=False) as app, app.connection_for_write() as connection:
+            events = app.events.Dispatcher(connection, hostname="gone@nowhere")
+            events.send("worker-heartbeat", freq=1)
+            flower.wait_until(lambda: "gone@nowhere" in _get(f"{address}/workers?json=1"), timeout_s=30)
+        flower.wait_until(lambda: _names(_get(f"{address}/workers?json=1")) == {"worker-1"}, timeout_s=30)
     with start() as flower:
         flower.wait_until(lambda: "SUCCESS" in _get(f"{address}/api/task/info/{request_id}"), timeout_s=60)
     # One line for each thing that was said.
     assert all(line.startswith("{") for line in (tmp_path / "log").read_text().splitlines())
+
+
+def _names(workers: str) -> set[str]:
+    return {worker["hostname"].partition("@")[0] for worker in json.loads(workers)["data"]} if workers else set()
 
 
 def _get(url: str) -> str:

@@ -61,10 +61,11 @@ class LiveWorker:
 
     def send(self, host: int, *, request_id: str | None = None, **changes: Any) -> str:
         """Enqueue a batch of one host as plain Celery does; `changes` are of the call. Returns its request_id."""
+        task: str = changes.pop("task", TASK_NAME)
         request_id = request_id or uuid.uuid4().hex
         kwargs = {"request_id": request_id, "batch": batch(host), "caller": {"bk_app_code": APP}}
         call = {"kwargs": kwargs, "task_id": request_id, "queue": QUEUE_NAME, **changes}
-        self.celery.send_task(TASK_NAME, **call)
+        self.celery.send_task(task, **call)
         return request_id
 
     def report(self, request_id: str) -> Mapping[str, Any]:

@@ -75,6 +75,19 @@ def test_worker_is_asked_for_its_health_as_in_compose() -> None:
     assert container["readinessProbe"]["exec"]["command"] == compose[1:]
 
 
+def test_workers_are_scaled_by_a_metric_that_servers_have() -> None:
+    [scaler] = [item["spec"] for item in OBJECTS if item["kind"] == "HorizontalPodAutoscaler"]
+    [metric] = [one["external"]["metric"]["name"] for one in scaler["metrics"]]
+    autoscale = KUBERNETES / "autoscale"
+    [rule] = yaml.safe_load((autoscale / "adapter-rules.yaml").read_text())
+    keda = yaml.safe_load((autoscale / "keda.yaml").read_text())["spec"]
+    [trigger] = keda["triggers"]
+    assert rule["name"]["as"] == metric
+    assert rule["metricsQuery"] == trigger["metadata"]["query"] == f"max({metric})"
+    assert f"| `{metric}` | gauge |" in (ROOT / "docs" / "metrics.md").read_text()
+    assert (keda["minReplicaCount"], keda["maxReplicaCount"]) == (scaler["minReplicas"], scaler["maxReplicas"])
+
+
 def test_settings_that_are_named_exist() -> None:
     texts = [OPERATIONS, *(path.read_text() for path in (ROOT / "deploy").rglob("*.*"))]
     named = {name for text in texts for name in re.findall(r"\bBKSI_([A-Z_]+[A-Z])\b", text)}
