@@ -31,12 +31,17 @@ class RabbitMQ(Server):
     ) -> None:
         super().__init__(directory, guard, port=port, log=log)
         self._script = script
-        self._mapper_port, self._node_port = free_port(), free_port()
+        self._mapper_port, self._node_port, self._management_port = free_port(), free_port(), free_port()
 
     @property
     def url(self) -> str:
         """AMQP URL of the virtual host ``/``."""
         return f"amqp://bksi:{self.password}@127.0.0.1:{self.port}//"
+
+    @property
+    def management_url(self) -> str:
+        """HTTP URL of the management plugin's API, password included."""
+        return f"http://bksi:{self.password}@127.0.0.1:{self._management_port}/api/"
 
     def ctl(self, *arguments: str) -> None:
         """Run ``rabbitmqctl`` on the node.
@@ -67,8 +72,9 @@ class RabbitMQ(Server):
         config.write_text(
             f"listeners.tcp.1 = 127.0.0.1:{port}\ndefault_user = bksi\ndefault_pass = {self.password}\n"
             "log.file = false\nlog.console = true\n"
+            f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self._management_port}\n"
         )
-        (plugins := self.directory / "enabled_plugins").write_text("[].\n")
+        (plugins := self.directory / "enabled_plugins").write_text("[rabbitmq_management].\n")
         environment = self._environment() | {
             "RABBITMQ_MNESIA_BASE": str(self.data),
             "RABBITMQ_LOG_BASE": str(self.directory),
