@@ -10,7 +10,8 @@ from typing import Final
 
 from starlette.requests import Request
 
-from api_shim.identity.doorkeeper import ONCE, is_basic
+from api_shim.identity.doorkeeper import ONCE
+from api_shim.identity.said import is_basic
 from contract.codes import Code, Refused, Why
 from plumbing.urls import is_loopback
 

@@ -15,7 +15,8 @@ from api_shim.http.metrics import Metrics
 from api_shim.http.open_uploads import OpenUploads
 from api_shim.http.open_waits import OpenWaits
 from api_shim.http.rates import Rates
-from api_shim.identity.doorkeeper import Doorkeeper, Identity, Unauthenticated, check_query
+from api_shim.identity.doorkeeper import Doorkeeper, Identity, check_query
+from api_shim.identity.said import Unauthenticated
 from api_shim.identity.signature import VALID_S, SignedCall, signed_call
 from api_shim.jobs import Jobs
 from api_shim.refusals import reaching_redis

@@ -7,28 +7,34 @@ names: there is no login service here, so ``bk_username`` is recorded and never 
 is dropped.
 """
 
-import base64
 import ipaddress
 import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from api_shim.http.strict_json import NotJson, loads
 from api_shim.identity.applications import Application, Applications
 from api_shim.identity.gateway import read_token
+from api_shim.identity.said import (
+    AUTHORIZATION_HEADER,
+    BASIC_HEADER,
+    Credentials,
+    Unauthenticated,
+    credentials_in,
+    is_basic,
+    of_both,
+    of_head,
+)
 from api_shim.identity.signature import SignedCall
 from contract.answer.permission import iam_permission
 from contract.codes import Code, Refused, Why
-from contract.credentials import APP_CODE, APP_SECRET, IDENTITY_KEYS, SIGNATURE_KEYS, USERNAME
+from contract.credentials import IDENTITY_KEYS, SIGNATURE_KEYS
 from contract.message import Caller
 from contract.request.findings import shown_key
 from contract.settings import Settings
 
-AUTHORIZATION_HEADER: Final = "x-bkapi-authorization"
-_BASIC_HEADER: Final = "authorization"
 GATEWAY_HEADER: Final = "x-bkapi-jwt"
 _USER_HEADERS: Final = ("x-bkcmdb-user", "bk_user")
 _SUPPLIER_HEADERS: Final = (
@@ -37,19 +43,11 @@ _SUPPLIER_HEADERS: Final = (
     "http_bk_supplier_account",
     "http_blueking_supplier_id",
 )
-ONCE: Final = frozenset((AUTHORIZATION_HEADER, _BASIC_HEADER, GATEWAY_HEADER, *_USER_HEADERS, *_SUPPLIER_HEADERS))
+ONCE: Final = frozenset((AUTHORIZATION_HEADER, BASIC_HEADER, GATEWAY_HEADER, *_USER_HEADERS, *_SUPPLIER_HEADERS))
 """Headers of which a request has one at most."""
-_MAX_HEADER: Final = 8 * 1024
 # No control characters, and nothing that UTF-8 cannot write: a name ends in rows, in logs and on Flower's pages.
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{0,128}")
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-
-
-class Unauthenticated(Refused):
-    """The application is unknown or its secret is wrong; which of the two is never said."""
-
-    def __init__(self, path: str = "", *why: Why) -> None:
-        super().__init__(Code.APP_UNAUTHENTICATED, *why, path=path)
 
 
 class Forbidden(Refused):
@@ -58,15 +56,6 @@ class Forbidden(Refused):
     def __init__(self, bk_biz_id: int) -> None:
         super().__init__(Code.NO_PERMISSION)
         self.permission = iam_permission(bk_biz_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a request says about its caller. The secret shows in no representation."""
-
-    bk_app_code: str = ""
-    bk_app_secret: str = field(default="", repr=False)
-    bk_username: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +122,7 @@ class Doorkeeper:
             return None
         if AUTHORIZATION_HEADER not in headers and not is_basic(headers):
             return None
-        said = _of_head(headers)
+        said = of_head(headers)
         return self._identity(headers, peer, said, self._authenticated(said))
 
     def identify(
@@ -158,7 +147,7 @@ class Doorkeeper:
                 gateway's token is not valid; 1306406 the header is not a JSON object; 1199006/1199007 a name that
                 cannot be stored or a supplier account that is not the application's.
         """
-        said = _of_both(_of_head(headers), _credentials(body))
+        said = of_both(of_head(headers), credentials_in(body))
         if greeted is not None:
             _refuse_other(said.bk_app_code, greeted.caller.bk_app_code)
             username = greeted.caller.bk_username or _storable(said.bk_username)
@@ -247,55 +236,6 @@ def check_query(pairs: Iterable[tuple[str, str]]) -> None:
             raise Unauthenticated(path=f"query.{name.lower()}")
 
 
-def is_basic(headers: Mapping[str, str]) -> bool:
-    """Whether the call brings what a browser sends by itself, to whoever asks, once somebody has logged in."""
-    return headers.get(_BASIC_HEADER, "")[:6].lower() == "basic "
-
-
-def _of_head(headers: Mapping[str, str]) -> Credentials:
-    return _of_both(_of_header(headers), _of_basic(headers))
-
-
-def _of_basic(headers: Mapping[str, str]) -> Credentials:
-    """RFC 7617. What cannot be read names nobody."""
-    if not is_basic(headers):
-        return Credentials()
-    try:
-        said = base64.b64decode(headers[_BASIC_HEADER][6:_MAX_HEADER].strip(), validate=True).decode()
-    except ValueError:
-        return Credentials()
-    app_code, _, secret = said.partition(":")
-    return Credentials(app_code, secret)
-
-
-def _of_header(headers: Mapping[str, str]) -> Credentials:
-    header = headers.get(AUTHORIZATION_HEADER)
-    if header is None:
-        return Credentials()
-    try:
-        said = loads(header[:_MAX_HEADER].encode("latin-1"))
-    except NotJson:
-        said = None
-    if not isinstance(said, dict):
-        raise Refused(Code.APP_AUTH_HEADER_INVALID)
-    return _credentials(said)
-
-
-def _credentials(said: Mapping[str, Any]) -> Credentials:
-    return Credentials(_text(said, APP_CODE), _text(said, APP_SECRET), _text(said, USERNAME))
-
-
-def _of_both(first: Credentials, second: Credentials) -> Credentials:
-    """What two places say together; raises `Unauthenticated` where they contradict each other."""
-    both = {}
-    for name in (APP_CODE[0], APP_SECRET[0], USERNAME[0]):
-        one, other = getattr(first, name), getattr(second, name)
-        if one and other and one != other:
-            raise Unauthenticated(name, Why.CONTRADICTED)
-        both[name] = one or other
-    return Credentials(**both)
-
-
 def _refuse_other(said: str, bk_app_code: str) -> None:
     if said not in ("", bk_app_code):
         raise Unauthenticated("bk_app_code", Why.CONTRADICTED)
@@ -313,18 +253,3 @@ def _one_of(headers: Mapping[str, str], names: tuple[str, ...], path: str) -> st
     if len(said) > 1:
         raise Refused.field(Code.PARAM_INVALID, path, Why.CONTRADICTED)
     return said.pop() if said else ""
-
-
-def _text(said: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    """The value under a key, or under its older spelling; both may be there if they are the same."""
-    found = ""
-    for name in names:
-        value = said.get(name)
-        if value is None or value == "":
-            continue
-        if not isinstance(value, str):
-            raise Refused.field(Code.PARAM_NOT_TEXT, name)
-        if found not in ("", value):
-            raise Unauthenticated(name, Why.CONTRADICTED)
-        found = value
-    return found
