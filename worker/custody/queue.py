@@ -21,12 +21,15 @@ class WorkerQueue:
         self._leases = leases
         self._queue = queue
 
-    async def hand_back(self, lease: Lease, summary: str, *, count_attempt: bool) -> bool:
+    async def hand_back(
+        self, lease: Lease, summary: str, headers: dict[str, str] | None = None, *, count_attempt: bool
+    ) -> bool:
         """Give a leased request back, behind what waits; False when the lease is not ours any more."""
         return await self._queue.put(
             lambda message: self._leases.hand_back(lease, message, count_attempt=count_attempt),
             lease.request_id,
             summary,
+            headers,
         )
 
     async def resend(self, pending: Pending) -> bool:

@@ -64,6 +64,17 @@ def test_signals_of_requests_that_run_together_come_with_their_own_traces(start:
             ]
 
 
+def test_request_that_is_started_again_stays_in_its_trace(start: Start, tmp_path: Path) -> None:
+    request_id = new_request_id()
+    once = {"BKSI_FAILPOINTS": "before_write=raise:1", "BKSI_FAILPOINTS_DIR": str(tmp_path)}
+    with start(WITH_RECEIVERS, **once) as worker:
+        worker.send(1, request_id=request_id, headers={"traceparent": traceparent(request_id)})
+        assert worker.report(request_id)["attempts"] == 2
+        notes = [json.loads(note) for note in worker.redis.lrange("notes", 0, -1)]
+
+    assert [note[2] for note in notes if note[0] == "prerun"] == [traceparent(request_id)] * 2
+
+
 @pytest.mark.bad_input(108, "a value that nobody else may see, to a worker that makes spans", "in no span")
 def test_instrumented_worker_makes_a_span_in_its_callers_trace_and_puts_no_argument_into_it(start: Start) -> None:
     exporters = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
