@@ -17,7 +17,7 @@ from contract.codes import Code, Refused
 from contract.message import REQUEST_ID_PATTERN, Caller
 from contract.redis.jobs import JobStore, NotThisUploads, Upload, link
 from contract.redis.requests import IdempotencyConflict, QueueFull
-from contract.request.idempotency import key_of_retry
+from contract.request.idempotency import key_of_job, key_of_retry
 from contract.request.parse import ParsedBatch
 from contract.settings import Settings
 from plumbing.cancel import cancel_and_wait
@@ -125,6 +125,14 @@ class Jobs:
             return found
         put_back = await reaching_redis(self._submitter.lookup.find(id_, bk_app_code, self._load_either))
         return put_back if isinstance(put_back, Report | Job) else None
+
+    async def under_key(self, idempotency_key: str, bk_app_code: str) -> Report | Job | None:
+        """The request or the job that an application submitted under a key; raises as `find`."""
+        for key in (idempotency_key, key_of_job(idempotency_key)):
+            id_ = await reaching_redis(self._submitter.requests.holder_of(bk_app_code, key))
+            if id_ is not None:
+                return await self.either(id_, bk_app_code)
+        return None
 
     async def _load_either(self, id_: str) -> Report | Job | None:
         return await self._submitter.requests.load(id_) or await self._store.load(id_)

@@ -44,9 +44,9 @@ def _page(exchange: Exchange, show: str, found: list[dict[str, Any]], cursor: st
 
 async def _find(state: AppState, app: str, asked: str) -> str | None:
     """The address of the request or job under an id or an idempotency key."""
-    found: Report | Job | None = await state.jobs.either(asked, app)
+    found = await state.jobs.either(asked, app)
     if found is None:
-        found = await state.submitter.find(app, checked_key(asked, "query.id"))
+        found = await state.jobs.under_key(checked_key(asked, "query.id"), app)
     if found is None:
         return None
     return f"/v1/jobs/{found.job_id}" if isinstance(found, Job) else f"/v1/batches/{found.request_id}"

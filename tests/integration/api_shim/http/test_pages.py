@@ -173,14 +173,16 @@ def test_list_shows_own_requests_filters_pages_and_finds(door: Client) -> None:
 
 def test_job_shows_its_batches_and_instances(door: Client) -> None:
     instances = [{"bk_host_id": host} for host in range(1, 152)]
-    accepted = door.post("/v1/jobs", {"bk_biz_id": 1, "bk_module_id": 60, "instances": instances})
+    body = {"bk_biz_id": 1, "bk_module_id": 60, "instances": instances}
+    accepted = door.post("/v1/jobs", body, headers={"Idempotency-Key": "delivery-1"})
     job_id = accepted.json()["job_id"]
     page = door.get(f"/v1/jobs/{job_id}", headers=BROWSER)
     assert "Waiting" in page.text
     assert 'data-refresh="' in page.text
     assert len(re.findall(r'href="/v1/batches/[0-9a-f]{32}"', page.text)) == 2
     assert job_id in _page(door, "/?show=jobs")
-    assert door.get(f"/?id={job_id}", headers=BROWSER).headers["Location"] == f"/v1/jobs/{job_id}"
+    for asked in (job_id, "delivery-1"):
+        assert door.get(f"/?id={asked}", headers=BROWSER).headers["Location"] == f"/v1/jobs/{job_id}"
 
     [action] = re.findall(r'<form method="post" action="([^"]+)"', page.text)
     assert door.call("POST", action, headers=BROWSER).headers["Location"] == f"/v1/jobs/{job_id}"
