@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -46,6 +47,7 @@ class Browser:
             pass_fds=(to_it, from_it),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.close(to_it)
         os.close(from_it)
@@ -62,7 +64,8 @@ class Browser:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._process.terminate()
+        # Killed as a whole: its other processes would go on writing into the profile while that is removed.
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         os.close(self._in)
         os.close(self._out)
