@@ -83,7 +83,7 @@ def test_terminal_sees_a_bar_with_counts_that_is_gone_at_the_end(here: dict[str,
         assert child.stdout is not None
         said = child.stdout.read()
 
-    assert child.returncode == 0
+    assert child.returncode == 0, said + shown
     assert "SUCCESS  150 of 150" in said
     assert re.search(r"━ 150/150 instances  \w{32}  SUCCESS", re.sub(r"\x1b\[[\d;]*m", "", shown)), shown
     assert shown.endswith("\x1b[2K"), "the line is not cleared"

@@ -53,6 +53,12 @@ def watch(settings: Settings, wanted: Watch, *, statement_timeout_ms: int) -> No
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
 
+    # One directory above those of the rounds: a signal in mid-removal of a round's leaves it to this one's.
+    with tempfile.TemporaryDirectory(prefix="bksi-pull-") as directory:
+        _watch(settings, wanted, Path(directory), statement_timeout_ms)
+
+
+def _watch(settings: Settings, wanted: Watch, directory: Path, statement_timeout_ms: int) -> Never:
     async def pull_all(only: Collection[int]) -> None:
         engine = create_engine(
             settings.postgres_dsn,
@@ -63,7 +69,7 @@ def watch(settings: Settings, wanted: Watch, *, statement_timeout_ms: int) -> No
         try:
             for bk_biz_id in wanted.businesses or await _known(engine):
                 if bk_biz_id in only or EVERY_BUSINESS in only:
-                    await _pull(engine, wanted, bk_biz_id, settings.first_id)
+                    await _pull(engine, wanted, bk_biz_id, settings.first_id, directory)
         finally:
             await engine.dispose()
 
@@ -102,22 +108,24 @@ async def _known(engine: Engine) -> list[int]:
         return []
 
 
-async def _pull(engine: Engine, wanted: Watch, bk_biz_id: int, first_id: int) -> None:
+async def _pull(engine: Engine, wanted: Watch, bk_biz_id: int, first_id: int, directory: Path) -> None:
     began = time.monotonic()
     try:
         with typed_errors():
-            changed = await _pull_business(engine, wanted, bk_biz_id, first_id)
+            changed = await _pull_business(engine, wanted, bk_biz_id, first_id, directory)
     except _EXPECTED as error:
         _log.warning("not pulled", bk_biz_id=bk_biz_id, reason=str(error))
     else:
         _log.info("pulled", bk_biz_id=bk_biz_id, seconds=round(time.monotonic() - began, 1), **changed)
 
 
-async def _pull_business(engine: Engine, wanted: Watch, bk_biz_id: int, first_id: int) -> dict[str, Any]:
+async def _pull_business(
+    engine: Engine, wanted: Watch, bk_biz_id: int, first_id: int, directory: Path
+) -> dict[str, Any]:
     began = time.monotonic()
     # Pages of a round that failed are not kept: they would make the next one as old.
-    with wanted.cmdb as cmdb, tempfile.TemporaryDirectory(prefix="bksi-pull-") as directory:
-        pages = Pages(Path(directory), {"url": wanted.cmdb.url, "bk_biz_id": bk_biz_id})
+    with wanted.cmdb as cmdb, tempfile.TemporaryDirectory(dir=directory) as of_round:
+        pages = Pages(Path(of_round), {"url": wanted.cmdb.url, "bk_biz_id": bk_biz_id})
         answers = pull(cmdb, bk_biz_id, pages, Progress(disable=True))
         report = await import_answers(engine, answers, bk_biz_id=bk_biz_id, prune=wanted.prune)
         async with driver_connection(engine) as driver:
