@@ -226,10 +226,12 @@ class Submitter:
         expires_at = self._settings.report_expires_at(now)
         ended = pending.ended(Refused(Code.CANCELLED), finished_at=now, expires_at=expires_at)
         answer = await reaching_redis(self.requests.cancel(ended))
-        if answer == 0:
-            now_is = await reaching_redis(self.requests.load(pending.request_id))
+        if answer == 1:
+            return ended
+        now_is = await reaching_redis(self.requests.load(pending.request_id))
+        if answer == 0 or now_is is not None:  # without an entry, and yet known: its rows are being handed on to CMDB
             raise TooLate(now_is.status if now_is else Status.RUNNING)
-        return ended if answer == 1 else None
+        return None
 
     async def retry(self, request_id: str, caller: Caller, headers: dict[str, str] | None = None) -> Submitted | None:
         """Submit a request that did not succeed again, as a new one; None when unknown.

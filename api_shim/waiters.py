@@ -139,6 +139,8 @@ class Waiters:
             self._answer(request_id, report)
 
     def _answer(self, request_id: str, report: Report) -> None:
+        if not report.status.is_final:  # its rows are there, and its caller waits for CMDB's ids
+            return
         for future in self._futures.get(request_id, ()):
             _settle(future, report)
 

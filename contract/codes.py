@@ -55,6 +55,7 @@ class Code(IntEnum):
     DEADLINE_EXCEEDED = 1190009, "The request was not finished before its deadline", "请求未能在截止时间前完成"
     DEAD_LETTER = 1190010, "The request was started several times and never finished", "请求多次启动均未完成，已放弃"
     PARTLY_FAILED = 1190011, "Some instances could not be created; see the items", "部分服务实例创建失败，详见各项"
+    NOT_DELIVERED = 1190018, "CMDB did not take the rows: {0} {1}", "CMDB 未接收数据：{0} {1}"
     BODY_TOO_LARGE = 1190013, "The request is too large", "请求体过大"
     UNSUPPORTED_MEDIA_TYPE = (
         1190014,

@@ -27,6 +27,8 @@ TASK_NAME: Final = "service_instance.create_batch.v1"
 """Run one request. kwargs: ``request_id``, and for a direct message ``batch`` and ``caller``."""
 PUBLISH_TASK_NAME: Final = "service_instance.publish_report.v1"
 """Publish the envelope of a finished request again from PostgreSQL. kwargs: ``request_id``."""
+DELIVER_TASK_NAME: Final = "service_instance.deliver.v1"
+"""Hand on to CMDB what a request created, and all else that waits for its module. kwargs: ``request_id``."""
 QUEUE_NAME: Final = "service_instance"
 REDIS_SOCKET_OPTIONS: Final = {
     # kombu's own default is to wait for ever on a peer that has vanished. Every answer is due within a second.

@@ -41,6 +41,7 @@ class Queue:
         summary: str,
         headers: dict[str, str] | None = None,
         *,
+        task: str = TASK_NAME,
         is_wanted: Callable[[T], bool] = bool,
     ) -> T:
         """Put a request's message into the queue, together with what `write` writes; returns what that returned.
@@ -52,14 +53,15 @@ class Queue:
             request_id: of the request.
             summary: what Flower shows.
             headers: more of Celery's headers.
+            task: what is to be done with the request.
             is_wanted: whether a message is to be sent after what `write` returned.
         """
         if self.is_beside:
-            return await write(build_message(self.celery, request_id, summary, headers))
+            return await write(build_message(self.celery, request_id, summary, headers, task=task))
         written = await write(b"")
         if is_wanted(written):
             try:
-                await self._send(request_id, summary, headers)
+                await self._send(request_id, summary, headers, task=task)
             except BrokerAway as away:
                 self.outage.lasts(away.__cause__ or away)
             else:

@@ -155,6 +155,15 @@ class Settings(BaseSettings):
     """The live CMDB that workers ask about a module or hosts before they refuse a request for not knowing them."""
     cmdb_supplier_account: str = "0"
     """bk_supplier_account, sent to it as a header."""
+    deliver: bool = True
+    """Whether what is created here is created in the CMDB of `cmdb_url` as well."""
+    answer_after: Literal["rows", "delivery"] = "rows"
+    """When a request that is handed on to CMDB has ended: with its rows here, or, with CMDB's ids, once CMDB has them.
+    The batches of a job always end with their rows."""
+    deliveries_at_once: int = Field(default=4, ge=1)
+    """Modules that one worker process hands on to CMDB at once, each over a database connection of its own."""
+    cmdb_settle_s: float = Field(default=120.0, ge=0)
+    """How long CMDB may go on with a call that it did not answer. Until then nothing of it is asked for again."""
     state_dir: Path = Path("~/.local/state/bksi")
     """Where unfinished work of a command is kept, so that it goes on instead of starting again."""
 
@@ -171,6 +180,11 @@ class Settings(BaseSettings):
     def report_expires_at(self, finished_at: datetime, *, in_ledger: bool = True) -> datetime:
         """Until when a report can be polled: while PostgreSQL keeps it, or, of a dry run, while Redis does."""
         return finished_at + (timedelta(days=self.ledger_days) if in_ledger else timedelta(seconds=self.result_ttl_s))
+
+    @property
+    def delivers(self) -> bool:
+        """Whether workers hand on to a CMDB what they create."""
+        return self.deliver and self.cmdb_url is not None
 
     @property
     def broker(self) -> str:

@@ -57,6 +57,12 @@ POINTS: Final[Mapping[str, str]] = {
     "after_publish": "the report is in Redis and the request's entry is gone",
     "before_ack": "the task is over, its message is not acknowledged",
     "before_hand_back": "an attempt gave up, its request is not back in the queue",
+    "before_delivery": "a module's deliveries are begun, CMDB is not asked",
+    "before_cmdb_call": "a call that changes CMDB is written down, and not made",
+    "after_cmdb_call": "CMDB has done it, and its ids are not here",
+    "after_cmdb_ids": "CMDB's ids are beside ours, no delivery is ended",
+    "before_told": "a delivery is ended in PostgreSQL, its caller cannot see it",
+    "after_told": "its caller can see it, and the outbox has it still",
     "before_resend": "the reaper has found a request without an owner",
     "after_resend": "the reaper has sent it again",
 }

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from celery import Celery, signals
 
-from contract.message import PUBLISH_TASK_NAME, TASK_NAME, make_celery
+from contract.message import DELIVER_TASK_NAME, PUBLISH_TASK_NAME, TASK_NAME, make_celery
 from contract.redis.safety import UnsafeRedis
 from contract.settings import Settings, load_settings
 from plumbing import failpoints
@@ -58,7 +58,7 @@ def make_worker_app(settings: Settings) -> Celery:
         task_track_started=False,
     )
     app.events.dispatcher_cls = DISPATCHER
-    use_transport(app, settings, (TASK_NAME, PUBLISH_TASK_NAME))
+    use_transport(app, settings, (TASK_NAME, PUBLISH_TASK_NAME, DELIVER_TASK_NAME))
     return app
 
 

@@ -44,7 +44,9 @@ from worker.senders import Senders
 from worker.serve_metrics import serve_metrics
 
 if TYPE_CHECKING:
+    from worker.catalogue.cmdb import Cmdb
     from worker.catalogue.lookup import Lookup
+    from worker.delivery.deliverer import Deliverer
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -52,6 +54,8 @@ _START_TIMEOUT_S: Final = 30.0
 _EX_SOFTWARE: Final = 70
 _END_AFTER_GRACE_S: Final = 9.0
 _LOOK_S: Final = 0.2
+_DELIVERY_TIMEOUT_S: Final = 30.0
+"""CMDB's servers wait for each other for 25 s."""
 _LOOKUP_TIMEOUT_S: Final = 5.0
 """A request waits for CMDB about as long, once, before it is answered without."""
 
@@ -146,7 +150,9 @@ class Runtime:
         self.full_lane = asyncio.Semaphore(settings.full_batches_at_once)
         self.leases = Leases(self.redis, settings)
         self.queue = WorkerQueue(self.leases, Queue(self.celery, settings))
-        self.reaper = Reaper(self.leases, self.spare, self.queue, settings)
+        self.deliverer = self._open_deliverer()
+        duties = () if self.deliverer is None else (self.deliverer.sweep,)
+        self.reaper = Reaper(self.leases, self.spare, self.queue, settings, *duties)
         self.intake = Intake(self._rehearse)
         await self._try_out()
         self._background = [
@@ -157,25 +163,38 @@ class Runtime:
         ]
 
     def _open_lookup(self) -> "Lookup | None":
-        settings = self.settings
-        if settings.cmdb_url is None:
+        if self.settings.cmdb_url is None:
             return None
-        # What a worker without a CMDB need not load.
-        from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused  # noqa: PLC0415
-        from worker.catalogue.lookup import Lookup  # noqa: PLC0415
+        from worker.catalogue.lookup import Lookup  # noqa: PLC0415 - what a worker without a CMDB need not load
 
-        secret = settings.cmdb_authorization
+        return Lookup(self.engine, self._cmdb(_LOOKUP_TIMEOUT_S))
+
+    def _open_deliverer(self) -> "Deliverer | None":
+        settings = self.settings
+        if not settings.delivers:
+            return None
+        from worker.delivery.bridge import Bridge  # noqa: PLC0415 - as above
+        from worker.delivery.deliverer import Deliverer  # noqa: PLC0415
+
+        self._cmdb(_DELIVERY_TIMEOUT_S)
+        bridge = Bridge(lambda: self._cmdb(_DELIVERY_TIMEOUT_S), settings.deliveries_at_once)
+        engine = make_engine(settings, connections=settings.deliveries_at_once + 1)
+        return Deliverer(engine, bridge, self.leases, self.queue, settings)
+
+    def _cmdb(self, timeout_s: float) -> "Cmdb":
+        from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused  # noqa: PLC0415 - as above
+
+        settings, secret = self.settings, self.settings.cmdb_authorization
         try:
-            cmdb = Cmdb(
-                settings.cmdb_url,
+            return Cmdb(
+                settings.cmdb_url or "",
                 None if secret is None else secret.get_secret_value(),
                 supplier_account=settings.cmdb_supplier_account,
-                timeout_s=_LOOKUP_TIMEOUT_S,
-                give_up_after_s=_LOOKUP_TIMEOUT_S,
+                timeout_s=timeout_s,
+                give_up_after_s=timeout_s,
             )
         except (CmdbRefused, AuthorizationInvalid) as error:
             raise CmdbUnusable(f"BKSI_CMDB_URL or BKSI_CMDB_AUTHORIZATION: {error}") from None
-        return Lookup(self.engine, cmdb)
 
     async def _close(self) -> None:
         await cancel_and_wait(self._background)
@@ -183,6 +202,8 @@ class Runtime:
         await self.writer.drain()
         with contextlib.suppress(RedisError, OSError):
             await self.leases.forget(self.name)
+        if self.deliverer is not None:
+            await self.deliverer.close()
         await self.redis.aclose()
         await self.engine.dispose()
         await self.spare.dispose()

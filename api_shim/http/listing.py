@@ -44,7 +44,8 @@ def items_of_request(request: Request, report: Report, size: int = PAGE) -> tupl
     after = int(state.cursors.read(purpose, request.query_params.get("cursor")) or -1)
     items = [item for item in report.items if item["index"] > after and outcome in (None, item["outcome"].value)]
     cursor = state.cursors.make(purpose, str(items[limit - 1]["index"])) if len(items) > limit else None
-    return [item_document(item, exchange_of(request).language) for item in items[:limit]], cursor
+    language, is_handed_on = exchange_of(request).language, report.delivery is not None
+    return [item_document(item, language, is_handed_on=is_handed_on) for item in items[:limit]], cursor
 
 
 async def own_jobs(request: Request, app: str, size: int = PAGE) -> tuple[list[Job], str | None]:
@@ -95,7 +96,7 @@ async def _items(
         first = report.job.first if report.job else 0
         for item in items_of(report):
             if wanted in (None, item["outcome"].value) and (batch, item["index"]) >= (number, index):
-                document = item_document(item, language)
+                document = item_document(item, language, is_handed_on=report.delivery is not None)
                 document["index"] += first
                 yield document, f"{batch} {item['index']}"
 

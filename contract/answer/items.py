@@ -3,7 +3,7 @@
 Nothing here holds a value that the caller sent: paths, numbers, ids.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, NotRequired
 
@@ -93,9 +93,10 @@ class Problem(BaseModel):
 
 
 class ProcessItem(TypedDict):
-    """One process of an instance. What is null or 0 is left out."""
+    """One process of an instance. What is null or 0 is left out. `cmdb_id` is its id in CMDB."""
 
     bk_process_id: NotRequired[int | None]
+    cmdb_id: NotRequired[int | None]
     process_template_id: NotRequired[int]
     bk_process_name: NotRequired[str | None]
     outcome: Outcome
@@ -120,8 +121,8 @@ class Item(TypedDict):
     """One instance of the request. `data` of the envelope holds the same ids in the same order.
 
     What has its default (null, 0, empty) is left out. `code`, `message_args` and `path` say why it was not created;
-    `service_instance_id` is missing where it does not exist. `warnings` are what this one instance could not have as
-    asked: `Reason.DIFFERS`, `Reason.DUPLICATE_IN_REQUEST`.
+    `service_instance_id` is missing where it does not exist; `cmdb_id` is its id in CMDB. `warnings` are what this one
+    instance could not have as asked: `Reason.DIFFERS`, `Reason.DUPLICATE_IN_REQUEST`.
     """
 
     code: NotRequired[int]
@@ -131,6 +132,7 @@ class Item(TypedDict):
     bk_host_id: int
     outcome: Outcome
     service_instance_id: NotRequired[int | None]
+    cmdb_id: NotRequired[int | None]
     processes: NotRequired[list[ProcessItem]]
     warnings: NotRequired[list[Warning_]]
 
@@ -151,6 +153,22 @@ def repeated_item(first: Item, index: int) -> Item:
         item["processes"] = [{**process, "outcome": Outcome.EXISTING} for process in item["processes"]]
     item["warnings"] = [Warning_(path=f"instances[{index}]", reason=Reason.DUPLICATE_IN_REQUEST)]
     return item
+
+
+def with_cmdb_ids(item: Item, instances: Mapping[int, int], processes: Mapping[int, int]) -> Item:
+    """The item with CMDB's ids, as far as they are among those given by ids of ours."""
+    found: Item = {**item}
+    id_ = item.get("service_instance_id")
+    if id_ is not None and id_ in instances:
+        found["cmdb_id"] = instances[id_]
+    if "processes" in item:
+        found["processes"] = [_with_cmdb_id(process, processes) for process in item["processes"]]
+    return found
+
+
+def _with_cmdb_id(process: ProcessItem, ids: Mapping[int, int]) -> ProcessItem:
+    id_ = process.get("bk_process_id")
+    return process if id_ is None or id_ not in ids else {**process, "cmdb_id": ids[id_]}
 
 
 def without_new_ids(item: Item) -> Item:
@@ -178,15 +196,17 @@ def item_problem(item: Item) -> Problem:
 _NOTHING: Final = {"bk_process_id": None, "process_template_id": 0, "bk_process_name": None}
 
 
-def item_document(item: Item, language: Language = "en") -> dict[str, Any]:
-    """The item as v1 shows it."""
+def item_document(item: Item, language: Language = "en", *, is_handed_on: bool = False) -> dict[str, Any]:
+    """The item as v1 shows it; of a request that is handed on to CMDB, with CMDB's ids."""
+    nothing = {**_NOTHING, "cmdb_id": None} if is_handed_on else _NOTHING
     return {
         "index": item["index"],
         "bk_host_id": item["bk_host_id"],
         "outcome": item["outcome"].value,
         "service_instance_id": item.get("service_instance_id"),
+        **({"cmdb_id": item.get("cmdb_id")} if is_handed_on else {}),
         "processes": [
-            {**_NOTHING, **process, "outcome": process["outcome"].value} for process in item.get("processes", ())
+            {**nothing, **process, "outcome": process["outcome"].value} for process in item.get("processes", ())
         ],
         **item_problem(item).document(language),
         "warnings": [warning_document(warning, language) for warning in item.get("warnings", ())],

@@ -20,9 +20,10 @@ from contract.answer.items import (
     item_document,
     item_problem,
     warning_document,
+    with_cmdb_ids,
 )
 from contract.answer.part import JobPart
-from contract.answer.status import Statistics, Status
+from contract.answer.status import Delivery, Statistics, Status
 from contract.codes import Code, Language, Refused
 from contract.request.batch import MAX_ERRORS
 
@@ -90,6 +91,9 @@ class Report(Problem):
     job: JobPart | None = None
     preview: tuple[dict[str, Any], ...] | None = None
     """Of a dry run: the rows of each instance that could be written. Nothing was, so `data` is null."""
+    delivery: Delivery | None = None
+    delivery_problem: Problem | None = None
+    """Why CMDB does not take the rows."""
 
     @classmethod
     def pending(cls, count: int, *, running: bool = False, **about: Unpack[About]) -> Self:
@@ -187,6 +191,57 @@ class Report(Problem):
         count = self.statistics.total_count
         return self.failed(refused[0], further=refused[1:], count=count, permission=permission, **about)
 
+    def to_deliver(self, *, is_awaited: bool) -> Self:
+        """This report, whose rows are still to be handed on to CMDB.
+
+        Args:
+            is_awaited: the request has not ended before that is done. That is never so for a batch of a job.
+        """
+        if not is_awaited or self.job is not None:
+            return self.model_copy(update={"delivery": Delivery.PENDING})
+        about: About = {name: getattr(self, name) for name in About.__annotations__}  # type: ignore[assignment]
+        about |= {"finished_at": None, "expires_at": None}
+        unfinished = self.pending(len(self.items), running=True, **about)
+        return unfinished.model_copy(update={"delivery": Delivery.PENDING, "items": self.items})
+
+    def delivered(
+        self,
+        cmdb_ids: Mapping[int, int],
+        process_ids: Mapping[int, int],
+        *,
+        problem: Problem | None = None,
+        finished_at: AwareDatetime,
+        expires_at: AwareDatetime,
+    ) -> Self:
+        """This report with CMDB's ids; where its end was waited for, they are `data`.
+
+        Args:
+            cmdb_ids: of service instances, by ids of ours.
+            process_ids: the same of processes.
+            problem: why CMDB did not take all of it.
+            finished_at: now, for a request that ends with this.
+            expires_at: until when it can be polled then.
+        """
+        items = [with_cmdb_ids(item, cmdb_ids, process_ids) for item in self.items]
+        found = self
+        if not self.status.is_final or self.code == Code.NOT_DELIVERED:
+            about: About = {name: getattr(self, name) for name in About.__annotations__}  # type: ignore[assignment]
+            about |= {"finished_at": finished_at, "expires_at": expires_at}
+            found = self._answering(items, problem, about)
+        delivery = Delivery.DELIVERED if problem is None else Delivery.FAILED
+        return found.model_copy(update={"items": tuple(items), "delivery": delivery, "delivery_problem": problem})
+
+    @classmethod
+    def _answering(cls, items: Sequence[Item], problem: Problem | None, about: About) -> Self:
+        """The end of a request that waited for CMDB."""
+        if problem is not None:
+            statistics = Statistics.of(items, Status.FAILED)
+            return cls._ended(Status.FAILED, problem, [problem], tuple(items), statistics, **about)
+        report = cls.settled(items, **about)
+        if report.status is not Status.SUCCESS:
+            return report
+        return report.model_copy(update={"data": [item.get("cmdb_id") for item in items]})
+
     @classmethod
     def _ended(
         cls,
@@ -242,13 +297,16 @@ class Report(Problem):
         document |= {
             "status": self.status.value,
             "statistics": self.statistics.model_dump(),
-            "items": [item_document(item, language) for item in self.items],
+            "items": [item_document(item, language, is_handed_on=self.delivery is not None) for item in self.items],
             "warnings": [warning_document(warning, language) for warning in self.warnings],
             "errors": [problem.document(language) for problem in self.errors],
             **self.model_dump(mode="json", include={"created_at", "finished_at", "expires_at", "attempts"}),
         }
         if self.job is not None:
             document["job_id"] = self.job.job_id
+        if self.delivery is not None:
+            document["delivery"] = self.delivery.value
+            document["delivery_error"] = self.delivery_problem and self.delivery_problem.document(language)
         if self.preview is not None:
             document["preview"] = list(self.preview)
         if self.status is Status.PART_FAILED:

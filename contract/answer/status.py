@@ -25,6 +25,14 @@ class Status(StrEnum):
         return self not in (Status.PENDING, Status.RUNNING)
 
 
+class Delivery(StrEnum):
+    """Whether CMDB has what a request created here; of a request that is handed on to a CMDB."""
+
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+
+
 class Statistics(BaseModel):
     """Counters over the items; the total always adds up."""
 

@@ -18,16 +18,34 @@ LONGEST_WAIT_S: Final = 120.0
 
 _BUSY: Final = frozenset({1199997, 1306429})
 """CMDB's limiter and ESB's, both answered with HTTP 200."""
+_UNSURE: Final = frozenset((0, 1199002, 1199017, 1199018, 1199020, 1199021, 1199058, 1199065, 1199066, 1199067))
+"""No answer of CMDB's at all; a call from one of its servers to another, its database or its transaction failed."""
 _IDENTITY_MISSING: Final = 1199027
 _ESB: Final = "/api/c/compapi"
 
 
 class CmdbRefused(Exception):
-    """CMDB answered no, or something that is no answer; asking again would not help."""
+    """CMDB answered no, or something that is no answer; asking again would not help.
+
+    `code` is CMDB's, 0 where it is none of CMDB's answers, and `said` its message.
+    """
+
+    def __init__(self, reason: str, code: int = 0, said: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.said = said or reason
 
 
 class CmdbUnavailable(Exception):
-    """CMDB did not answer in spite of several attempts; asking again later may help."""
+    """CMDB did not answer; asking again later may help.
+
+    `is_undone`: it has certainly not begun with what it was asked for. `after_s` is when to ask again, if it said so.
+    """
+
+    def __init__(self, reason: str, *, is_undone: bool = False, after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.is_undone = is_undone
+        self.after_s = after_s
 
 
 class AuthorizationInvalid(Exception):
@@ -37,9 +55,10 @@ class AuthorizationInvalid(Exception):
 class _TryAgain(Exception):
     """Busy or broken for the moment. `after_s` is what the server asked for, None = as we see fit."""
 
-    def __init__(self, reason: str, after_s: float | None = None) -> None:
+    def __init__(self, reason: str, after_s: float | None = None, *, is_undone: bool = False) -> None:
         super().__init__(reason)
         self.after_s = after_s
+        self.is_undone = is_undone
 
 
 class Cmdb:
@@ -98,7 +117,7 @@ class Cmdb:
             CmdbRefused: the answer is no.
             CmdbUnavailable: no usable answer after `ATTEMPTS` attempts or `give_up_after_s` seconds.
         """
-        url = f"{self.url}/{api}/" if _ESB in self.url else f"{self.url}{path}"
+        url = self._url(api, path)
         try:
             for attempt in stamina.retry_context(
                 on=_wait, attempts=ATTEMPTS, timeout=self._give_up_after_s, wait_initial=0.5, wait_max=30.0
@@ -111,12 +130,41 @@ class Cmdb:
             raise CmdbUnavailable(f"{api}: {type(error).__name__}: {self._plain(str(error))}") from None
         raise AssertionError("retry_context returns or raises")
 
-    def _call_once(self, api: str, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        response = self._client.post(url, json=body)
+    def change(self, api: str, path: str, body: Mapping[str, Any], *, method: str = "POST") -> Any:
+        """Call an API that changes something, once, and return the ``data`` of its answer.
+
+        Args:
+            api: as of `call`.
+            path: as of `call`.
+            body: as of `call`.
+            method: of its native path.
+
+        Raises:
+            CmdbRefused: the answer is no, and nothing was changed.
+            CmdbUnavailable: there was no answer. Unless it `is_undone`, everything may have been changed, or a part.
+        """
+        try:
+            return self._call_once(api, self._url(api, path), body, method if _ESB not in self.url else "POST")["data"]
+        except CmdbRefused as refused:
+            if refused.code in _UNSURE:
+                raise CmdbUnavailable(str(refused)) from None
+            raise
+        except _TryAgain as error:
+            raise CmdbUnavailable(f"{api}: {error}", is_undone=error.is_undone, after_s=error.after_s) from None
+        except httpx2.RequestError as error:
+            is_undone = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+            reason = f"{api}: {type(error).__name__}: {self._plain(str(error))}"
+            raise CmdbUnavailable(reason, is_undone=is_undone) from None
+
+    def _url(self, api: str, path: str) -> str:
+        return f"{self.url}/{api}/" if _ESB in self.url else f"{self.url}{path}"
+
+    def _call_once(self, api: str, url: str, body: Mapping[str, Any], method: str = "POST") -> dict[str, Any]:
+        response = self._client.request(method, url, json=body)
         answer = _json_object(response)
         code = answer.get("code", answer.get("bk_error_code"))
         if response.status_code == httpx2.codes.TOO_MANY_REQUESTS or code in _BUSY:
-            raise _TryAgain("too many requests", _retry_after(response))
+            raise _TryAgain("too many requests", _retry_after(response), is_undone=True)
         if response.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR and code != _IDENTITY_MISSING:
             raise _TryAgain(f"HTTP {response.status_code}", _retry_after(response))
         if answer.get("result") is True and response.is_success:
@@ -124,7 +172,7 @@ class Cmdb:
         if code is None:
             raise CmdbRefused(f"{api}: HTTP {response.status_code} without an answer of CMDB's; check the URL")
         message = self._plain(str(answer.get("message", answer.get("bk_error_msg", ""))))
-        raise CmdbRefused(f"{api}: CMDB answered {code}: {message}")
+        raise CmdbRefused(f"{api}: CMDB answered {code}: {message}", code if isinstance(code, int) else 0, message)
 
     def _plain(self, text: str) -> str:
         """Some servers repeat in an error what they were sent."""

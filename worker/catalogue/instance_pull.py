@@ -6,7 +6,7 @@ further back until it joins. So between two ids that were read nothing is missin
 CMDB is known to have had in between and does not list is gone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ LIMIT: Final = 500
 LAST_ID: Final = 2**63 - 1
 _API: Final = "list_service_instance_detail"
 _PATH: Final = "/api/v3/findmany/proc/service_instance/details"
+_EVERYTHING: Final[Mapping[str, Any]] = {}
+_NOW: Final = "SELECT clock_timestamp()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,17 @@ class Page:
     total: int
 
 
-def instance_pages(cmdb: Cmdb, bk_biz_id: int, *, rows_read: int = 0, last_id: int = 0) -> Iterator[Page]:
+def instance_pages(
+    cmdb: Cmdb, bk_biz_id: int, *, rows_read: int = 0, last_id: int = 0, where: Mapping[str, Any] = _EVERYTHING
+) -> Iterator[Page]:
     """Yield the rows after the one with `last_id`, which stood at `rows_read` when it was read.
+
+    Args:
+        cmdb: what is read.
+        bk_biz_id: the business.
+        rows_read: where to go on.
+        last_id: as above.
+        where: further conditions, in CMDB's names.
 
     Raises:
         CmdbRefused: CMDB says no, or does not list in the order of ids.
@@ -44,7 +55,7 @@ def instance_pages(cmdb: Cmdb, bk_biz_id: int, *, rows_read: int = 0, last_id: i
     """
     start = max(rows_read - 1, 0)
     while True:
-        request = {"bk_biz_id": bk_biz_id, "page": {"start": start, "limit": LIMIT, "sort": "id"}}
+        request = {"bk_biz_id": bk_biz_id, **where, "page": {"start": start, "limit": LIMIT, "sort": "id"}}
         answer = listed(cmdb.call(_API, _PATH, request), f"{_API} from row {start}")
         ids = [_id_of(item) for item in answer.items]
         if ids != sorted(ids):
@@ -85,10 +96,10 @@ async def pull_instances(
     report, rows = InstanceReport(), InstanceRows(first_id=first_id)
     async with driver_connection(engine) as driver:
         place = await begin(driver, bk_biz_id, "instances")
-        last_id = place.last_id
+        last_id, read_at = place.last_id, await driver.fetchval(_NOW)
         for page in instance_pages(cmdb, bk_biz_id, rows_read=place.rows_read, last_id=last_id):
             found = read_instances([page.answer])
-            report.add(found, await rows.sync(driver, found.instances))
+            report.add(found, await rows.sync(driver, found.instances, read_at))
             if prune and not found.has_unreadable_id:
                 report.gone += await mark_gone(
                     driver, bk_biz_id, found.ids, after=last_id, until=_last(found), linked_before=place.started_at
@@ -96,6 +107,7 @@ async def pull_instances(
             last_id = _last(found)
             await reach(driver, bk_biz_id, "instances", page.rows_read, last_id)
             tell(page.rows_read, page.total)
+            read_at = await driver.fetchval(_NOW)
         if prune and not report.has_unreadable_id:
             report.gone += await mark_gone(
                 driver, bk_biz_id, [], after=last_id, until=LAST_ID, linked_before=place.started_at

@@ -222,6 +222,12 @@ class Leases(Requests):
             pipe.expire(key, _FAILED_TAKES_TTL_S)
             return int((await pipe.execute())[0])
 
+    async def push(self, message: bytes) -> bool:
+        """Push a message that has no entry; an empty one is sent elsewhere."""
+        if message:
+            await self.client.lpush(QUEUE_NAME, message)
+        return True
+
     async def set_aside(self, request_id: str, letter: bytes) -> None:
         """Put a message that nobody could take among the dead letters; sent again, its count begins anew."""
         await self._set_aside(

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from contract.message import QUEUE_NAME
+from contract.message import DELIVER_TASK_NAME, QUEUE_NAME
 from contract.queue import Queue
 from worker.custody.leases import Lease, Leases, Pending
 
@@ -37,6 +37,10 @@ class WorkerQueue:
         return await self._queue.put(
             lambda message: self._leases.resend(pending, message), pending.request_id, pending.summary
         )
+
+    async def deliver(self, request_id: str, summary: str) -> None:
+        """Ask a worker to hand on what a request created. PostgreSQL has it: what gets lost is sent again."""
+        await self._queue.put(self._leases.push, request_id, summary, task=DELIVER_TASK_NAME)
 
     async def taken_before(self, now_ms: int) -> int:
         """Everything pushed before this moment (ms, Redis' clock) has left the queue."""

@@ -9,6 +9,7 @@ been taken from it (`worker.custody.queue`): only such a request, whose lease ha
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -35,18 +36,26 @@ _PURGE_EVERY_S: Final = 3600.0
 class Reaper:
     """The sweep of one worker process."""
 
-    def __init__(self, leases: Leases, engine: "Engine", queue: WorkerQueue, settings: Settings) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        engine: "Engine",
+        queue: WorkerQueue,
+        settings: Settings,
+        *further: Callable[[], Awaitable[object]],
+    ) -> None:
         self._leases = leases
         self._engine = engine
         self._queue = queue
         self._settings = settings
+        self._duties = (self.sweep, self.purge, *further)
         self._purges_at = 0.0
 
     async def run(self) -> None:
         """Sweep and purge for ever, every ``reaper_interval_s``."""
         while True:
             await asyncio.sleep(self._settings.reaper_interval_s)
-            for duty in (self.sweep, self.purge):
+            for duty in self._duties:
                 try:
                     await duty()
                 except (RedisError, DatabaseError, OSError) as error:

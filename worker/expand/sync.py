@@ -67,6 +67,8 @@ class StoredProcess:
     bind_info: tuple[PlannedBind, ...]
     cmdb_id: int | None
     row_ids: tuple[int, ...]
+    is_newer: bool = False
+    """It came to CMDB after the page was read that it is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ def _sync_under(
     service_instance_id, instance = owner
     listed = instance.processes or ()
     listed_ids = {process.id for process in listed}
-    gone = [one for one in stored if one.cmdb_id is not None and one.cmdb_id not in listed_ids]
+    gone = [one for one in stored if one.cmdb_id is not None and one.cmdb_id not in listed_ids and not one.is_newer]
     sync.gone += gone
     left = [one for one in stored if one not in gone]
     same = _Same(left)
@@ -227,6 +229,9 @@ def _sync_under(
             sync.added.append((id_, service_instance_id, process))
         else:
             id_ = mine.bk_process_id
+            if mine.is_newer:
+                same.keep(process, id_)
+                continue
             if dict(mine.values) != dict(process.values) or mine.process_template_id != process.process_template_id:
                 sync.changed.append((id_, process))
         same.keep(process, id_)

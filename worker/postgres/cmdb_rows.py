@@ -6,6 +6,7 @@ meanwhile: should one write the same instance, or under the same id, first, the 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
@@ -43,13 +44,19 @@ FROM wanted JOIN service_instance s USING (id) LEFT JOIN cmdb_instance l ON l.se
 ORDER BY s.id FOR UPDATE OF s
 """
 _PROCESSES: Final = f"""
-SELECT bk_process_id, service_instance_id, process_template_id, l.cmdb_id, l.row_ids, {_PROPERTIES}
+SELECT bk_process_id, service_instance_id, process_template_id, l.cmdb_id, l.row_ids,
+       coalesce(l.linked_at >= $2, false) AS is_newer, {_PROPERTIES}
 FROM process LEFT JOIN cmdb_process l USING (bk_process_id)
 WHERE service_instance_id = ANY ($1::bigint[]) ORDER BY bk_process_id
 """  # noqa: S608 - only our own column names
 _BIND_ROWS: Final = """
 SELECT bk_process_id, template_row_id, ip, port, protocol, enable FROM process_bind_info
 WHERE bk_process_id = ANY ($1::bigint[]) ORDER BY bk_process_id, position, template_row_id
+"""
+_OPEN_CALLS: Final = """
+SELECT s.bk_module_id, s.bk_host_id, c.after_id
+FROM delivery_call c JOIN service_instance s ON s.id = ANY (c.instance_ids)
+WHERE c.called_at IS NOT NULL AND c.bk_module_id IS DISTINCT FROM $1
 """
 _TAKEN: Final = "SELECT bk_process_id FROM process WHERE bk_process_id = ANY ($1::bigint[])"
 _SETTABLE: Final = ", ".join(f'"{name}" = new."{name}"' for name in PROCESS_PROPERTIES)
@@ -83,10 +90,11 @@ UPDATE process AS p SET process_template_id = new.process_template_id, last_time
 FROM json_populate_recordset(NULL::process, $1::text::json) AS new WHERE p.bk_process_id = new.bk_process_id
 """  # noqa: S608 - as above
 _LINK_PROCESSES: Final = """
-INSERT INTO cmdb_process (bk_process_id, cmdb_id, row_ids)
-SELECT bk_process_id, cmdb_id, row_ids::bigint[] FROM unnest($1::bigint[], $2::bigint[], $3::text[])
+INSERT INTO cmdb_process (bk_process_id, cmdb_id, row_ids, linked_at)
+SELECT bk_process_id, cmdb_id, row_ids::bigint[], clock_timestamp() FROM unnest($1::bigint[], $2::bigint[], $3::text[])
     AS new (bk_process_id, cmdb_id, row_ids)
-ON CONFLICT (bk_process_id) DO UPDATE SET cmdb_id = excluded.cmdb_id, row_ids = excluded.row_ids
+ON CONFLICT (bk_process_id) DO UPDATE
+SET cmdb_id = excluded.cmdb_id, row_ids = excluded.row_ids, linked_at = clock_timestamp()
 """
 _ROWS: Final = """
 INSERT INTO process_bind_info (bk_host_id, bk_process_id, template_row_id, ip, port, protocol, enable, position)
@@ -120,18 +128,25 @@ class InstanceRows:
 
     Args:
         first_id: ids of ours begin at it, and above all that was taken over.
+        delivering: the module whose instances the caller hands on to CMDB.
     """
 
-    def __init__(self, *, first_id: int = 1) -> None:
+    def __init__(self, *, first_id: int = 1, delivering: int | None = None) -> None:
+        self._delivering = delivering
         self._first_id = first_id
         self._highest = 0
         self._instance_ids = IdBlock(service_instance_ids)
         self._process_ids = IdBlock(process_ids)
 
-    async def sync(self, driver: Any, listed: Sequence[CmdbInstance]) -> list[Sync]:
+    async def sync(self, driver: Any, listed: Sequence[CmdbInstance], read_at: datetime | None = None) -> list[Sync]:
         """Bring what is stored to what CMDB lists; what it does not list stays. Returns what was changed.
 
         Instances that cannot be stored beside each other at once are taken one by one.
+
+        Args:
+            driver: of an `Engine`.
+            listed: what CMDB lists.
+            read_at: when CMDB was asked; what came to it from here since is left alone.
 
         Raises:
             DatabaseError: the database was away.
@@ -140,7 +155,7 @@ class InstanceRows:
         for _ in range(_TRIES):
             try:
                 async with transaction(driver):
-                    return [await self._sync(driver, listed)]
+                    return [await self._sync(driver, listed, read_at)]
             except asyncpg.UniqueViolationError:
                 self._instance_ids.drop()
                 self._process_ids.drop()
@@ -148,7 +163,7 @@ class InstanceRows:
                     continue
         if len(listed) == 1:
             return [Sync(refused=[(listed[0].id, "cannot be stored beside what is there")])]
-        return [sync for instance in listed for sync in await self.sync(driver, [instance])]
+        return [sync for instance in listed for sync in await self.sync(driver, [instance], read_at)]
 
     async def _stay_above(self, driver: Any, listed: Sequence[CmdbInstance]) -> None:
         highest = max((max([one.id, *(process.id for process in one.processes or ())]) for one in listed), default=0)
@@ -167,14 +182,15 @@ class InstanceRows:
             self._process_ids.drop()
         self._highest = highest
 
-    async def _sync(self, driver: Any, listed: Sequence[CmdbInstance]) -> Sync:
+    async def _sync(self, driver: Any, listed: Sequence[CmdbInstance], read_at: datetime | None) -> Sync:
+        listed = await self._without_ours(driver, listed)
         keys = list(zip(*[one.key for one in listed], strict=True)) or [(), (), ()]
         rows = await driver.fetch(_INSTANCES, [one.id for one in listed], *keys)
         spare = await self._instance_ids.take(driver, len(listed))
         instance_ids = iter(spare)
         sync, ids = sync_instances(listed, map(_instance, rows), instance_ids)
         self._instance_ids.give_back(instance_ids)
-        stored = await _stored_processes(driver, ids.values())
+        stored = await stored_processes(driver, ids.values(), read_at)
         process_ids = [process.id for one in listed for process in one.processes or ()]
         taken = {id_ for (id_,) in await driver.fetch(_TAKEN, process_ids)}
         new_ids = iter(await self._process_ids.take(driver, len(process_ids)))
@@ -184,6 +200,14 @@ class InstanceRows:
         await _write_processes(driver, sync.processes, {ids[one.id]: one for one in listed})
         return sync
 
+    async def _without_ours(self, driver: Any, listed: Sequence[CmdbInstance]) -> Sequence[CmdbInstance]:
+        """Leave out what may come of a call of ours whose end is not known: who made it knows which of ours it is.
+
+        Read before anything else: what such a call has brought is linked in the step that ends it.
+        """
+        after = {tuple(row[:2]): row[2] for row in await driver.fetch(_OPEN_CALLS, self._delivering)}
+        return [one for one in listed if one.id <= after.get(one.key[:2], one.id)] if after else listed
+
 
 def _instance(row: Any) -> StoredInstance:
     labels = None if row["labels"] is None else orjson.loads(row["labels"])
@@ -191,8 +215,9 @@ def _instance(row: Any) -> StoredInstance:
     return StoredInstance(row["id"], tuple(row[1:4]), content, row["cmdb_id"], row["is_gone"])
 
 
-async def _stored_processes(driver: Any, ids: Iterable[int]) -> Iterator[StoredProcess]:
-    rows = await driver.fetch(_PROCESSES, list(ids))
+async def stored_processes(driver: Any, ids: Iterable[int], read_at: datetime | None = None) -> Iterator[StoredProcess]:
+    """The processes under instances, by their ids here, each with what CMDB is known to have of it."""
+    rows = await driver.fetch(_PROCESSES, list(ids), read_at)
     binds: dict[int, list[PlannedBind]] = defaultdict(list)
     for row in await driver.fetch(_BIND_ROWS, [row["bk_process_id"] for row in rows]):
         binds[row[0]].append(PlannedBind(*row[1:6]))
@@ -201,10 +226,11 @@ async def _stored_processes(driver: Any, ids: Iterable[int]) -> Iterator[StoredP
             row["bk_process_id"],
             row["service_instance_id"],
             row["process_template_id"],
-            dict(zip(PROCESS_PROPERTIES, row[5:], strict=True)),
+            dict(zip(PROCESS_PROPERTIES, row[6:], strict=True)),
             tuple(binds[row["bk_process_id"]]),
             row["cmdb_id"],
             tuple(row["row_ids"] or ()),
+            row["is_newer"],
         )
         for row in rows
     )

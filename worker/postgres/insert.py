@@ -47,13 +47,21 @@ and unquoted there.
 """
 
 
-def _statement() -> str:
+_OUTBOX: Final = """, outbox AS (
+    INSERT INTO delivery (request_id, bk_biz_id, bk_module_id, instance_ids)
+    SELECT request_id, bk_biz_id, bk_module_id, instance_ids::bigint[] FROM request
+    WHERE (SELECT is_ours FROM fence) AND instance_ids <> '{}'
+)"""
+
+
+def _statement(*, outbox: bool) -> str:
     instances, processes, bind_rows = INSTANCES, PROCESSES, BIND_ROWS
+    given = {**_REQUEST, "instance_ids": "text"} if outbox else _REQUEST
     return f"""
 WITH request AS MATERIALIZED (
     SELECT * FROM ROWS FROM (
-        json_to_recordset($1::text::json) AS ({typed(_REQUEST)}), unnest($5::text[])
-    ) AS given ({quoted((*_REQUEST, "report"))})
+        json_to_recordset($1::text::json) AS ({typed(given)}), unnest($5::text[])
+    ) AS given ({quoted((*given, "report"))})
 ), new_instance AS MATERIALIZED (
     {instances.source(2)}
 ), guard AS MATERIALIZED (
@@ -101,12 +109,14 @@ WITH request AS MATERIALIZED (
            created_ids::bigint[], healed_ids::bigint[]
     FROM request
     WHERE (SELECT is_ours FROM fence) AND (created_ids, healed_ids) <> ('{{}}', '{{}}')
-)
+){_OUTBOX if outbox else ""}
 SELECT is_decided OR is_taken AS is_late FROM guard
 """  # noqa: S608 - only our own column names
 
 
-_STATEMENT: Final = _statement()
+_STATEMENT: Final = _statement(outbox=False)
+_WITH_OUTBOX: Final = _statement(outbox=True)
+"""For requests whose rows are handed on to CMDB; where there is none, nothing of it is sent."""
 
 
 class IdsTaken(Exception):
@@ -145,7 +155,15 @@ class Ended(NamedTuple):
             bigint_array(sorted(draft.healed)),
             *job_values(report),
         )
-        return dict(zip(_REQUEST, values, strict=True))
+        row = dict(zip(_REQUEST, values, strict=True))
+        return row | {"instance_ids": bigint_array(self.to_deliver)} if self.to_deliver else row
+
+    @property
+    def to_deliver(self) -> Sequence[int]:
+        """The service instances that CMDB is to have."""
+        if self.report.delivery is None:
+            return ()
+        return sorted({id_ for item in self.draft.items if (id_ := item.get("service_instance_id")) is not None})
 
 
 async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
@@ -156,9 +174,13 @@ async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
     Raises:
         IdsTaken: nothing was written; other ids are needed.
     """
-    requests = orjson.dumps([one.row() for one in ended]).decode()
+    requests = [one.row() for one in ended]
+    statement = _STATEMENT
+    if any("instance_ids" in one for one in requests):
+        requests, statement = [{"instance_ids": "{}", **one} for one in requests], _WITH_OUTBOX
+    given = orjson.dumps(requests).decode()
     try:
-        (row,) = await driver.fetch(_STATEMENT, requests, *rows.arguments(), [one.dumped.decode() for one in ended])
+        (row,) = await driver.fetch(statement, given, *rows.arguments(), [one.dumped.decode() for one in ended])
     except asyncpg.UniqueViolationError as violation:
         if violation.constraint_name in _RACES:
             return False
@@ -170,4 +192,5 @@ async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
 
 async def rehearse(driver: Any) -> None:
     """Have PostgreSQL go through the statement with nothing to write: rights, tables and columns are looked at."""
-    await driver.fetch(_STATEMENT, "[]", *NewRows().arguments(), [])
+    for statement in (_STATEMENT, _WITH_OUTBOX):
+        await driver.fetch(statement, "[]", *NewRows().arguments(), [])

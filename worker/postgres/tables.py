@@ -284,6 +284,7 @@ cmdb_process = Table(
     Column("cmdb_id", BigInteger, nullable=False),
     # What it had when it was last read: a bind row that is here and not among them was added here.
     Column("row_ids", ARRAY(BigInteger), nullable=False),
+    _now("linked_at"),
     UniqueConstraint("cmdb_id"),
     comment="The processes that CMDB has, with CMDB's id of each.",
 )
@@ -313,6 +314,42 @@ cmdb_pull = Table(
     PrimaryKeyConstraint("bk_biz_id", "what"),
     CheckConstraint("what IN ('catalogue', 'instances')", name="what"),
     comment="How far each business was read from CMDB, and when that was last done to the end.",
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("bk_biz_id", BigInteger, nullable=False),
+    Column("bk_module_id", BigInteger, nullable=False),
+    Column("instance_ids", ARRAY(BigInteger), nullable=False),
+    _text("status", default="PENDING"),
+    # Of a FAILED one: what CMDB said.
+    Column("code", Integer, nullable=False, server_default="0"),
+    _text("message", default=""),
+    # Begun and not ended in order: whoever carried it died.
+    Column("starts", Integer, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    _now("created_at"),
+    _now("due_at"),
+    _now("sent_at"),
+    # What has ended is forgotten, a FAILED one kept, once its report is in Redis.
+    Column("is_told", Boolean, nullable=False, server_default="false"),
+    CheckConstraint("status IN ('PENDING', 'DELIVERED', 'FAILED', 'DROPPED')", name="status"),
+    Index(None, "bk_module_id", "due_at"),
+    comment="The outbox: requests whose rows CMDB is to have, until it has them and their callers are told.",
+)
+
+delivery_call = Table(
+    "delivery_call",
+    metadata,
+    Column("bk_module_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("piece", Integer, nullable=False),
+    Column("called_at", DateTime(timezone=True)),
+    Column("instance_ids", ARRAY(BigInteger), nullable=False, server_default="{}"),
+    # The highest of CMDB's ids that was seen before the call: what came of it is above.
+    Column("after_id", BigInteger, nullable=False, server_default="0"),
+    comment="By module: how many instances CMDB takes at once, and the call to it whose end is not known.",
 )
 
 CATALOGUE_TABLES: Final = (service_template, process_template, module, host, module_host_relation)

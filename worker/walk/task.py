@@ -19,11 +19,11 @@ import structlog
 from celery import Celery
 from pydantic import ValidationError
 
-from contract.answer.items import Warning_, failed_item
+from contract.answer.items import Item, Warning_, failed_item
 from contract.answer.report import About, Report
-from contract.answer.status import Status
+from contract.answer.status import Delivery, Status
 from contract.codes import Code, Refused
-from contract.message import PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, summary
+from contract.message import DELIVER_TASK_NAME, PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, summary
 from contract.redis.connection import RedisError
 from contract.redis.notices import Note
 from contract.request.batch import ServiceInstanceBatch
@@ -36,6 +36,7 @@ from plumbing.traces import Span
 from worker.consumer.pool import CoroutineTask, message_header
 from worker.custody.finish import decide, finish, given_up, publish, tell_end
 from worker.custody.leases import Lease
+from worker.delivery.task import deliver
 from worker.expand.catalogue import CatalogueSlice
 from worker.expand.expand import expand
 from worker.expand.preview import preview
@@ -65,7 +66,7 @@ class BatchFailed(Exception):
 
 
 def register(celery: Celery, runtime: "Runtime") -> None:
-    """Give `celery` the two tasks of a worker, which run in `runtime`."""
+    """Give `celery` the tasks of a worker, which run in `runtime`."""
 
     def add(name: str, start: Callable[..., Coroutine[Any, Any, str]]) -> None:
         attributes = {"name": name, "throws": (BatchFailed,), "typing": False, "start": staticmethod(start)}
@@ -74,6 +75,7 @@ def register(celery: Celery, runtime: "Runtime") -> None:
 
     add(TASK_NAME, lambda **kwargs: Walk(runtime).run(kwargs))
     add(PUBLISH_TASK_NAME, lambda **kwargs: publish_again(runtime, kwargs))
+    add(DELIVER_TASK_NAME, lambda **kwargs: deliver(runtime, kwargs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,8 @@ class Walk:
         with traces.span("publish"):
             await publish(self._leases, report, dumped)
         tell_end(report, lease.clock.when_read)
+        if report.delivery is Delivery.PENDING and self._runtime.deliverer is not None:
+            await self._runtime.deliverer.announce(report)
         return report
 
     async def _cancelled(self, lease: Lease) -> Report:
@@ -248,7 +252,7 @@ class Walk:
             request_id=attempt.lease.request_id,
             plan=plan,
             caller=attempt.payload.caller,
-            build_report=lambda items: Report.settled([*items, *refused], **about),
+            build_report=lambda items: self._settled([*items, *refused], about, attempt.payload.kind),
             attempt=attempt.lease.attempts,
             on_existing=batch.on_existing,
             mode=batch.mode,
@@ -264,6 +268,13 @@ class Walk:
         await async_failpoint("after_write", request.request_id)
         # None: it ended so long ago that its report is gone. There is nothing to publish but that it is over.
         return written.report or attempt.refusal(Refused(Code.RESULT_EXPIRED)), written.dumped
+
+    def _settled(self, items: Sequence[Item], about: About, kind: str) -> Report:
+        """The report of what was written; where there is a CMDB, it is still to be handed on."""
+        report, settings = Report.settled(items, **about), self._runtime.settings
+        if kind == "validate" or not settings.delivers or not report.statistics.success_count:
+            return report
+        return report.to_deliver(is_awaited=settings.answer_after == "delivery")
 
     async def _catalogue(self, batch: ServiceInstanceBatch, hosts: Sequence[int]) -> CatalogueSlice:
         """What the catalogue knows of it; what it lacks is looked up in a CMDB that is configured."""
@@ -323,7 +334,7 @@ async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
 
 def _line(report: Report) -> str:
     """What Flower shows as the result; an unsuccessful request is a failed task there."""
-    if report.status is not Status.SUCCESS:
+    if report.status is not Status.SUCCESS and report.status.is_final:
         raise BatchFailed(f"{report.code}: {report.message()}")
     outcomes = Counter([item["outcome"] for item in report.items])
     return " ".join(f"{outcome.value}={count}" for outcome, count in sorted(outcomes.items()))

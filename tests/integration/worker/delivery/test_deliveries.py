@@ -1,0 +1,252 @@
+"""What a request created is created in CMDB as well, once, whatever CMDB answers or does not answer."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chaos.cmdb.exchange import Call, Reply, refusal
+from contract.answer.status import Delivery, Status
+from contract.codes import Code
+from contract.message import DELIVER_TASK_NAME, QUEUE_NAME
+from tests.integration.worker.delivery.conftest import BOUND, UNBOUND, Side, free, nginx
+from tests.unit.worker.catalogue.cmdb_items import service_instance
+from worker.catalogue.cmdb import Cmdb
+from worker.catalogue.instance_pull import pull_instances
+from worker.postgres.deliveries import drop, module_lock
+from worker.postgres.engine import driver_connection
+
+pytestmark = pytest.mark.anyio
+LEFT = "SELECT status FROM delivery"
+
+
+def keys(side: Side) -> list[tuple[int, int, str]]:
+    """What CMDB has, by what must be there once."""
+    return sorted((one["bk_module_id"], one["bk_host_id"], one["name"]) for one in side.cmdb.instances)
+
+
+async def test_rows_come_to_cmdb_with_both_ids_beside_each_other(side: Side) -> None:
+    id_ = await side.write(2, 3, processes=[nginx()])
+    report = await side.deliver(id_)
+    assert report.delivery is Delivery.DELIVERED
+    assert report.status is Status.SUCCESS
+    assert report.data == [item["service_instance_id"] for item in report.items], "the answer is of the rows here"
+    assert [item["cmdb_id"] for item in report.items] == [1000, 1001]
+    assert [process["cmdb_id"] for item in report.items for process in item["processes"]] == [1000, 1001]
+    assert [one["name"] for one in side.cmdb.instances] == ["10.0.0.2_job_1_8001", "10.0.0.3_job_1_8001"]
+    assert await side.rows(LEFT) == [], "what is delivered is out of the outbox"
+    assert await side.rows("SELECT count(*) FROM cmdb_process") == [(2,)]
+
+
+async def test_an_awaited_answer_has_cmdbs_ids(side: Side) -> None:
+    id_ = await side.write(2, 3, answer_after="delivery")
+    before = await side.leases.load(id_)
+    assert before is not None
+    assert (before.status, before.envelope().code, before.data) == (Status.RUNNING, Code.STILL_RUNNING, None)
+    report = await side.deliver(id_)
+    envelope = report.envelope()
+    assert (envelope.result, envelope.code, envelope.data) == (True, 0, [1000, 1001])
+    assert await side.rows("SELECT status, code FROM request_ledger") == [("SUCCESS", 0)]
+
+
+async def test_what_cmdb_has_is_adopted_and_only_the_rest_is_made(side: Side) -> None:
+    side.cmdb.instances = [service_instance(72, 2)]
+    report = await side.deliver(await side.write(2, 3))
+    assert [item["cmdb_id"] for item in report.items] == [72, 1000]
+    assert [body["instances"][0]["bk_host_id"] for body in side.created()] == [3]
+
+
+async def test_a_second_request_for_the_same_asks_cmdb_nothing(side: Side) -> None:
+    await side.deliver(await side.write(2))
+    before = len(side.cmdb.calls)
+    report = await side.deliver(await side.write(2))
+    assert report.delivery is Delivery.DELIVERED
+    assert (report.items[0]["outcome"], report.items[0]["cmdb_id"]) == ("existing", 1000)
+    assert len(side.cmdb.calls) == before
+
+
+async def test_what_was_healed_is_healed_in_cmdb(side: Side) -> None:
+    await side.deliver(await side.write(2, module=UNBOUND, keys=["10.0.0.2_job_1_8001"], processes=[free(1, 1)]))
+    more = [free(1, 1, 2), free(2, 5)]
+    report = await side.deliver(await side.write(2, module=UNBOUND, keys=["10.0.0.2_job_1_8001"], processes=more))
+    assert report.delivery is Delivery.DELIVERED
+    (instance,) = side.cmdb.instances
+    found = [one["process"] for one in instance["process_instances"]]
+    assert [[row["template_row_id"] for row in one["bind_info"]] for one in found] == [[1, 2], [5]]
+
+
+@pytest.mark.parametrize("kind", ["half", "unheard"])
+@pytest.mark.parametrize("where", [BOUND, UNBOUND])
+async def test_a_call_that_is_not_answered_is_looked_at_again_and_doubles_nothing(
+    side: Side, kind: str, where: int
+) -> None:
+    hosts = range(2, 9)
+    names = [f"10.0.0.{host}_job_1_8001" for host in hosts] if where == UNBOUND else None
+    id_ = await side.write(*hosts, module=where, keys=names)
+    side.cmdb.failures.set({kind: 1.0})
+    assert (await side.deliver(id_)).delivery is Delivery.PENDING
+    side.cmdb.failures.set({})
+    for _ in range(20):
+        await side.hurry(id_)
+        if (report := await side.deliver(id_)).delivery is Delivery.DELIVERED:
+            break
+        await asyncio.sleep(0.05)
+    assert report.delivery is Delivery.DELIVERED
+    assert keys(side) == [(where, host, f"10.0.0.{host}_job_1_8001") for host in hosts]
+    assert len({item["cmdb_id"] for item in report.items}) == len(hosts)
+
+
+async def test_clones_that_came_of_an_unheard_call_are_not_made_again(side: Side) -> None:
+    await side.deliver(await side.write(2, module=UNBOUND, keys=["10.0.0.2_job_1_8001"]))
+    id_ = await side.clone(2, name="second")
+    side.cmdb.failures.set({"unheard": 1.0})
+    await side.deliver(id_)
+    side.cmdb.failures.set({})
+    # A pull that comes in between leaves it to whoever knows which of ours it is.
+    with Cmdb(side.cmdb.url) as client:
+        await pull_instances(side.engine, client, 1)
+    await side.hurry(id_)
+    report = await side.deliver(id_)
+    assert report.delivery is Delivery.DELIVERED
+    assert len(side.cmdb.instances) == 2
+    assert await side.rows("SELECT count(*), count(DISTINCT cmdb_id) FROM cmdb_instance") == [(2, 2)]
+
+
+async def test_a_clone_is_made_although_its_name_is_there(side: Side) -> None:
+    await side.deliver(await side.write(2, module=UNBOUND, keys=["10.0.0.2_job_1_8001"]))
+    report = await side.deliver(await side.clone(2, name="second"))
+    assert report.items[0]["cmdb_id"] == 1001
+    assert len(side.cmdb.instances) == 2
+
+
+@pytest.mark.parametrize(
+    "reply", [refusal(1199997, "slow down"), Reply(502, "<html>"), refusal(1199002, "http request failed")]
+)
+async def test_cmdb_that_is_busy_or_broken_is_asked_again_later(side: Side, reply: Reply) -> None:
+    id_ = await side.write(2)
+    side.cmdb.before = lambda call: reply if call.api == "create_service_instance" else None
+    assert (await side.deliver(id_)).delivery is Delivery.PENDING
+    assert await side.rows("SELECT tries, starts, due_at > now() FROM delivery") == [(1, 0, True)]
+    side.cmdb.before = lambda call: None
+    await asyncio.sleep(side.settings.cmdb_settle_s)
+    await side.hurry(id_)
+    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+
+
+async def test_a_refusal_fails_the_one_it_means_and_says_why(side: Side) -> None:
+    side.cmdb.hosts_of[BOUND].remove(4)
+    good, bad = await side.write(2, 3), await side.write(4, answer_after="delivery")
+    await side.deliver(good)
+    delivered, failed = await side.leases.load(good), await side.leases.load(bad)
+    assert delivered is not None
+    assert delivered.delivery is Delivery.DELIVERED
+    assert failed is not None
+    document = failed.document()
+    assert (document["delivery"], document["result"], document["code"]) == ("FAILED", False, Code.NOT_DELIVERED)
+    assert "1110056" in document["delivery_error"]["message"]
+    assert await side.rows("SELECT status, code, is_told FROM delivery") == [("FAILED", 1110056, True)]
+
+    side.cmdb.hosts_of[BOUND].append(4)
+    assert await side.retry(bad)
+    assert (await side.deliver(bad)).envelope().result
+
+
+async def test_somebody_else_was_first(side: Side) -> None:
+    """CMDB refuses with 1113016 what came between the look and the call: its id is adopted."""
+
+    def meddle(call: Call) -> None:
+        if call.api == "create_service_instance" and not side.cmdb.instances:
+            side.cmdb.instances = [service_instance(72, 3)]
+
+    side.cmdb.before = meddle
+    report = await side.deliver(await side.write(2, 3))
+    assert [item["cmdb_id"] for item in report.items] == [1002, 72]
+    assert len(keys(side)) == 2
+
+
+async def test_one_at_a_time_carries_a_module_and_the_others_go_on(side: Side) -> None:
+    held = await side.write(2)
+    free_ = await side.write(2, module=UNBOUND, keys=["10.0.0.2_job_1_8001"])
+    async with driver_connection(side.engine) as driver, module_lock(driver, BOUND) as is_ours:
+        assert is_ours
+        assert await side.deliverer.deliver(held) == "held"
+        assert (await side.deliver(free_)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(held)).delivery is Delivery.DELIVERED
+
+
+async def test_many_carriers_at_once_double_nothing(side: Side) -> None:
+    ids = [await side.write(*range(first, first + 3)) for first in range(1, 8)]
+    for _ in range(3):
+        await asyncio.gather(*(side.deliverer.deliver(id_) for id_ in ids))
+    assert await side.rows(LEFT) == []
+    assert [host for _, host, _ in keys(side)] == list(range(1, 10))
+
+
+async def test_what_nobody_carries_is_found_in_postgresql(side: Side, redis: Any) -> None:
+    """The message is lost, or all of Redis is."""
+    id_ = await side.write(2)
+    assert await side.deliverer.sweep() == 0, "a message has just been sent"
+    async with driver_connection(side.engine) as driver:
+        await driver.execute("UPDATE delivery SET sent_at = now() - interval '1 minute'")
+    assert await side.deliverer.sweep() == 1
+    assert await side.deliverer.sweep() == 0
+    (message,) = redis.lrange(QUEUE_NAME, 0, -1)
+    assert DELIVER_TASK_NAME.encode() in message
+    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+
+
+async def test_what_kills_its_workers_ends_and_takes_no_others_along(side: Side) -> None:
+    poison, innocent = await side.write(2), await side.write(3)
+    async with driver_connection(side.engine) as driver:
+        await driver.execute("UPDATE delivery SET starts = 10 WHERE request_id = $1", poison)
+        await driver.execute("UPDATE delivery SET starts = 1 WHERE request_id = $1", innocent)
+    await side.deliver(poison)
+    ended = {id_: await side.leases.load(id_) for id_ in (poison, innocent)}
+    assert {id_: report and report.delivery for id_, report in ended.items()} == {
+        poison: Delivery.FAILED,
+        innocent: Delivery.DELIVERED,
+    }
+
+
+async def test_an_operator_gives_one_up(side: Side) -> None:
+    id_ = await side.write(2, answer_after="delivery")
+    async with driver_connection(side.engine) as driver:
+        assert await drop(driver, id_)
+    report = await side.deliver(id_)
+    assert (report.delivery, report.status) == (Delivery.FAILED, Status.FAILED)
+    assert await side.rows(LEFT) == []
+    assert side.cmdb.instances == []
+
+
+async def test_a_page_that_was_read_before_a_delivery_takes_nothing_back(side: Side) -> None:
+    """A pull reads CMDB, a process comes to CMDB, and only then the pull compares: it is not gone."""
+    names = ["10.0.0.2_job_1_8001"]
+    await side.deliver(await side.write(2, module=UNBOUND, keys=names))
+    stale = list(side.cmdb.instances)
+    with Cmdb(side.cmdb.url) as client:
+        id_ = await side.write(2, module=UNBOUND, keys=names, processes=[free(1, 1, 2), free(2, 5)])
+        page = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def hold(call: Call) -> Reply | None:
+            if call.api != "list_service_instance_detail" or "bk_module_id" in call.body:
+                return None
+            loop.call_soon_threadsafe(page.set)
+            asyncio.run_coroutine_threadsafe(side.deliver(id_), loop).result(10)
+            data = {"count": len(stale), "info": stale}
+            return Reply(body={"result": True, "code": 0, "message": "", "data": data})
+
+        side.cmdb.before = hold
+        report = await asyncio.to_thread(lambda: asyncio.run(_pull(side, client)))
+    assert page.is_set()
+    assert (report.processes["gone"], report.bind_rows["gone"]) == (0, 0)
+
+
+async def _pull(side: Side, client: Cmdb) -> Any:
+    from worker.postgres.engine import create_engine
+
+    engine = create_engine(side.settings.postgres_dsn)
+    try:
+        return await pull_instances(engine, client, 1)
+    finally:
+        await engine.dispose()

@@ -1,0 +1,80 @@
+"""CMDB as a delivery sees it: what it has on some hosts, and a call that changes it, made once.
+
+Calls are made in threads of their own, so that the loop goes on and nobody else waits for a thread.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+from worker.catalogue.answers import AnswerRefused
+from worker.catalogue.cmdb import Cmdb, CmdbRefused
+from worker.catalogue.instance_items import Listed, read_instances
+from worker.catalogue.instance_pull import instance_pages
+from worker.expand.delivery import Call
+
+T = TypeVar("T")
+_PATHS: Final = {
+    "create_service_instance": ("POST", "/api/v3/create/proc/service_instance"),
+    "create_process_instance": ("POST", "/api/v3/create/proc/process_instance"),
+    "update_process_instance": ("PUT", "/api/v3/update/proc/process_instance"),
+}
+
+
+class Bridge:
+    """Used from one event loop.
+
+    Args:
+        open_cmdb: makes a client for one call's thread.
+        at_once: how many calls may be under way.
+    """
+
+    def __init__(self, open_cmdb: Callable[[], Cmdb], at_once: int) -> None:
+        self._open_cmdb = open_cmdb
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="bksi-cmdb")
+
+    def close(self) -> None:
+        """Take no further calls; those that are under way end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def look(self, bk_biz_id: int, bk_module_id: int, bk_host_ids: Iterable[int]) -> Listed:
+        """What CMDB has in a module on these hosts.
+
+        Raises:
+            CmdbRefused: CMDB says no, or lists what cannot be read.
+            CmdbUnavailable: CMDB cannot be reached.
+        """
+        where = {"bk_module_id": bk_module_id, "bk_host_list": sorted(set(bk_host_ids))}
+        return await self._in_thread(lambda cmdb: _look(cmdb, bk_biz_id, where))
+
+    async def make(self, call: Call) -> Any:
+        """Make a call, once; returns what CMDB answers.
+
+        Raises:
+            CmdbRefused, CmdbUnavailable: as `Cmdb.change`.
+        """
+        return await self._in_thread(lambda cmdb: _make(cmdb, call))
+
+    async def _in_thread(self, work: Callable[[Cmdb], T]) -> T:
+        def run() -> T:
+            with self._open_cmdb() as cmdb:
+                return work(cmdb)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+
+
+def _look(cmdb: Cmdb, bk_biz_id: int, where: dict[str, Any]) -> Listed:
+    try:
+        found = read_instances([page.answer for page in instance_pages(cmdb, bk_biz_id, where=where)])
+    except AnswerRefused as refused:
+        raise CmdbRefused(str(refused)) from None
+    if found.has_unreadable_id or len(found.instances) < len(set(found.ids)):
+        # What cannot be read may be what we are about to create.
+        raise CmdbRefused(f"list_service_instance_detail: {'; '.join(found.left_out[:3])}")
+    return found
+
+
+def _make(cmdb: Cmdb, call: Call) -> Any:
+    method, path = _PATHS[call.api]
+    return cmdb.change(call.api, path, call.body, method=method)

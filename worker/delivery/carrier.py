@@ -1,0 +1,195 @@
+"""Carry a module's deliveries to CMDB. Read `Carrier.carry` from top to bottom to follow them.
+
+CMDB is looked at before each call that changes it, and called for nothing but what it lacks then. A call that is not
+answered may have done all, half or nothing, or be at it still: nothing is called again in its module before what it was
+for is there, or CMDB cannot be at it any more. So a delivery is made at least once, and its rows exist once.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from contract.answer.items import Problem
+from contract.answer.report import Report
+from contract.codes import Code
+from contract.settings import Settings
+from plumbing.failpoints import async_failpoint
+from worker.catalogue.cmdb import CmdbRefused, CmdbUnavailable
+from worker.delivery.bridge import Bridge
+from worker.expand.delivery import MOST_INSTANCES, Call, Ours, adopted, missing, pieces
+from worker.postgres import deliveries
+from worker.postgres.cmdb_rows import InstanceRows
+from worker.postgres.deliveries import Delivery, End
+
+_QUICK_S: Final = 5.0
+_SLOW_S: Final = 12.0
+"""CMDB's servers wait for each other for 25 s."""
+_NOT_SHOWN: Final = CmdbRefused("CMDB has taken it and does not show it")
+_DROPPED: Final = "given up by an operator"
+_SAID: Final = 500
+
+
+class Settling(Exception):
+    """A call's end is not known, and CMDB may be at it still."""
+
+
+class Carrier:
+    """Of one module, over a connection that holds its lock.
+
+    Args:
+        driver: the connection.
+        bridge: to CMDB.
+        bk_biz_id: the module's business.
+        bk_module_id: the module.
+        settings: the process's.
+    """
+
+    def __init__(self, driver: Any, bridge: Bridge, bk_biz_id: int, bk_module_id: int, settings: Settings) -> None:
+        self._driver = driver
+        self._bridge = bridge
+        self._bk_biz_id = bk_biz_id
+        self._bk_module_id = bk_module_id
+        self._settle_s = settings.cmdb_settle_s
+        self._rows = InstanceRows(first_id=settings.first_id, delivering=bk_module_id)
+        self._seen_id = 0
+        """The highest of CMDB's ids that the last look has shown."""
+        self.refused: dict[int, CmdbRefused] = {}
+        """Why CMDB does not take an instance, by its id here."""
+
+    async def carry(self, instance_ids: Sequence[int]) -> None:
+        """Bring instances to CMDB; those that it takes are linked, the others in `refused`.
+
+        Raises:
+            CmdbUnavailable: CMDB is away, busy, or has not answered a call.
+            Settling: it has not answered one before.
+            DatabaseError: PostgreSQL is away.
+        """
+        await self._settle()
+        ours = await deliveries.read_ours(self._driver, instance_ids)
+        lacking = [one for one in ours if missing([one])]
+        size = (await deliveries.open_call(self._driver, self._bk_module_id, MOST_INSTANCES)).piece
+        waiting = deque(pieces(lacking, size))
+        while waiting:
+            piece = waiting.popleft()
+            problem = await self._bring(piece)
+            if problem is None:
+                continue
+            if len(piece) == 1:
+                self.refused[piece[0].id] = problem
+            else:  # CMDB takes all or nothing of a call: find out which of them it means
+                middle = len(piece) // 2
+                waiting.extendleft((piece[middle:], piece[:middle]))
+
+    async def _settle(self) -> None:
+        """End a call whose end is not known, once what it was for is there or CMDB cannot be at it any more."""
+        call = await deliveries.open_call(self._driver, self._bk_module_id, MOST_INSTANCES)
+        if call.age_s is None:
+            return
+        ours = await deliveries.read_ours(self._driver, list(call.instance_ids))
+        found = await self._look(ours, call)
+        if missing(found) and call.age_s < self._settle_s:
+            raise Settling
+        await deliveries.end_call(self._driver, self._bk_module_id)
+
+    async def _bring(self, piece: Sequence[Ours]) -> CmdbRefused | None:
+        """Call CMDB until it lacks nothing of a piece, never twice for the same; or why it lacks it still."""
+        made: dict[object, CmdbRefused] = {}
+        while True:
+            calls = missing(await self._look(piece))
+            if not calls:
+                return None
+            if (problem := made.get(calls[0].place)) is not None:
+                return problem
+            made[calls[0].place] = _NOT_SHOWN
+            try:
+                await self._make(calls[0])
+            except CmdbRefused as refused:  # that it is there already, perhaps: the next look tells
+                made[calls[0].place] = refused
+
+    async def _look(self, ours: Sequence[Ours], call: deliveries.OpenCall | None = None) -> list[Ours]:
+        """Ask CMDB what it has of them, take that over, and read them again."""
+        read_at = await self._driver.fetchval("SELECT clock_timestamp()")
+        found = await self._bridge.look(self._bk_biz_id, self._bk_module_id, [one.bk_host_id for one in ours])
+        self._seen_id = max(found.ids, default=0)
+        if call is not None:
+            known = await deliveries.linked(self._driver, found.ids)
+            free = [one for one in found.instances if one.id not in known]
+            await deliveries.link(self._driver, adopted(ours, call.instance_ids, call.after_id, free))
+        keys, ids = {one.key for one in ours}, {one.cmdb_id for one in ours}
+        about = [one for one in found.instances if one.key in keys or one.id in ids]
+        if about:
+            await self._rows.sync(self._driver, about, read_at)
+            if strange := {one.id for one in about} - await deliveries.linked(self._driver, [one.id for one in about]):
+                # To create it once more would double it.
+                raise CmdbRefused(f"service instance {min(strange)} of CMDB cannot be taken over")
+        return await deliveries.read_ours(self._driver, [one.id for one in ours])
+
+    async def _make(self, call: Call) -> None:
+        """Make a call, with its beginning and its end written down."""
+        driver, module = self._driver, self._bk_module_id
+        size = len(call.instance_ids)
+        await deliveries.begin_call(driver, module, MOST_INSTANCES, call.instance_ids, self._seen_id)
+        await async_failpoint("before_cmdb_call")
+        began = time.monotonic()
+        try:
+            answer = await self._bridge.make(call)
+        except CmdbRefused:
+            await deliveries.end_call(driver, module)
+            raise
+        except CmdbUnavailable as error:
+            if error.is_undone:
+                await deliveries.end_call(driver, module)
+            else:
+                await deliveries.set_size(driver, module, size // 2)
+            raise
+        await async_failpoint("after_cmdb_call")
+        await deliveries.end_call(driver, module, _links(call, answer))
+        if (fit := _fit_size(size, time.monotonic() - began)) != size:
+            await deliveries.set_size(driver, module, fit)
+        await async_failpoint("after_cmdb_ids")
+
+
+def _links(call: Call, answer: Any) -> list[tuple[int, int]]:
+    """CMDB's ids of what it has created come in the order of what it was asked for."""
+    if call.api != "create_service_instance" or not isinstance(answer, list) or len(answer) != len(call.instance_ids):
+        return []
+    return [(mine, id_) for mine, id_ in zip(call.instance_ids, answer, strict=True) if type(id_) is int]
+
+
+def _fit_size(size: int, seconds: float) -> int:
+    if seconds > _SLOW_S:
+        return size // 2
+    return min(2 * size, MOST_INSTANCES) if seconds < _QUICK_S else size
+
+
+def end_of(delivery: Delivery, ours: Mapping[int, Ours], refused: Mapping[int, CmdbRefused]) -> End | None:
+    """How a delivery ends; None while CMDB lacks something."""
+    if delivery.status == "DROPPED":
+        return End(delivery.status, 0, _DROPPED)
+    reasons = [refused[id_] for id_ in delivery.instance_ids if id_ in refused]
+    if reasons:
+        return End("FAILED", reasons[0].code, reasons[0].said[:_SAID])
+    if missing(ours[id_] for id_ in delivery.instance_ids if id_ in ours):
+        return None
+    return End("DELIVERED")
+
+
+def change_of(end: End, ours: Mapping[int, Ours], settings: Settings) -> Callable[[Report], Report]:
+    """What becomes of the report of a request whose delivery ends so."""
+    problem = None
+    if end.status != "DELIVERED":
+        problem = Problem(code=Code.NOT_DELIVERED, message_args=(end.code or "", end.message))
+    instances = {one.id: one.cmdb_id for one in ours.values() if one.cmdb_id is not None}
+    processes = {
+        process.bk_process_id: process.cmdb_id
+        for one in ours.values()
+        for process in one.processes
+        if process.cmdb_id is not None
+    }
+    now = datetime.now(UTC)
+    expires_at = settings.report_expires_at(now)
+    return lambda report: report.delivered(
+        instances, processes, problem=problem, finished_at=now, expires_at=expires_at
+    )

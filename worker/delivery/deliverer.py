@@ -1,0 +1,193 @@
+"""The deliveries of one worker process: which module is carried, how it ends, and what nobody carries."""
+
+import contextlib
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from contract.answer.report import Report
+from contract.codes import Code
+from contract.message import summary
+from contract.redis.connection import RedisError
+from contract.settings import Settings
+from plumbing.failpoints import async_failpoint
+from worker.catalogue.cmdb import CmdbRefused, CmdbUnavailable
+from worker.custody.finish import publish
+from worker.custody.leases import Leases
+from worker.custody.queue import WorkerQueue
+from worker.delivery.bridge import Bridge
+from worker.delivery.carrier import Carrier, Settling, change_of, end_of
+from worker.postgres import deliveries
+from worker.postgres.deliveries import Delivery, End
+from worker.postgres.engine import driver_connection
+from worker.postgres.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from worker.postgres.engine import Engine
+
+_log = structlog.get_logger(__name__)
+_LONGEST_PAUSE_S: Final = 60.0
+_LOOK_AGAIN_S: Final = 2.0
+_MOST_STARTS: Final = 10
+"""Of one delivery that never ended in order; more than a request's, for it may be begun beside others."""
+_LEAST_PAUSE_S: Final = 1.0
+_UNHEARD_S: Final = 15.0
+"""A message that nobody has answered for so long may be lost; a second one does no harm."""
+
+
+class Deliverer:
+    """Used from one event loop.
+
+    Args:
+        engine: of its own: a module that is carried holds a connection.
+        bridge: to CMDB.
+        leases: where reports are published.
+        queue: where messages wait.
+        settings: the process's.
+    """
+
+    def __init__(
+        self, engine: "Engine", bridge: Bridge, leases: Leases, queue: WorkerQueue, settings: Settings
+    ) -> None:
+        self._engine = engine
+        self._bridge = bridge
+        self._leases = leases
+        self._queue = queue
+        self._settings = settings
+        self._free = settings.deliveries_at_once
+        self._waiting: dict[str, None] = {}
+
+    async def announce(self, report: Report) -> None:
+        """Ask some worker to hand on what a request has created."""
+        line = summary(report.bk_biz_id, report.bk_module_id, report.statistics.total_count)
+        await self._queue.deliver(report.request_id, line)
+
+    async def sweep(self) -> int:
+        """Send a message for what is due and was not carried; returns for how many modules."""
+        async with driver_connection(self._engine) as driver:
+            found = await deliveries.stale(driver, _UNHEARD_S)
+        for request_id, biz, module, waiting in found:
+            await self._queue.deliver(request_id, f"biz={biz} module={module} waiting={waiting}")
+        return len(found)
+
+    async def deliver(self, request_id: str) -> str:
+        """Carry all that is due of a request's module; returns the line Flower shows.
+
+        Raises:
+            DatabaseError: PostgreSQL is away; what was begun is found again.
+        """
+        self._waiting[request_id] = None
+        if not self._free:
+            return "waits"
+        self._free -= 1
+        try:
+            line = ""
+            while self._waiting:  # what comes while all places are taken goes on here
+                line = await self._deliver(self._waiting.popitem()[0])
+            return line
+        finally:
+            self._free += 1
+
+    async def close(self) -> None:
+        """Begin nothing more."""
+        self._bridge.close()
+        await self._engine.dispose()
+
+    async def _deliver(self, request_id: str) -> str:
+        async with driver_connection(self._engine) as driver:
+            module = await deliveries.module_of(driver, request_id)
+            if module is None:
+                return "ended"
+            count = 0
+            # Who comes while the lock is held goes away: what he came for is looked for after it is given back.
+            while await deliveries.due(driver, module):
+                async with deliveries.module_lock(driver, module) as is_ours:
+                    if not is_ours:
+                        return "held"
+                    count += await self._round(driver, module)
+        return f"delivered={count}"
+
+    async def _round(self, driver: Any, module: int) -> int:
+        """Carry what is due, or one of it; returns how many have ended."""
+        found = await deliveries.due(driver, module)
+        chosen = _chosen(found)
+        if not chosen:
+            return 0
+        await deliveries.begin(driver, chosen)
+        try:
+            await async_failpoint("before_delivery", chosen[0].request_id)
+            carrier = Carrier(driver, self._bridge, chosen[0].bk_biz_id, module, self._settings)
+            pause_s = await self._carry(carrier, chosen)
+            return await self._end(driver, chosen, carrier.refused, pause_s)
+        except (DatabaseError, RedisError, OSError):
+            # No fault of theirs. Where PostgreSQL is away still, they count as begun and not ended.
+            with contextlib.suppress(DatabaseError):
+                async with driver_connection(self._engine) as another:
+                    await deliveries.put_off(another, chosen, _LOOK_AGAIN_S)
+            raise
+
+    async def _carry(self, carrier: Carrier, chosen: Sequence[Delivery]) -> float:
+        """Carry them; after how many seconds to go on with what is left."""
+        pending = [one for one in chosen if one.status == "PENDING"]
+        ids = sorted({id_ for one in pending for id_ in one.instance_ids})
+        if pending and pending[0].starts >= _MOST_STARTS:
+            carrier.refused.update(dict.fromkeys(ids, CmdbRefused(Code.DEAD_LETTER.english, int(Code.DEAD_LETTER))))
+            return 0.0
+        try:
+            await carrier.carry(ids)
+        except Settling:
+            return _LOOK_AGAIN_S
+        except CmdbRefused as refused:
+            carrier.refused.update(dict.fromkeys(ids, refused))
+        except CmdbUnavailable as error:
+            tries = max(one.tries for one in chosen)
+            _log.warning("not delivered", bk_module_id=chosen[0].bk_module_id, tries=tries, reason=str(error))
+            longest = min(2.0**tries, _LONGEST_PAUSE_S)
+            return error.after_s or random.uniform(0.5, 1.0) * longest  # noqa: S311
+        return 0.0
+
+    async def _end(
+        self, driver: Any, chosen: Sequence[Delivery], refused: dict[int, CmdbRefused], pause_s: float
+    ) -> int:
+        """End those of which CMDB has everything, or never will; the others are carried again."""
+        ids = sorted({id_ for one in chosen for id_ in one.instance_ids})
+        ours = {one.id: one for one in await deliveries.read_ours(driver, ids)}
+        left = []
+        for one in chosen:
+            if one.status in ("DELIVERED", "FAILED"):
+                await self._tell(driver, one, await deliveries.stored_report(driver, one.request_id))
+                continue
+            end = end_of(one, ours, refused)
+            if end is None:
+                left.append(one)
+                continue
+            mine = {id_: ours[id_] for id_ in one.instance_ids if id_ in ours}
+            report = await deliveries.end(driver, one, end, change_of(end, mine, self._settings))
+            await self._tell(driver, one, report)
+            _log_end(one, end)
+        if left:
+            await deliveries.put_off(driver, left, max(pause_s, _LEAST_PAUSE_S))
+        return len(chosen) - len(left)
+
+    async def _tell(self, driver: Any, delivery: Delivery, report: Report | None) -> None:
+        await async_failpoint("before_told", delivery.request_id)
+        if report is not None:
+            await publish(self._leases, report)
+        await async_failpoint("after_told", delivery.request_id)
+        await deliveries.told(driver, delivery.request_id)
+
+
+def _chosen(found: Sequence[Delivery]) -> Sequence[Delivery]:
+    """What is carried next: all, but one alone of those that were begun and never ended.
+
+    One of them may have killed its worker, and must take no others along.
+    """
+    begun = [one for one in found if one.starts]
+    return begun[:1] or found
+
+
+def _log_end(delivery: Delivery, end: End) -> None:
+    say = _log.info if end.status == "DELIVERED" else _log.error
+    say("delivery ended", request_id=delivery.request_id, **end._asdict())
