@@ -59,6 +59,10 @@ ADVICE: Final[Mapping[Code, tuple[str, str]]] = {
         "Tell the operator the request_id; retry it after the cause has been removed.",
         "将 request_id 告知运维，排除原因后再重试。",
     ),
+    Code.NOT_DELIVERED: (
+        "The rows are here; look at CMDB's code and message. `bksi deliver retry` once its cause is removed.",
+        "数据已在本系统；查看 CMDB 的错误码与信息，排除原因后执行 `bksi deliver retry`。",
+    ),
     Code.PARTLY_FAILED: (
         "Look at `items`; mend the failed ones and retry: what exists is left as it is.",
         "查看 `items`，修正失败项后重试；已创建的保持不变。",

@@ -48,6 +48,7 @@ _BY_WORKERS: Final = frozenset(
         Code.DUPLICATE,
         Code.DEADLINE_EXCEEDED,
         Code.DEAD_LETTER,
+        Code.NOT_DELIVERED,
         Code.PARTLY_FAILED,
         Code.STILL_RUNNING,
         Code.UNKNOWN,

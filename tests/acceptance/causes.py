@@ -212,6 +212,7 @@ CAUSES: dict[Code, tuple[Callable[[World], Said], str, str]] = {
     ),
 }
 NO_REQUEST_CAUSES = {
+    Code.NOT_DELIVERED: "said where there is a CMDB: tests/integration/worker/delivery/test_deliveries.py",
     Code.UNKNOWN: "a report whose items say neither success nor failure, which nothing makes",
     Code.TEMPLATE_NAME_DUPLICATE: "said by an import: tests/unit/worker/catalogue/test_changes.py",
     Code.TEMPLATE_FUNC_DUPLICATE: "said by an import: tests/unit/worker/catalogue/test_changes.py",

@@ -14,7 +14,7 @@ from contract.redis.connection import RedisError
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
 from worker.catalogue.cmdb import CmdbRefused, CmdbUnavailable
-from worker.custody.finish import publish
+from worker.custody.finish import publish, tell_end
 from worker.custody.leases import Leases
 from worker.custody.queue import WorkerQueue
 from worker.delivery.bridge import Bridge
@@ -167,6 +167,8 @@ class Deliverer:
             report = await deliveries.end(driver, one, end, change_of(end, mine, self._settings))
             await self._tell(driver, one, report)
             _log_end(one, end)
+            if report is not None and report.job is None and self._settings.answer_after == "delivery":
+                tell_end(report)
         if left:
             await deliveries.put_off(driver, left, max(pause_s, _LEAST_PAUSE_S))
         return len(chosen) - len(left)

@@ -84,8 +84,7 @@ class Side:
 
     async def clone(self, *hosts: int, name: str) -> str:
         """Second instances of a name on its hosts."""
-        id_ = await self.write(*hosts, module=UNBOUND, keys=[f"clone {name} {host}" for host in hosts])
-        return id_
+        return await self.write(*hosts, module=UNBOUND, keys=[f"clone {name} {host}" for host in hosts])
 
     async def deliver(self, request_id: str) -> Report:
         """Carry it; the report that its caller sees."""
@@ -125,7 +124,7 @@ def cmdb() -> Iterator[CmdbServer]:
         server.process_templates = [process_template(7, 5)]
         server.modules = [module(BOUND), module(UNBOUND, service_template_id=0)]
         server.hosts = [host(id_, f"10.0.0.{id_}") for id_ in range(1, 11)]
-        server.hosts_of = dict.fromkeys((BOUND, UNBOUND), list(range(1, 11)))
+        server.hosts_of = {id_: list(range(1, 11)) for id_ in (BOUND, UNBOUND)}
         yield server
 
 
