@@ -6,7 +6,6 @@ for is there, or CMDB cannot be at it any more. So a delivery is made at least o
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -53,6 +52,8 @@ class Carrier:
         self._bk_module_id = bk_module_id
         self._settle_s = settings.cmdb_settle_s
         self._rows = InstanceRows(first_id=settings.first_id, delivering=bk_module_id)
+        self._size = MOST_INSTANCES
+        """How many instances CMDB is called for at once."""
         self._seen_id = 0
         """The highest of CMDB's ids that the last look has shown."""
         self.refused: dict[int, CmdbRefused] = {}
@@ -69,18 +70,23 @@ class Carrier:
         await self._settle()
         ours = await deliveries.read_ours(self._driver, instance_ids)
         lacking = [one for one in ours if missing([one])]
-        size = (await deliveries.open_call(self._driver, self._bk_module_id, MOST_INSTANCES)).piece
-        waiting = deque(pieces(lacking, size))
-        while waiting:
-            piece = waiting.popleft()
-            problem = await self._bring(piece)
-            if problem is None:
-                continue
-            if len(piece) == 1:
-                self.refused[piece[0].id] = problem
-            else:  # CMDB takes all or nothing of a call: find out which of them it means
-                middle = len(piece) // 2
-                waiting.extendleft((piece[middle:], piece[:middle]))
+        self._size = (await deliveries.open_call(self._driver, self._bk_module_id, MOST_INSTANCES)).piece
+        while lacking:
+            piece = next(pieces(lacking, self._size))
+            await self._bring_or_refuse(piece)
+            lacking = lacking[len(piece) :]
+
+    async def _bring_or_refuse(self, piece: Sequence[Ours]) -> None:
+        """CMDB takes all or nothing of a call: where it takes nothing, find out which of them it means."""
+        problem = await self._bring(piece)
+        if problem is None:
+            return
+        if len(piece) == 1:
+            self.refused[piece[0].id] = problem
+            return
+        middle = len(piece) // 2
+        await self._bring_or_refuse(piece[:middle])
+        await self._bring_or_refuse(piece[middle:])
 
     async def _settle(self) -> None:
         """End a call whose end is not known, once what it was for is there or CMDB cannot be at it any more."""
@@ -142,13 +148,23 @@ class Carrier:
             if error.is_undone:
                 await deliveries.end_call(driver, module)
             else:
-                await deliveries.set_size(driver, module, size // 2)
+                await self._set_size(size // 2)
             raise
         await async_failpoint("after_cmdb_call")
         await deliveries.end_call(driver, module, _links(call, answer))
-        if (fit := _fit_size(size, time.monotonic() - began)) != size:
-            await deliveries.set_size(driver, module, fit)
+        await self._fit_size(size, time.monotonic() - began)
         await async_failpoint("after_cmdb_ids")
+
+    async def _fit_size(self, size: int, seconds: float) -> None:
+        """Learn from a call of this size. That a small one was quick says nothing of larger ones."""
+        if seconds > _SLOW_S:
+            await self._set_size(size // 2)
+        elif seconds < _QUICK_S and 2 * size > self._size < MOST_INSTANCES:
+            await self._set_size(min(2 * size, MOST_INSTANCES))
+
+    async def _set_size(self, size: int) -> None:
+        self._size = max(1, size)
+        await deliveries.set_size(self._driver, self._bk_module_id, self._size)
 
 
 def _links(call: Call, answer: Any) -> list[tuple[int, int]]:
@@ -156,12 +172,6 @@ def _links(call: Call, answer: Any) -> list[tuple[int, int]]:
     if call.api != "create_service_instance" or not isinstance(answer, list) or len(answer) != len(call.instance_ids):
         return []
     return [(mine, id_) for mine, id_ in zip(call.instance_ids, answer, strict=True) if type(id_) is int]
-
-
-def _fit_size(size: int, seconds: float) -> int:
-    if seconds > _SLOW_S:
-        return size // 2
-    return min(2 * size, MOST_INSTANCES) if seconds < _QUICK_S else size
 
 
 def end_of(delivery: Delivery, ours: Mapping[int, Ours], refused: Mapping[int, CmdbRefused]) -> End | None:

@@ -250,3 +250,16 @@ async def _pull(side: Side, client: Cmdb) -> Any:
         return await pull_instances(engine, client, 1)
     finally:
         await engine.dispose()
+
+
+async def test_that_a_small_call_was_quick_says_nothing_of_larger_ones(side: Side) -> None:
+    await side.deliver(await side.write(1))
+    await side.deliver(await side.write(*range(2, 11)))
+    assert [len(body["instances"]) for body in side.created()] == [1, 9]
+
+
+async def test_calls_grow_again_while_cmdb_is_quick(side: Side) -> None:
+    await side.deliver(await side.write(1))
+    await side.rows("UPDATE delivery_call SET piece = 1")
+    await side.deliver(await side.write(*range(2, 11)))
+    assert [len(body["instances"]) for body in side.created()] == [1, 1, 2, 4, 2]
