@@ -90,6 +90,14 @@ POSTGRES_SECONDS: Final = Histogram(
 )
 RESENT: Final = Counter("bksi_reaper_resent", "Requests without an owner that the reaper sent again", registry=REGISTRY)
 REAPED: Final = Counter("bksi_reaper_ended", "Requests past their deadline that the reaper ended", registry=REGISTRY)
+DELIVERIES: Final = Counter(
+    "bksi_deliveries",
+    "Ends of deliveries to CMDB, and of rounds that CMDB put off: delivered, failed, dropped, put off",
+    ("outcome",),
+    registry=REGISTRY,
+)
+for _outcome in ("delivered", "failed", "dropped", "put off"):
+    DELIVERIES.labels(_outcome)
 SWEPT: Final = Gauge(
     "bksi_reaper_swept_timestamp_seconds", "When the reaper last went through all that is pending", registry=REGISTRY
 )
@@ -110,6 +118,12 @@ HEARTBEAT: Final = Gauge(
 CATALOGUE_VERSION: Final = Gauge("bksi_catalogue_version", "Version of the catalogue in PostgreSQL", registry=REGISTRY)
 CATALOGUE_CHANGED: Final = Gauge(
     "bksi_catalogue_changed_timestamp_seconds", "When the catalogue was last changed", registry=REGISTRY
+)
+DELIVERY_BACKLOG: Final = Gauge(
+    "bksi_delivery_backlog", "Requests in the outbox to CMDB: pending, failed", ("status",), registry=REGISTRY
+)
+DELIVERY_OLDEST: Final = Gauge(
+    "bksi_delivery_oldest_seconds", "How long the oldest pending delivery to CMDB has waited", registry=REGISTRY
 )
 
 _application: Final = BoundedNames(50)

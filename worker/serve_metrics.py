@@ -3,19 +3,22 @@
 import math
 import threading
 from collections import Counter
+from collections.abc import Coroutine
 from http.server import ThreadingHTTPServer
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from prometheus_client import MetricsHandler
 
 from worker import metrics
 from worker.postgres.catalogue_reads import read_version
+from worker.postgres.deliveries import read_backlog
 from worker.postgres.errors import DatabaseError
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
 
+T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 _READ_TIMEOUT_S: Final = 1.0
 
@@ -53,12 +56,24 @@ class MetricsServer(ThreadingHTTPServer):
         version, changed_at = self._catalogue()
         metrics.CATALOGUE_VERSION.set(version)
         metrics.CATALOGUE_CHANGED.set(changed_at)
+        if runtime.settings.delivers:
+            self._look_at_deliveries()
+
+    def _look_at_deliveries(self) -> None:
+        backlog = self._ask(read_backlog(self._runtime.spare)) or {}
+        for status in ("pending", "failed"):
+            metrics.DELIVERY_BACKLOG.labels(status).set(backlog.get(status, math.nan))
+        metrics.DELIVERY_OLDEST.set(backlog.get("oldest_s", math.nan))
 
     def _catalogue(self) -> tuple[float, float]:
+        return self._ask(read_version(self._runtime.spare)) or (math.nan, math.nan)
+
+    def _ask(self, what: Coroutine[Any, Any, T]) -> T | None:
+        """What PostgreSQL answers; None when it does not."""
         try:
-            return self._runtime.run(read_version(self._runtime.spare), timeout=_READ_TIMEOUT_S)
+            return self._runtime.run(what, timeout=_READ_TIMEOUT_S)
         except (DatabaseError, TimeoutError):
-            return math.nan, math.nan
+            return None
 
 
 class _Handler(MetricsHandler):

@@ -34,6 +34,8 @@ FIXED |= {
     "failpoints_dir",
 }
 FIXED |= {"metrics_port", "read_dsn", "read_port", "read_timeout_ms", "cmdb_url", "cmdb_supplier_account"}
+DELIVERY = {"deliver", "answer_after", "deliveries_at_once", "cmdb_settle_s"}
+FIXED |= DELIVERY
 """What the file decides itself, or what only tests want."""
 
 
@@ -157,7 +159,8 @@ def test_only_beside_a_cmdb_do_workers_have_a_way_out() -> None:
     assert BESIDE_CMDB["worker"]["networks"] == ["inside", "outside"]
     assert not [key for key in SERVICES["worker"]["environment"] if key.startswith("BKSI_CMDB")]
     asked = {key for key in SERVICES["watch"]["environment"] if key.startswith("BKSI_CMDB")}
-    assert asked == set(BESIDE_CMDB["worker"]["environment"])
+    delivery = {f"BKSI_{setting.upper()}" for setting in DELIVERY}
+    assert asked | delivery == set(BESIDE_CMDB["worker"]["environment"])
     assert asked == {"BKSI_CMDB_URL", "BKSI_CMDB_AUTHORIZATION", "BKSI_CMDB_SUPPLIER_ACCOUNT"}
 
 

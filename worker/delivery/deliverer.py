@@ -13,6 +13,7 @@ from contract.message import summary
 from contract.redis.connection import RedisError
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
+from worker import metrics
 from worker.catalogue.cmdb import CmdbRefused, CmdbUnavailable
 from worker.custody.finish import publish, tell_end
 from worker.custody.leases import Leases
@@ -167,9 +168,11 @@ class Deliverer:
             report = await deliveries.end(driver, one, end, change_of(end, mine, self._settings))
             await self._tell(driver, one, report)
             _log_end(one, end)
+            metrics.DELIVERIES.labels(end.status.lower()).inc()
             if report is not None and report.job is None and self._settings.answer_after == "delivery":
                 tell_end(report)
         if left:
+            metrics.DELIVERIES.labels("put off").inc(len(left))
             await deliveries.put_off(driver, left, max(pause_s, _LEAST_PAUSE_S))
         return len(chosen) - len(left)
 

@@ -15,7 +15,7 @@ from contract.answer.report import Report
 from worker.expand.delivery import Ours
 from worker.expand.sync import StoredProcess
 from worker.postgres.cmdb_rows import stored_processes
-from worker.postgres.engine import transaction
+from worker.postgres.engine import Engine, driver_connection, transaction
 
 _LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended('bksi delivery ' || $1::bigint, 0))"
 _UNLOCK: Final = "SELECT pg_advisory_unlock(hashtextextended('bksi delivery ' || $1::bigint, 0))"
@@ -258,3 +258,13 @@ async def drop(driver: Any, request_id: str) -> bool:
 async def backlog(driver: Any) -> dict[str, float]:
     """How many deliveries are ``pending`` and ``failed``, and the age of the oldest pending one (``oldest_s``)."""
     return dict(await driver.fetchrow(_BACKLOG))
+
+
+async def read_backlog(engine: Engine) -> dict[str, float]:
+    """`backlog`, over a connection of its own.
+
+    Raises:
+        DatabaseError: PostgreSQL does not answer.
+    """
+    async with driver_connection(engine) as driver:
+        return await backlog(driver)

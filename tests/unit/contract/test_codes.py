@@ -49,6 +49,7 @@ def test_numbers_are_cmdbs_or_ours() -> None:
         1190014,
         1190016,
         1190017,
+        1190018,
         1190015,
     }
     assert Code(1113016) is Code.INSTANCE_EXISTS
