@@ -23,6 +23,7 @@ def chaos(
     appendfsync: Literal["always", "everysec"] = "always",
     fault_every_s: Annotated[float, Parameter(validator=Number(gt=0))] = 2.0,
     per_s: Annotated[float, Parameter(validator=Number(gt=0))] = 10.0,
+    cmdb: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Break a system of its own at random while callers use it, then judge: was anything lost, or done twice?
 
@@ -39,12 +40,14 @@ def chaos(
         appendfsync: of Redis. With everysec a power loss loses accepted requests, and the verdict says so.
         fault_every_s: mean time between two faults.
         per_s: requests a second while nothing is wrong.
+        cmdb: deliver everything to a CMDB that fails as is reported of the real one, and is killed; and judge what it
+            has in the end.
     """
     if minutes is None and kills is None:
         minutes = 1.0
     if seed is None:
         seed = secrets.randbelow(1_000_000)
-    run_chaos(Plan(report_dir.absolute(), seed, minutes, kills, workers, appendfsync, fault_every_s, per_s))
+    run_chaos(Plan(report_dir.absolute(), seed, minutes, kills, workers, appendfsync, fault_every_s, per_s, cmdb))
 
 
 if __name__ == "__main__":

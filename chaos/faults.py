@@ -27,6 +27,9 @@ WORKER_STEPS: Final = (
     *("after_wake", "after_turn", "after_take", "after_adopt", "after_lease", "before_write", "before_commit"),
     *("after_write", "before_publish", "after_publish", "before_ack", "before_resend", "after_resend"),
 )
+DELIVERY_STEPS: Final = (
+    *("before_delivery", "before_cmdb_call", "after_cmdb_call", "after_cmdb_ids", "before_told", "after_told"),
+)
 SHIM_STEPS: Final = ("before_submit", "after_submit", "after_job_begun")
 _BETWEEN_S: Final = (1.0, 4.0)
 """How long a short outage lasts."""
@@ -99,6 +102,15 @@ class Faults:
             "reports deleted": (2, "", self._delete_reports),
         }
 
+        if site.cmdb is not None:
+            self._kinds |= {
+                "CMDB is killed": (6, "cmdb", self._kill_cmdb),
+                "kill worker at a step of a delivery": (
+                    *(12, ""),
+                    lambda: self._kill_at_step(self._some(site.workers), DELIVERY_STEPS),
+                ),
+            }
+
     @property
     def kills(self) -> int:
         """SIGKILLs so far, those at failpoints included."""
@@ -131,6 +143,8 @@ class Faults:
             fault.result()
         self._site.before_redis.restore()
         self._site.before_postgres.restore()
+        if self._site.cmdb is not None:
+            self._site.cmdb.heal()
         self._celery.close()
 
     def _do(self, kind: str, action: Callable[[], str]) -> None:
@@ -203,6 +217,15 @@ class Faults:
         self._server_kills += 1
         self._site.postgres.start()
         return "postgres"
+
+    def _kill_cmdb(self) -> str:
+        if self._site.cmdb is None:
+            return ""
+        self._site.cmdb.kill()
+        self._server_kills += 1
+        self._pause()
+        self._site.cmdb.start()
+        return "cmdb"
 
     def _restart(self, server: Server) -> str:
         server.stop()

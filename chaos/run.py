@@ -17,12 +17,13 @@ from typing import Final, Literal
 import redis
 from rich.console import Console
 
+from chaos.cmdb_history import CmdbJudgement, judge_cmdb
 from chaos.faults import Faults
-from chaos.history import judge
+from chaos.history import Stored, judge
 from chaos.load import Load
 from chaos.plot import draw
 from chaos.site import Site
-from chaos.stored import read_stored
+from chaos.stored import count_undelivered, read_known_ids, read_stored
 from chaos.verdict import LIMIT_S, Run, Verdict, recoveries
 from contract.message import QUEUE_NAME
 from contract.redis.keys import Keys
@@ -52,6 +53,7 @@ class Plan:
         appendfsync: Redis' setting. With ``everysec`` a power loss must show as lost requests.
         fault_every_s: mean time between two faults.
         per_s: requests a second while nothing is wrong.
+        cmdb: whether everything is delivered to a CMDB as well.
     """
 
     directory: Path
@@ -62,13 +64,15 @@ class Plan:
     appendfsync: Literal["always", "everysec"] = "always"
     fault_every_s: float = 2.0
     per_s: float = 10.0
+    cmdb: bool = False
 
 
 def run_chaos(plan: Plan) -> None:
     """Carry out a plan; ends the process with exit code 1 unless nothing was lost, doubled or otherwise wrong."""
-    _remove(plan.directory, "postgres", "redis", "redis-2", "logs")
+    _remove(plan.directory, "postgres", "redis", "redis-2", "cmdb", "logs")
     try:
-        with Site(plan.directory, workers=plan.workers, appendfsync=plan.appendfsync) as site:
+        seed = plan.seed if plan.cmdb else None
+        with Site(plan.directory, workers=plan.workers, appendfsync=plan.appendfsync, cmdb_seed=seed) as site:
             verdict = asyncio.run(_run(plan, site))
     except ProcessFailed as failed:
         sys.exit(f"chaos: {failed}")
@@ -79,7 +83,7 @@ def run_chaos(plan: Plan) -> None:
     _console.print(f"{plan.directory}: result.json, result.svg, logs")
     if not verdict.is_good:
         sys.exit(1)
-    _remove(plan.directory, "postgres", "redis", "redis-2")
+    _remove(plan.directory, "postgres", "redis", "redis-2", "cmdb")
 
 
 def _remove(directory: Path, *names: str) -> None:
@@ -106,22 +110,25 @@ async def _run(plan: Plan, site: Site) -> Verdict:
         await asyncio.to_thread(faults.heal)
         await asyncio.wait([calls], timeout=drain_s)
         end = time.monotonic()
-        left = await asyncio.to_thread(_left_over, site, drain_s)
+        left = await _undelivered(site, drain_s) + await asyncio.to_thread(_left_over, site, drain_s)
     finally:
         site.stop_supervising()
         await cancel_and_wait([calls])
         await supervision
     if not calls.cancelled() and (error := calls.exception()):
         raise error
-    judgement = judge(load.told, await read_stored(site.postgres.url), load.jobs)
+    stored = await read_stored(site.postgres.url)
+    judgement = judge(load.told, stored, load.jobs)
+    cmdb = await _judge_cmdb(site, stored)
     return Verdict(
         Run(_command(plan), when, plan.seed, begin, end, site.loses_power),
         judgement,
-        (*judgement.wrong, *load.wrong, *left),
+        (*judgement.wrong, *load.wrong, *left, *(cmdb.wrong if cmdb else ())),
         faults.kills,
         site.ends.by_itself,
         load.kinds,
         _jobs_of(load),
+        _cmdb_of(site, cmdb),
         tuple(faults.done),
         recoveries(faults.done, load.told),
         load.told,
@@ -149,6 +156,32 @@ def _jobs_of(load: Load) -> dict[str, int]:
     return {"accepted": len(load.jobs), "instances": instances, "uploads begun again": len(load.interrupted)}
 
 
+async def _undelivered(site: Site, drain_s: float) -> list[str]:
+    """Wait until CMDB has been handed everything; what it has not."""
+    if site.cmdb is None:
+        return []
+    give_up_at = time.monotonic() + drain_s
+    while left := await count_undelivered(site.postgres.url):
+        if time.monotonic() > give_up_at:
+            return [f"not delivered to CMDB: {left}"]
+        await asyncio.sleep(_LOOK_S)
+    return []
+
+
+async def _judge_cmdb(site: Site, stored: Stored) -> CmdbJudgement | None:
+    if site.cmdb is None:
+        return None
+    site.cmdb.stop()
+    return judge_cmdb(stored.rows, site.cmdb.instances(), await read_known_ids(site.postgres.url))
+
+
+def _cmdb_of(site: Site, judgement: CmdbJudgement | None) -> dict[str, int]:
+    if site.cmdb is None or judgement is None:
+        return {}
+    counts = {"instances": judgement.instances, "rows lost": judgement.lost, "rows doubled": judgement.doubled}
+    return counts | {f"failed: {kind}": count for kind, count in sorted(site.cmdb.failures().items())}
+
+
 def _left_over(site: Site, drain_s: float) -> list[str]:
     """What Redis still holds although everybody has been answered; repeats may take a moment to be dropped."""
     keys = Keys(Settings().key_prefix)
@@ -172,4 +205,5 @@ def _command(plan: Plan) -> str:
     for name in ("workers", "appendfsync", "fault_every_s", "per_s"):
         if (value := getattr(plan, name)) != getattr(defaults, name):
             words += [f"--{name.replace('_', '-')}", str(value)]
+    words += ["--cmdb"] if plan.cmdb else []
     return shlex.join(words)

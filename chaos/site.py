@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from chaos.cmdb.node import HOLD_S, CmdbNode
 from chaos.nursery import Child, Nursery
 from chaos.power import NoCompiler, PowerlessValkey, build
 from chaos.proxy import FaultProxy
@@ -67,9 +68,18 @@ class Site:
         workers: how many worker processes.
         shims: how many HTTP servers.
         appendfsync: Redis' setting.
+        cmdb_seed: of the failures of a CMDB that everything is delivered to; None = there is none.
     """
 
-    def __init__(self, directory: Path, *, workers: int = 2, shims: int = 2, appendfsync: str = "always") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        workers: int = 2,
+        shims: int = 2,
+        appendfsync: str = "always",
+        cmdb_seed: int | None = None,
+    ) -> None:
         self.directory = directory.absolute()
         self.ends = Ends()
         self.parts: list[Part] = []
@@ -77,10 +87,12 @@ class Site:
         """The Redis that is the primary now; another one takes its place."""
         self.before_redis: FaultProxy
         self._spare: Valkey
+        self.cmdb: CmdbNode | None = None
         self.loses_power = True
         """Whether a kill of Redis drops what it has not synced; without a C compiler it is a plain SIGKILL."""
         self._counts = {"worker": workers, "serve": shims}
         self._appendfsync = appendfsync
+        self._cmdb_seed = cmdb_seed
         self._stack = ExitStack()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -176,6 +188,9 @@ class Site:
         self.before_redis, self.before_postgres = (
             stack.enter_context(FaultProxy(server.port or 0)) for server in (self.valkey, self.postgres)
         )
+        if self._cmdb_seed is not None:
+            node = CmdbNode(self.directory / "cmdb", guard, log=self._log("cmdb"), seed=self._cmdb_seed)
+            self.cmdb = stack.enter_context(node)
         self._nursery = stack.enter_context(Nursery(guard))
         migrated = {"BKSI_POSTGRES_DSN": self.postgres.url}
         self._finish("migrate", environment=migrated)
@@ -209,6 +224,7 @@ class Site:
         environment = {"BKSI_REDIS_URL": self.broker("bksi"), "BKSI_LOG_FORMAT": "console"}
         if command == "worker":
             environment["BKSI_POSTGRES_DSN"] = postgres
+            environment |= _beside(self.cmdb)
         else:
             environment["BKSI_HTTP_PORT"] = str(free_port())
         name = f"{'worker' if command == 'worker' else 'shim'}-{number}"
@@ -233,3 +249,10 @@ class Site:
         logs = self.directory / "logs"
         logs.mkdir(exist_ok=True)
         return logs / f"{name}.log"
+
+
+def _beside(cmdb: CmdbNode | None) -> dict[str, str]:
+    """What workers need to know of it. Ids here and there must not be taken for each other."""
+    if cmdb is None:
+        return {}
+    return {"BKSI_CMDB_URL": cmdb.url, "BKSI_CMDB_SETTLE_S": str(4 * HOLD_S), "BKSI_FIRST_ID": str(10**12)}

@@ -59,6 +59,8 @@ class Verdict:
     ended_by_itself: Mapping[str, int]
     accepted_by_kind: Mapping[str, int]
     jobs: Mapping[str, int]
+    cmdb: Mapping[str, int]
+    """What CMDB has, and how often it failed; empty without one."""
     faults: tuple[Fault, ...]
     recoveries: tuple[Recovery, ...]
     """One for each fault."""
@@ -95,6 +97,7 @@ class Verdict:
             "accepted_by_kind": dict(self.accepted_by_kind),
             "ended": dict(self.judgement.ended),
             "jobs": dict(self.jobs),
+            "cmdb": dict(self.cmdb),
             "lost": self.judgement.lost,
             "doubled": self.judgement.doubled,
             "wrong": list(self.wrong),
@@ -134,6 +137,7 @@ class Verdict:
             ("ended", sum(judged.ended.values())),
             *((f"  {status}", count) for status, count in sorted(judged.ended.items())),
             *((f"jobs: {what}", count) for what, count in self.jobs.items()),
+            *((f"CMDB: {what}", count) for what, count in self.cmdb.items()),
             ("lost", judged.lost),
             ("doubled", judged.doubled),
             ("otherwise wrong", len(self.wrong) - judged.lost - judged.doubled),

@@ -1,5 +1,6 @@
 """``python -m chaos.cmdb``: the process. It may be killed at any moment and goes on from its journal."""
 
+import logging
 import signal
 import sys
 from contextlib import suppress
@@ -39,6 +40,7 @@ def serve(
         hold_s: how long a caller waits for an answer that does not come.
         first_id: where ids of instances and processes begin.
     """
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     server = CmdbServer(journal, seed=seed or 0, hold_s=hold_s, first_id=first_id)
     server.keeps_calls = False
     server.load(catalogue or (file for file in sample.CATALOGUE if "-biz-2" not in file.name))

@@ -11,6 +11,7 @@
 | shifted | a page that others have changed the rows of meanwhile | |
 """
 
+import logging
 import random
 import threading
 import time
@@ -24,6 +25,9 @@ CHANGING: Final = ("busy", "broken", "silent", "half", "unheard", "slow")
 READING: Final = ("busy", "broken", "silent", "slow", "shifted")
 KINDS: Final = frozenset((*CHANGING, *READING))
 MUCH: Final = {"busy": 0.03, "broken": 0.03, "silent": 0.03, "half": 0.15, "unheard": 0.1, "slow": 0.1, "shifted": 0.1}
+
+
+_log = logging.getLogger(__name__)
 
 
 class Failures:
@@ -59,6 +63,7 @@ class Failures:
                 left -= self.chances.get(kind, 0)
                 if left < 0:
                     self.done[kind] += 1
+                    _log.info("failure: %s", kind)
                     return kind
         return ""
 

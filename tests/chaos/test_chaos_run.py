@@ -28,3 +28,14 @@ def test_short_run_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
     assert "Nothing lost, nothing doubled." in done.stdout
     # Logs stay, the servers' data goes.
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"logs", "result.json", "result.svg"}
+
+
+def test_short_run_beside_a_cmdb_leaves_there_what_is_here_and_once(tmp_path: Path) -> None:
+    options = ("--cmdb", "--minutes", "0.15", "--seed", "5", "--fault-every-s", "0.5", "--per-s", "5")
+    command = [sys.executable, "-m", "chaos", *options, "--report-dir", tmp_path / "report"]
+    done = subprocess.run(command, env=os.environ | QUICK, capture_output=True, text=True, timeout=150, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "report" / "result.json").read_text())
+    assert (found["cmdb"]["rows lost"], found["cmdb"]["rows doubled"], found["wrong"]) == (0, 0, [])
+    assert found["cmdb"]["instances"] > 0

@@ -109,6 +109,7 @@ def test_picture_of_nothing_and_of_something() -> None:
             {},
             {},
             {},
+            {},
             faults,
             (Recovery(3.0, 3.0),) * len(faults),
             {"a": _told(_report(), ended_at=1.0)},
@@ -122,7 +123,7 @@ def test_table_tells_the_numbers_of_the_document() -> None:
     run = Run("python -m chaos --seed 1", "today", 1, 0.0, 60.0, loses_power=True)
     faults = tuple(Fault("worker is killed", "x", at, at) for at in (1.0, 2.0, 3.0))
     took = (Recovery(3.0, 4.0), Recovery(5.0, 16.0), Recovery(7.0, 28.0))
-    verdict = Verdict(run, judge({"a": _told(_report())}, GOOD), (), 0, {}, {}, {}, faults, took, {})
+    verdict = Verdict(run, judge({"a": _told(_report())}, GOOD), (), 0, {}, {}, {}, {}, faults, took, {})
 
     printed = io.StringIO()
     verdict.show(Console(file=printed, width=100))
