@@ -150,9 +150,10 @@ class Settings(BaseSettings):
     first_id: int = Field(default=1, ge=1, le=2**53)
     """No service instance or process gets an id below it. Beside a CMDB: far above all that CMDB will ever count to."""
     cmdb_authorization: SecretStr | None = None
-    """JSON object of the ``X-Bkapi-Authorization`` header for reading a live CMDB (``bksi catalogue pull``)."""
+    """JSON object of the ``X-Bkapi-Authorization`` header for a live CMDB, to read it and for `deliver`."""
     cmdb_url: ServerUrl | None = None
-    """The live CMDB that workers ask about a module or hosts before they refuse a request for not knowing them."""
+    """The live CMDB that workers ask about a module or hosts before they refuse a request for not knowing them, and in
+    which they create what they create here (`deliver`)."""
     cmdb_supplier_account: str = "0"
     """bk_supplier_account, sent to it as a header."""
     deliver: bool = True
