@@ -49,6 +49,15 @@ def test_progress_tells_each_change_and_ends() -> None:
     assert statuses == ["PENDING", "RUNNING", "SUCCESS"]
 
 
+def test_progress_shows_the_end_to_who_has_asked_for_it_in_between() -> None:
+    followed = operation(RUNNING, DONE, DONE)
+    seen = []
+    for shown in followed.progress(every_s=0.01):
+        seen.append(shown["status"])
+        assert followed.done()
+    assert seen == ["RUNNING", "SUCCESS"]
+
+
 def test_callbacks_are_called_at_the_end_though_one_of_them_fails(caplog: pytest.LogCaptureFixture) -> None:
     called: list[Any] = []
     all_called = threading.Event()

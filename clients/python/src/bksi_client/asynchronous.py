@@ -52,7 +52,7 @@ class _Waiting(Pending[R], Generic[R]):
     async def progress(self, every_s: float = 1.0) -> AsyncIterator[R]:
         """Like `Operation.progress`."""
         yield (report := await self._client.run(self._watch(every_s)))
-        while not self._is_final:
+        while not self._is_final or self.report != report:  # who follows it may have asked in between
             newer = await self._client.run(self._watch(every_s))
             if newer != report:
                 yield (report := newer)

@@ -60,7 +60,7 @@ class _Waiting(Pending[R], Generic[R]):
     def progress(self, every_s: float = 1.0) -> Iterator[R]:
         """The report now, then about every `every_s` seconds, and the final one at last."""
         yield (report := self._client.run(self._watch(every_s)))
-        while not self._is_final:
+        while not self._is_final or self.report != report:  # who follows it may have asked in between
             newer = self._client.run(self._watch(every_s))
             if newer != report:
                 yield (report := newer)

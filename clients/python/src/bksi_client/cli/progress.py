@@ -48,11 +48,9 @@ def job_until_ended(job: Job, timeout: float | None) -> JobReport:
             counted = report["statistics"]
             done = counted["success_count"] + counted["failed_count"]
             told(done, counted["total_count"], job_line(report))
-            if job.done():
-                return report
-            if ends_at is not None and time.monotonic() >= ends_at:
-                break
-    raise CommandFailed(f"the job {job.id} has not ended", UNFINISHED)
+            if ends_at is not None and time.monotonic() >= ends_at and not job.done():
+                raise CommandFailed(f"the job {job.id} has not ended", UNFINISHED)
+    return report
 
 
 def line(report: Report) -> str:
