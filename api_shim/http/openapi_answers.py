@@ -20,7 +20,7 @@ from api_shim.http.openapi_body import JOB_BODY
 from api_shim.http.stream import NDJSON
 from contract.answer.items import Outcome
 from contract.answer.job import JobStatus
-from contract.answer.status import Statistics, Status
+from contract.answer.status import Delivery, Statistics, Status
 
 _TEXT: Final[Schema] = {"type": "string"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
@@ -93,6 +93,7 @@ _PROCESS: Final = _object(
         "outcome": {"enum": [outcome.value for outcome in Outcome]},
     },
     "Process of an item",
+    {"cmdb_id": _or_null({"type": "integer"})},
 )
 ITEM: Final = _object(
     {
@@ -107,6 +108,7 @@ ITEM: Final = _object(
         "warnings": _WARNINGS,
     },
     "Item",
+    {"cmdb_id": _or_null({"type": "integer"})},
 )
 _STANDING: Final[Schema] = {"status": {"enum": [status.value for status in Status]}, "statistics": STATISTICS}
 _TIMES: Final[Schema] = {
@@ -125,6 +127,8 @@ REPORT: Final = _with_envelope(
     "Report",
     {
         "job_id": _TEXT,
+        "delivery": {"enum": [delivery.value for delivery in Delivery]},
+        "delivery_error": _or_null(ERRORS["items"]),
         "preview": {"type": "array", "items": {"type": "object"}},
         "success_created": {"type": "object", "additionalProperties": {"type": "integer"}},
         "error_msg": {"type": "object", "additionalProperties": _TEXT},

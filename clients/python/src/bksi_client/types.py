@@ -132,6 +132,8 @@ class ItemProcess(TypedDict):
     process_template_id: int
     bk_process_name: str | None
     outcome: Outcome
+    cmdb_id: NotRequired[int | None]
+    """Where rows are handed on to CMDB: its id there."""
 
 
 class Item(Problem):
@@ -143,6 +145,8 @@ class Item(Problem):
     service_instance_id: int | None
     processes: list[ItemProcess]
     warnings: list[Warning_]
+    cmdb_id: NotRequired[int | None]
+    """Where rows are handed on to CMDB: its id there."""
 
 
 class Summary(Envelope):
@@ -164,6 +168,10 @@ class Report(Summary):
     items: list[Item]
     warnings: list[Warning_]
     errors: list[Problem]
+    delivery: NotRequired[Literal["PENDING", "DELIVERED", "FAILED"]]
+    """Where rows are handed on to CMDB: whether it has them."""
+    delivery_error: NotRequired[Problem | None]
+    """Why CMDB does not take them."""
     preview: NotRequired[list[dict[str, object]]]
     """Of a dry run: the rows that would be written, by instance."""
     success_created: NotRequired[dict[str, int]]

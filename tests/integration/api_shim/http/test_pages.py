@@ -9,7 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from contract.answer.items import Item, Outcome, Warning_, failed_item, process_item
+from api_shim.http.openapi_answers import ITEM, REPORT
+from contract.answer.items import Item, Outcome, Problem, Warning_, failed_item, process_item
 from contract.answer.report import Report
 from contract.codes import Code, Reason, Refused
 from tests.integration.api_shim.http.door_client import ESB_PATH, V1_PATH, Client
@@ -116,6 +117,25 @@ def test_request_that_has_ended_shows_each_instance_and_what_to_do(door: Client)
     assert "the existing row has another value and was left as it is: instances[0].processes[0].user" in page
     assert "1110056 These hosts are not in the module: 999 (instances[1].bk_host_id)" in page
     assert page.count("Transfer the hosts to the module in CMDB first") == 2
+
+
+def test_request_that_is_handed_on_shows_cmdbs_ids_and_what_it_says(door: Client) -> None:
+    request_id = _submitted(door)
+    now = datetime.now(tz=UTC)
+    about: dict[str, Any] = {"request_id": request_id, "bk_biz_id": 1, "bk_module_id": 60, "created_at": now}
+    report = Report.settled([_created(0)], finished_at=now, **about).to_deliver(is_awaited=False)
+    refused = Problem(code=Code.NOT_DELIVERED, message_args=(1110056, "not in the module"))
+    report = report.delivered({1000: 72}, {5000: 73}, problem=refused, finished_at=now, expires_at=now)
+    door.run(door.door.submitter.requests.publish(report))
+
+    page = _page(door, f"/v1/batches/{request_id}")
+    assert "In CMDB no" in page
+    assert "CMDB did not take the rows: 1110056 not in the module" in page
+    assert "1000 in CMDB 72" in page
+    shown = door.get(f"{V1_PATH}/{request_id}").json()
+    assert (shown["delivery"], shown["items"][0]["cmdb_id"]) == ("FAILED", 72)
+    assert set(shown) <= set(REPORT["properties"])
+    assert set(shown["items"][0]) <= set(ITEM["properties"])
 
 
 def test_instances_are_paged_and_narrowed_down(door: Client) -> None:
