@@ -3,7 +3,9 @@
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
+import httpx2
 import pytest
 
 from chaos.cmdb.server import CmdbServer
@@ -36,10 +38,27 @@ def cmdb_has_what_is_here_once(system: System, cmdb: CmdbServer) -> None:
     assert there == Counter((row["module"], row["host"], row["name"]) for row in rows)
     ids = {row["cmdb_id"] for row in system.sql("SELECT cmdb_id FROM cmdb_instance WHERE gone_at IS NULL")}
     assert ids == {one["id"] for one in cmdb.instances}
+    by_id = {one["id"]: one for one in cmdb.instances}
     for report in system.finish():
         assert report.delivery is Delivery.DELIVERED
-        assert {item.get("cmdb_id") for item in report.items} <= ids
+        for item in report.items:
+            assert by_id[item["cmdb_id"]]["bk_host_id"] == item["bk_host_id"]
+    assert processes_in(cmdb) == Counter(
+        (row["cmdb_id"], row["name"])
+        for row in system.sql(
+            "SELECT cmdb_id, bk_process_name AS name FROM process JOIN cmdb_instance USING (service_instance_id)"
+        )
+    )
     system.judge()
+
+
+def processes_in(cmdb: CmdbServer) -> Counter[tuple[int, str]]:
+    """The processes that CMDB has, by their instance and name."""
+    return Counter(
+        (one["id"], process["process"]["bk_process_name"])
+        for one in cmdb.instances
+        for process in one["process_instances"]
+    )
 
 
 @pytest.mark.parametrize("point", STEPS)
@@ -63,3 +82,22 @@ def test_cmdb_that_ends_after_half_of_the_work_is_looked_at_again(system: System
     wait_until(lambda: cmdb.failures.done["half"], 30, "half of a call done")
     cmdb.failures.set({})
     cmdb_has_what_is_here_once(system, cmdb)
+
+
+def test_caller_of_the_old_call_gets_cmdbs_ids_where_the_answer_waits_for_it(system: System, cmdb: CmdbServer) -> None:
+    _, url = system.shim()
+    system.worker(**beside(cmdb), BKSI_ANSWER_AFTER="delivery")
+    wait_until(lambda: _is_ready(url), 30, "ready")
+
+    answer = httpx2.post(f"{url}/api/c/compapi/v2/cc/create_service_instance/", json=bound(2).body(), timeout=30)
+    envelope: dict[str, Any] = answer.json()
+
+    assert (envelope["result"], envelope["code"]) == (True, 0), system.logs()
+    assert envelope["data"] == [one["id"] for one in cmdb.instances] == [1000]
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx2.TransportError:
+        return False

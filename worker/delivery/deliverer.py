@@ -113,7 +113,7 @@ class Deliverer:
     async def _round(self, driver: Any, module: int) -> int:
         """Carry what is due, or one of it; returns how many have ended."""
         found = await deliveries.due(driver, module)
-        chosen = _chosen(found)
+        chosen = next_round(found)
         if not chosen:
             return 0
         await deliveries.begin(driver, chosen)
@@ -184,13 +184,13 @@ class Deliverer:
         await deliveries.told(driver, delivery.request_id)
 
 
-def _chosen(found: Sequence[Delivery]) -> Sequence[Delivery]:
-    """What is carried next: all, but one alone of those that were begun and never ended.
+def next_round(found: Sequence[Delivery]) -> Sequence[Delivery]:
+    """What is carried next: all; of those that were begun and never ended, half as many each time.
 
     One of them may have killed its worker, and must take no others along.
     """
-    begun = [one for one in found if one.starts]
-    return begun[:1] or found
+    starts = max((one.starts for one in found), default=0)
+    return [one for one in found if one.starts == starts][: max(1, len(found) >> starts)]
 
 
 def _log_end(delivery: Delivery, end: End) -> None:
