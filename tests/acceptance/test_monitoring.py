@@ -35,7 +35,7 @@ def prometheus(stack: RunningStack, guard: Guard, tmp_path_factory: pytest.TempP
     for host in (40, 40, 10**9):
         run(stack.http, bound(host))
     for _ in range(2):
-        httpx2.post(f"{stack.http}/v1/batches", json=bound(40), headers={"Idempotency-Key": "order-17"}, timeout=60)
+        httpx2.post(f"{stack.http}/v1/batches", json=bound(40), headers={"Idempotency-Key": "monitored-17"}, timeout=60)
     httpx2.post(f"{stack.http}/v1/batches", json={"bk_biz_id": 1}, timeout=60)
     with Prometheus(tmp_path_factory.mktemp("prometheus"), guard, program=Path(program), jobs=jobs) as running:
         wait_for(lambda: len(running.query("count_over_time(up[30s]) > 2")) == 2)

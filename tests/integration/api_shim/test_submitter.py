@@ -109,6 +109,8 @@ def test_wait_for_a_request_of_ones_own_asks_redis_nothing_before_it_has_ended(
 
 def test_wait_for_what_has_ended_before_finds_it(redis_url: str, redis: "redis_client.Redis[bytes]") -> None:
     async def scenario(submitter: Submitter) -> None:
+        while not redis.pubsub_numsub(submitter.requests.keys.done_channel)[0][1]:  # it begins to listen beside us
+            await asyncio.sleep(0.01)
         submitted = await submitter.submit(BATCH, CALLER)
         await submitter.requests.publish(finished(submitted.request_id))
         while submitter.waiters.is_unended(submitted.request_id, CALLER.bk_app_code):

@@ -49,7 +49,7 @@ async def test_upgrade_of_a_database_in_use_keeps_what_is_stored(database: str, 
     await fetch(engine, "ALTER TABLE catalogue_version DROP COLUMN first_id")
     for column in ("job_id", "job_number", "job_is_last", "outcomes"):
         await fetch(engine, f"ALTER TABLE request_ledger DROP COLUMN {column}")
-    await fetch(engine, "DROP TABLE cmdb_pull, cmdb_gone, cmdb_process, cmdb_instance")
+    await fetch(engine, "DROP TABLE delivery, delivery_call, cmdb_pull, cmdb_gone, cmdb_process, cmdb_instance")
     await fetch(engine, "UPDATE alembic_version SET version_num = '0002'")
     await engine.dispose()
 
