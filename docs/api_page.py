@@ -17,6 +17,7 @@ from api_shim.http.field_texts import ANSWER_FIELDS, HEADERS, PARAMETERS, REQUES
 from api_shim.http.openapi_codes import table
 from contract.codes import Language
 from contract.settings import Settings
+from docs.generated_page import write_or_check
 
 PAGES: Final = {
     "en": Path(__file__).with_name("api.md"),
@@ -206,12 +207,7 @@ def _json(value: Any) -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or compare them."""
-    texts = {page: render(language) for language, page in PAGES.items()}
-    if "--check" in arguments:
-        return int(any(not page.exists() or page.read_text(encoding="utf-8") != text for page, text in texts.items()))
-    for page, text in texts.items():
-        page.write_text(text, encoding="utf-8")
-    return 0
+    return max([write_or_check(page, render(language), arguments) for language, page in PAGES.items()])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any, Final
 from prometheus_client.metrics import MetricWrapperBase
 
 from api_shim.http.metrics import Metrics
+from docs.generated_page import write_or_check
 from worker import metrics as worker
 
 PAGE: Final = Path(__file__).with_name("metrics.md")
@@ -62,11 +63,7 @@ def _labels(metric: MetricWrapperBase) -> Iterable[str]:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or compare it."""
-    text = render()
-    if "--check" in arguments:
-        return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text)
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, render(), arguments)
 
 
 if __name__ == "__main__":

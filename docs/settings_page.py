@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from contract import settings
 from contract.settings import PREFIX, Settings
+from docs.generated_page import write_or_check
 
 PAGE = Path(__file__).with_name("settings.md")
 HEAD = """\
@@ -83,11 +84,7 @@ def _pairs(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or compare it."""
-    text = render()
-    if "--check" in arguments:
-        return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text)
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, render(), arguments)
 
 
 if __name__ == "__main__":

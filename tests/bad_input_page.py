@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from docs.generated_page import write_or_check
 from tests.acceptance import bad_values
-from tests.generated_page import write_or_check
 from tests.integration.api_shim.http import bad_inputs
 
 TESTS = Path(__file__).parent

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.generated_page import write_or_check
+from docs.generated_page import write_or_check
 
 TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "fidelity.md"

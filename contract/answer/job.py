@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from contract.answer.items import SUCCESSES, Item, Outcome, Problem, failed_item
 from contract.answer.part import JobPart
 from contract.answer.report import Envelope, Report
-from contract.answer.status import Status
+from contract.answer.status import Statistics, Status
 from contract.codes import Code, Language, Refused
 
 _INSTANCES: Final = "instances["
@@ -80,6 +80,19 @@ class Job:
         return sum(self.outcomes.get(outcome, 0) for outcome in SUCCESSES)
 
     @property
+    def statistics(self) -> Statistics:
+        """How many instances stand how, of those accepted so far."""
+        unended = self.accepted - self.success - self.failed
+        running = min(max(self.running, 0), unended)
+        return Statistics(
+            total_count=self.accepted,
+            success_count=self.success,
+            failed_count=self.failed,
+            pending_count=unended - running,
+            running_count=running,
+        )
+
+    @property
     def status(self) -> JobStatus:
         """The one word for it."""
         if self.is_cancelled and self.is_final and self.failed:
@@ -103,8 +116,6 @@ class Job:
             message=said.message(language),
             request_id=self.job_id,
         ).model_dump()
-        unended = self.accepted - self.success - self.failed
-        running = min(max(self.running, 0), unended)
         path = f"/v1/jobs/{self.job_id}"
         return envelope | {
             "job_id": self.job_id,
@@ -113,13 +124,7 @@ class Job:
             "bk_module_id": self.bk_module_id,
             "accepted_count": self.accepted,
             "batch_count": self.batches,
-            "statistics": {
-                "total_count": self.accepted,
-                "success_count": self.success,
-                "failed_count": self.failed,
-                "pending_count": unended - running,
-                "running_count": running,
-            },
+            "statistics": self.statistics.model_dump(),
             "outcomes": {outcome.value: self.outcomes.get(outcome, 0) for outcome in Outcome},
             "created_at": self.created_at.isoformat(),
             "finished_at": finished_at and finished_at.isoformat(),

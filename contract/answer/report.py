@@ -186,9 +186,7 @@ class Report(Problem):
         permission: dict[str, Any] | None = None,
     ) -> Self:
         """How this pending request ends for `refused`, without anybody having seen its instances."""
-        about: About = {name: getattr(self, name) for name in About.__annotations__}  # type: ignore[assignment]
-        about |= {"finished_at": finished_at, "expires_at": expires_at}
-        count = self.statistics.total_count
+        about, count = self._about(finished_at, expires_at), self.statistics.total_count
         return self.failed(refused[0], further=refused[1:], count=count, permission=permission, **about)
 
     def to_deliver(self, *, is_awaited: bool) -> Self:
@@ -199,9 +197,7 @@ class Report(Problem):
         """
         if not is_awaited or self.job is not None:
             return self.model_copy(update={"delivery": Delivery.PENDING})
-        about: About = {name: getattr(self, name) for name in About.__annotations__}  # type: ignore[assignment]
-        about |= {"finished_at": None, "expires_at": None}
-        unfinished = self.pending(len(self.items), running=True, **about)
+        unfinished = self.pending(len(self.items), running=True, **self._about(None, None))
         return unfinished.model_copy(update={"delivery": Delivery.PENDING, "items": self.items})
 
     def delivered(
@@ -225,11 +221,14 @@ class Report(Problem):
         items = [with_cmdb_ids(item, cmdb_ids, process_ids) for item in self.items]
         found = self
         if not self.status.is_final or self.code == Code.NOT_DELIVERED:
-            about: About = {name: getattr(self, name) for name in About.__annotations__}  # type: ignore[assignment]
-            about |= {"finished_at": finished_at, "expires_at": expires_at}
-            found = self._answering(items, problem, about)
+            found = self._answering(items, problem, self._about(finished_at, expires_at))
         delivery = Delivery.DELIVERED if problem is None else Delivery.FAILED
         return found.model_copy(update={"items": tuple(items), "delivery": delivery, "delivery_problem": problem})
+
+    def _about(self, finished_at: AwareDatetime | None, expires_at: AwareDatetime | None) -> About:
+        """What this report says of its request, for one that ends then or not yet."""
+        about: About = {name: getattr(self, name) for name in About.__annotations__}  # type: ignore[assignment]
+        return about | {"finished_at": finished_at, "expires_at": expires_at}
 
     @classmethod
     def _answering(cls, items: Sequence[Item], problem: Problem | None, about: About) -> Self:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from docs.generated_page import write_or_check
+
 FILE: Final = Path(__file__).with_name("bksi.json")
 _COLUMNS, _HEIGHT, _STAT_HEIGHT = 24, 8, 4
 _SOURCE: Final = {"type": "prometheus", "uid": "${source}"}
@@ -222,11 +224,7 @@ def _panel(number: int, panel: Panel, place: tuple[int, int, int, int]) -> dict[
 
 def main(arguments: list[str]) -> int:
     """Write the dashboard, or compare it."""
-    text = render()
-    if "--check" in arguments:
-        return int(not FILE.exists() or FILE.read_text(encoding="utf-8") != text)
-    FILE.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check(FILE, render(), arguments)
 
 
 if __name__ == "__main__":

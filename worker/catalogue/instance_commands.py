@@ -15,7 +15,7 @@ from worker.catalogue.instance_pull import LAST_ID, pull_instances
 from worker.catalogue.instance_report import InstanceReport
 from worker.postgres.cmdb_pulls import mark_gone
 from worker.postgres.cmdb_rows import InstanceRows
-from worker.postgres.engine import Engine, driver_connection
+from worker.postgres.engine import Engine, clock, driver_connection
 
 _PAGE: Final = 500
 _NO_FILTER: Final = frozenset({"bk_biz_id", "page", "fields", "service_instance_id", "bk_supplier_account"})
@@ -49,7 +49,7 @@ async def import_instances(
     report, found, rows = InstanceReport(), read_instances(answers), InstanceRows(first_id=first_id)
     report.left_out += unreadable
     async with driver_connection(engine) as driver:
-        started_at = await driver.fetchval("SELECT clock_timestamp()")
+        started_at = await clock(driver)
         report.add(found, [])
         for start in range(0, len(found.instances), _PAGE):
             page = found.instances[start : start + _PAGE]

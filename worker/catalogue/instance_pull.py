@@ -16,7 +16,7 @@ from worker.catalogue.instance_items import Listed, read_instances
 from worker.catalogue.instance_report import InstanceReport
 from worker.postgres.cmdb_pulls import begin, finish, mark_gone, reach
 from worker.postgres.cmdb_rows import InstanceRows
-from worker.postgres.engine import Engine, driver_connection
+from worker.postgres.engine import Engine, clock, driver_connection
 
 LIMIT: Final = 500
 """Rows of a page; CMDB allows 1000."""
@@ -24,7 +24,6 @@ LAST_ID: Final = 2**63 - 1
 _API: Final = "list_service_instance_detail"
 _PATH: Final = "/api/v3/findmany/proc/service_instance/details"
 _EVERYTHING: Final[Mapping[str, Any]] = {}
-_NOW: Final = "SELECT clock_timestamp()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ async def pull_instances(
     report, rows = InstanceReport(), InstanceRows(first_id=first_id)
     async with driver_connection(engine) as driver:
         place = await begin(driver, bk_biz_id, "instances")
-        last_id, read_at = place.last_id, await driver.fetchval(_NOW)
+        last_id, read_at = place.last_id, await clock(driver)
         for page in instance_pages(cmdb, bk_biz_id, rows_read=place.rows_read, last_id=last_id):
             found = read_instances([page.answer])
             report.add(found, await rows.sync(driver, found.instances, read_at))
@@ -107,7 +106,7 @@ async def pull_instances(
             last_id = _last(found)
             await reach(driver, bk_biz_id, "instances", page.rows_read, last_id)
             tell(page.rows_read, page.total)
-            read_at = await driver.fetchval(_NOW)
+            read_at = await clock(driver)
         if prune and not report.has_unreadable_id:
             report.gone += await mark_gone(
                 driver, bk_biz_id, [], after=last_id, until=LAST_ID, linked_before=place.started_at

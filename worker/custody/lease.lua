@@ -16,7 +16,7 @@ local function lease(req, result, token, alone)
   if redis.call('EXISTS', result) == 1 then return {'done'} end
   if not entry[5] then return {'unknown'} end
   local attempts = tonumber(entry[3])
-  local job = entry[8] and string.sub(req, 1, -37) .. 'job:' .. string.sub(entry[8], 1, 32)
+  local job = entry[8] and job_of(req, entry[8])
   if job and attempts == 0 then
     if redis.call('HEXISTS', job, 'cancelled') == 1 then return {'cancelled', 0, entry[4], '', entry[7], entry[8]} end
     if redis.call('HEXISTS', job, 'app') == 1 then redis.call('HSETNX', job, 'started', now) end

@@ -21,6 +21,7 @@ from worker.expand.delivery import MOST_INSTANCES, Call, Ours, adopted, missing,
 from worker.postgres import deliveries
 from worker.postgres.cmdb_rows import InstanceRows
 from worker.postgres.deliveries import Delivery, End
+from worker.postgres.engine import clock
 
 _QUICK_S: Final = 5.0
 _SLOW_S: Final = 12.0
@@ -67,10 +68,12 @@ class Carrier:
             Settling: it has not answered one before.
             DatabaseError: PostgreSQL is away.
         """
-        await self._settle()
+        call = await deliveries.open_call(self._driver, self._bk_module_id, MOST_INSTANCES)
+        self._size = call.piece
+        if call.age_s is not None:
+            await self._settle(call, call.age_s)
         ours = await deliveries.read_ours(self._driver, instance_ids)
         lacking = [one for one in ours if missing([one])]
-        self._size = (await deliveries.open_call(self._driver, self._bk_module_id, MOST_INSTANCES)).piece
         while lacking:
             piece = next(pieces(lacking, self._size))
             await self._bring_or_refuse(piece)
@@ -88,14 +91,11 @@ class Carrier:
         await self._bring_or_refuse(piece[:middle])
         await self._bring_or_refuse(piece[middle:])
 
-    async def _settle(self) -> None:
+    async def _settle(self, call: deliveries.OpenCall, age_s: float) -> None:
         """End a call whose end is not known, once what it was for is there or CMDB cannot be at it any more."""
-        call = await deliveries.open_call(self._driver, self._bk_module_id, MOST_INSTANCES)
-        if call.age_s is None:
-            return
         ours = await deliveries.read_ours(self._driver, list(call.instance_ids))
         found = await self._look(ours, call)
-        if missing(found) and call.age_s < self._settle_s:
+        if missing(found) and age_s < self._settle_s:
             raise Settling
         await deliveries.end_call(self._driver, self._bk_module_id)
 
@@ -116,7 +116,7 @@ class Carrier:
 
     async def _look(self, ours: Sequence[Ours], call: deliveries.OpenCall | None = None) -> list[Ours]:
         """Ask CMDB what it has of them, take that over, and read them again."""
-        read_at = await self._driver.fetchval("SELECT clock_timestamp()")
+        read_at = await clock(self._driver)
         found = await self._bridge.look(self._bk_biz_id, self._bk_module_id, [one.bk_host_id for one in ours])
         self._seen_id = max(found.ids, default=0)
         if call is not None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -158,6 +159,12 @@ async def driver_connection(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connec
                 raise
         finally:
             connection.close()  # gives it back, at once: there is nothing to reset
+
+
+async def clock(driver: asyncpg.Connection) -> datetime:
+    """PostgreSQL's clock as it stands, whenever the transaction has begun."""
+    moment: datetime = await driver.fetchval("SELECT clock_timestamp()")
+    return moment
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.postgres.cmdb_pulls import ages
-from worker.postgres.engine import driver_connection
+from worker.postgres.engine import clock, driver_connection
 from worker.postgres.errors import DatabaseError
 from worker.postgres.revisions import known_revisions
 
@@ -81,8 +81,7 @@ async def _ages(engine: AsyncEngine) -> dict[tuple[int, str], float]:
 async def read_clock(engine: AsyncEngine) -> datetime:
     """The server's clock; raises `DatabaseError`."""
     async with driver_connection(engine) as driver:
-        now: datetime = await driver.fetchval("SELECT clock_timestamp()")
-    return now
+        return await clock(driver)
 
 
 async def _one(engine: AsyncEngine, query: str) -> Any:

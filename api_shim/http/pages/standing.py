@@ -35,9 +35,7 @@ def of_report(report: Report) -> dict[str, int]:
 def of_job(job: Job) -> dict[str, int]:
     """How many instances of a job stand how, of those accepted so far."""
     outcomes = {outcome.value: job.outcomes.get(outcome, 0) for outcome in Outcome}
-    unended = job.accepted - job.success - job.failed
-    running = min(max(job.running, 0), unended)
-    return {**outcomes, "running": running, "pending": unended - running}
+    return {**outcomes, "running": job.statistics.running_count, "pending": job.statistics.pending_count}
 
 
 def segments(counts: Mapping[str, int]) -> list[Segment]:

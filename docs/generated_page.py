@@ -1,4 +1,4 @@
-"""A page of the documentation that is made from the tests: write it, or say whether it is out of date."""
+"""A file that is made from the code or its tests: write it, or say whether it is out of date."""
 
 from pathlib import Path
 
