@@ -75,6 +75,7 @@ class Runtime:
         self.held_leases: dict[str, Lease] = {}
         """The leases this process holds, by token."""
         self.walks: set[asyncio.Task[Any]] = set()
+        self.deliverer: Deliverer | None = None
         """What runs under these leases; cancelled, it gives its request back."""
         self.loop: asyncio.AbstractEventLoop
         self._background: list[asyncio.Task[None]] = []
@@ -104,6 +105,8 @@ class Runtime:
         """From now on this process has half a minute to end, whatever it hangs in; what it leaves stays pending."""
         if not self._stopping:
             self._stopping = True
+            if self.deliverer is not None:
+                self.loop.call_soon_threadsafe(self.deliverer.break_off)
             last = threading.Timer(self.settings.shutdown_grace_s + _END_AFTER_GRACE_S, os._exit, (_EX_SOFTWARE,))
             last.daemon = True
             last.start()
@@ -177,7 +180,7 @@ class Runtime:
         from worker.delivery.deliverer import Deliverer  # noqa: PLC0415
 
         self._cmdb(_DELIVERY_TIMEOUT_S)
-        bridge = Bridge(lambda: self._cmdb(_DELIVERY_TIMEOUT_S), settings.deliveries_at_once)
+        bridge = Bridge(lambda: self._cmdb(_DELIVERY_TIMEOUT_S))
         engine = make_engine(settings, connections=settings.deliveries_at_once + 1)
         return Deliverer(engine, bridge, self.leases, self.queue, settings)
 

@@ -84,6 +84,23 @@ def test_cmdb_that_ends_after_half_of_the_work_is_looked_at_again(system: System
     cmdb_has_what_is_here_once(system, cmdb)
 
 
+def test_worker_that_is_stopped_waits_for_no_answer_of_cmdb(system: System, cmdb: CmdbServer) -> None:
+    cmdb.failures.hold_s = 60.0
+    cmdb.failures.set({"silent": 1.0})
+    system.submit(bound(1, 2))
+    stopped = system.worker(**beside(cmdb))
+    wait_until(lambda: cmdb.failures.done["silent"], 30, "asked CMDB")
+    stopped.signal(signal.SIGTERM)
+    assert stopped.wait(20) == 0
+    assert "Traceback" not in stopped.log.read_text()
+    cmdb.failures.set({})
+
+    system.worker(**beside(cmdb))
+
+    system.all_succeed()
+    cmdb_has_what_is_here_once(system, cmdb)
+
+
 def test_caller_of_the_old_call_gets_cmdbs_ids_where_the_answer_waits_for_it(system: System, cmdb: CmdbServer) -> None:
     _, url = system.shim()
     system.worker(**beside(cmdb), BKSI_ANSWER_AFTER="delivery")

@@ -1,11 +1,13 @@
 """CMDB as a delivery sees it: what it has on some hosts, and a call that changes it, made once.
 
-Calls are made in threads of their own, so that the loop goes on and nobody else waits for a thread.
+Calls are made in threads of their own, so that the loop goes on and nobody else waits for a thread. A process that ends
+waits for none of them: what it has begun is written down, and how it ended is looked at by whoever comes next.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from worker.catalogue.answers import AnswerRefused
@@ -27,16 +29,10 @@ class Bridge:
 
     Args:
         open_cmdb: makes a client for one call's thread.
-        at_once: how many calls may be under way.
     """
 
-    def __init__(self, open_cmdb: Callable[[], Cmdb], at_once: int) -> None:
+    def __init__(self, open_cmdb: Callable[[], Cmdb]) -> None:
         self._open_cmdb = open_cmdb
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="bksi-cmdb")
-
-    def close(self) -> None:
-        """Take no further calls; those that are under way end by themselves."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def look(self, bk_biz_id: int, bk_module_id: int, bk_host_ids: Iterable[int]) -> Listed:
         """What CMDB has in a module on these hosts.
@@ -57,11 +53,18 @@ class Bridge:
         return await self._in_thread(lambda cmdb: _make(cmdb, call))
 
     async def _in_thread(self, work: Callable[[Cmdb], T]) -> T:
-        def run() -> T:
-            with self._open_cmdb() as cmdb:
-                return work(cmdb)
+        outcome: Future[T] = Future()
+        outcome.set_running_or_notify_cancel()  # who stops waiting does not stop the thread
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        def run() -> None:
+            try:
+                with self._open_cmdb() as cmdb:
+                    outcome.set_result(work(cmdb))
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                outcome.set_exception(error)
+
+        threading.Thread(target=run, name="bksi-cmdb", daemon=True).start()
+        return await asyncio.wrap_future(outcome)
 
 
 def _look(cmdb: Cmdb, bk_biz_id: int, where: dict[str, Any]) -> Listed:

@@ -1,5 +1,6 @@
 """The deliveries of one worker process: which module is carried, how it ends, and what nobody carries."""
 
+import asyncio
 import contextlib
 import random
 from collections.abc import Sequence
@@ -59,6 +60,8 @@ class Deliverer:
         self._settings = settings
         self._free = settings.deliveries_at_once
         self._waiting: dict[str, None] = {}
+        self._carrying: set[asyncio.Task[Any] | None] = set()
+        self._is_over = False
 
     async def announce(self, report: Report) -> None:
         """Ask some worker to hand on what a request has created."""
@@ -79,10 +82,14 @@ class Deliverer:
         Raises:
             DatabaseError: PostgreSQL is away; what was begun is found again.
         """
+        if self._is_over:
+            return "left to others"
         self._waiting[request_id] = None
         if not self._free:
             return "waits"
         self._free -= 1
+        carrying = asyncio.current_task()
+        self._carrying.add(carrying)
         try:
             line = ""
             while self._waiting:  # what comes while all places are taken goes on here
@@ -90,10 +97,17 @@ class Deliverer:
             return line
         finally:
             self._free += 1
+            self._carrying.discard(carrying)
+
+    def break_off(self) -> None:
+        """Leave to others what is under way, and begin nothing more: who stops waits for no answer of CMDB."""
+        self._is_over = True
+        for carrying in self._carrying:
+            if carrying is not None:
+                carrying.cancel()
 
     async def close(self) -> None:
-        """Begin nothing more."""
-        self._bridge.close()
+        """Close its connections."""
         await self._engine.dispose()
 
     async def _deliver(self, request_id: str) -> str:
@@ -111,7 +125,7 @@ class Deliverer:
         return f"delivered={count}"
 
     async def _round(self, driver: Any, module: int) -> int:
-        """Carry what is due, or one of it; returns how many have ended."""
+        """Carry what is due, or a part of it; returns how many have ended."""
         found = await deliveries.due(driver, module)
         chosen = next_round(found)
         if not chosen:
@@ -122,11 +136,11 @@ class Deliverer:
             carrier = Carrier(driver, self._bridge, chosen[0].bk_biz_id, module, self._settings)
             pause_s = await self._carry(carrier, chosen)
             return await self._end(driver, chosen, carrier.refused, pause_s)
-        except (DatabaseError, RedisError, OSError):
+        except (DatabaseError, RedisError, OSError, asyncio.CancelledError):
             # No fault of theirs. Where PostgreSQL is away still, they count as begun and not ended.
             with contextlib.suppress(DatabaseError):
                 async with driver_connection(self._engine) as another:
-                    await deliveries.put_off(another, chosen, _LOOK_AGAIN_S)
+                    await deliveries.put_off(another, chosen, _LOOK_AGAIN_S, has_failed=False)
             raise
 
     async def _carry(self, carrier: Carrier, chosen: Sequence[Delivery]) -> float:

@@ -56,7 +56,7 @@ class Side:
         self.leases = Leases(self._client, self.settings)
         celery = make_celery(self.settings)
         queue = WorkerQueue(self.leases, Queue(celery, self.settings))
-        bridge = Bridge(lambda: Cmdb(cmdb.url, timeout_s=5, give_up_after_s=5), 4)
+        bridge = Bridge(lambda: Cmdb(cmdb.url, timeout_s=5, give_up_after_s=5))
         self.deliverer = Deliverer(create_engine(dsn), bridge, self.leases, queue, self.settings)
 
     async def write(
