@@ -123,7 +123,9 @@ class Submitter:
             BrokerUnavailable: Redis or the broker does not answer.
         """
         request_id = new_request_id()
-        entry = PendingEntry.of(request_id, batch, caller, warnings, kind)
+        entry = PendingEntry.of(
+            request_id, batch, caller, warnings, kind, traceparent=(headers or {}).get("traceparent")
+        )
 
         async def reserve(message: bytes) -> str:
             reserving = self.requests.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
@@ -154,7 +156,14 @@ class Submitter:
     ) -> int:
         """`submit` one batch of a job; raises as `JobStore.add`. Returns how many of the job's have not ended."""
         request_id = new_request_id()
-        entry = PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings, job=part)
+        entry = PendingEntry.of(
+            request_id,
+            parsed.batch,
+            caller,
+            parsed.warnings,
+            job=part,
+            traceparent=(headers or {}).get("traceparent"),
+        )
 
         async def add(message: bytes) -> int:
             unended = await reaching_redis(jobs.add(upload, entry, message, after))

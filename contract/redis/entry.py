@@ -16,6 +16,7 @@ owner     token of the attempt that holds the lease; empty when none does
 lease     ms, Redis' clock: until when the owner holds it
 cancelled the final report, when the caller cancelled before any start
 job       which part of a job it is, as `contract.answer.part.JobPart` writes it, until its end is counted there
+trace     the traceparent of its message, where that has one: a message that is sent again carries the trace on
 ========= ==================================================================================================
 """
 
@@ -46,6 +47,7 @@ class PendingEntry:
     count: int
     summary: str
     job: JobPart | None = None
+    traceparent: str | None = None
 
     @classmethod
     def of(
@@ -57,6 +59,7 @@ class PendingEntry:
         kind: Literal["create", "validate"] = "create",
         *,
         job: JobPart | None = None,
+        traceparent: str | None = None,
     ) -> "PendingEntry":
         """The entry of a batch, whoever writes it: a submitter, or the worker that meets a direct message."""
         return cls(
@@ -69,13 +72,16 @@ class PendingEntry:
             count=len(batch.instances),
             summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
             job=job,
+            traceparent=traceparent,
         )
 
     def fields(self) -> list[str | bytes | int]:
         """Names and values as they stand in the entry's hash, but for those that the scripts set themselves."""
         of_job = () if self.job is None else ("job", self.job.dump())
+        of_trace = () if self.traceparent is None else ("trace", self.traceparent)
         return [
             *("payload", self.payload, "app", self.bk_app_code),
             *("summary", self.summary, "biz", self.bk_biz_id, "module", self.bk_module_id, "count", self.count),
             *of_job,
+            *of_trace,
         ]

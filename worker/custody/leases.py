@@ -89,6 +89,7 @@ class Pending:
     attempts: int
     deadline_ms: int
     summary: str
+    traceparent: str = ""
 
 
 _LEASED_AT_ONCE: Final = 64
@@ -100,7 +101,7 @@ _OTHERS_MS: Final = 60_000
 """Another process may be set to longer leases."""
 _PAUSE_TTL_S: Final = 3_600
 """It is said again all the while."""
-_PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary")
+_PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary", "trace")
 
 
 class Leases(Requests):
@@ -287,5 +288,7 @@ def _leased(request_id: str, token: str, clock: Clock, answer: list[Any]) -> Lea
 
 
 def _pending(request_id: str, pushed_ms: int, entry: list[bytes | None]) -> Pending:
-    owner, lease, attempts, deadline, summary = ((value or b"").decode() for value in entry)
-    return Pending(request_id, pushed_ms, owner, int(lease or 0), int(attempts or 0), int(deadline or 0), summary)
+    owner, lease, attempts, deadline, summary, trace = ((value or b"").decode() for value in entry)
+    return Pending(
+        request_id, pushed_ms, owner, int(lease or 0), int(attempts or 0), int(deadline or 0), summary, trace
+    )

@@ -35,7 +35,10 @@ class WorkerQueue:
     async def resend(self, pending: Pending) -> bool:
         """Send an ownerless request again; False when another reaper was first or an owner turned up."""
         return await self._queue.put(
-            lambda message: self._leases.resend(pending, message), pending.request_id, pending.summary
+            lambda message: self._leases.resend(pending, message),
+            pending.request_id,
+            pending.summary,
+            {"traceparent": pending.traceparent} if pending.traceparent else None,
         )
 
     async def deliver(self, request_id: str, summary: str) -> None:

@@ -11,6 +11,7 @@ from contract.redis.entry import PendingEntry
 from contract.request.batch import MAX_INT64
 from contract.request.defaults import with_defaults
 from contract.request.parse import BatchRefused, parse
+from plumbing import traces
 from plumbing.failpoints import async_failpoint
 from worker.custody.finish import finish
 from worker.custody.leases import Leases
@@ -56,7 +57,10 @@ async def adopt(
         expires_at = settings.report_expires_at(now)
         report = asked.ended(*errors, finished_at=now, expires_at=expires_at, permission=permission)
         return await finish(leases, engine, report)
-    await leases.reserve(PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings), message=b"")
+    # Of our own span: what a sender has written there may be anything.
+    traceparent = traces.current().traceparent
+    entry = PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings, traceparent=traceparent)
+    await leases.reserve(entry, message=b"")
     await async_failpoint("after_adopt", request_id)
     return None
 

@@ -36,12 +36,12 @@ class Bench:
     def another_reaper(self) -> Reaper:
         return Reaper(self.leases, self.engine, WorkerQueue(self.leases, self.queue), self.settings)
 
-    async def accept(self, count: int = 1, **settings: Any) -> list[str]:
+    async def accept(self, count: int = 1, *, traceparent: str | None = None, **settings: Any) -> list[str]:
         """Accept requests, oldest first; their messages are in the queue when that is on the ledger's Redis."""
         leases = Leases(self.leases.client, self.settings.model_copy(update=settings))
         ids = [new_request_id() for _ in range(count)]
         for id_ in ids:
-            entry = PendingEntry.of(id_, BATCH, Caller(bk_app_code="app"))
+            entry = PendingEntry.of(id_, BATCH, Caller(bk_app_code="app"), traceparent=traceparent)
             message = build_message(self.celery, id_, "s") if self.queue.is_beside else b""
             await leases.reserve(entry, message)
         self.accepted += ids
@@ -64,10 +64,13 @@ class Bench:
 
     def waiting(self) -> list[str]:
         """The requests whose messages are in the queue, the next to be taken first."""
+        return [headers["id"] for headers in self.headers()]
+
+    def headers(self) -> list[dict[str, Any]]:
+        """What those messages have for headers."""
         waiting: list[Any] = self.redis.lrange(QUEUE_NAME, 0, -1)
-        messages = [json.loads(raw) for raw in waiting if raw.startswith(b"{")]
-        own = [message["headers"]["id"] for message in messages if message["headers"]["task"] == TASK_NAME]
-        return own[::-1]
+        headers = [json.loads(raw)["headers"] for raw in reversed(waiting) if raw.startswith(b"{")]
+        return [one for one in headers if one["task"] == TASK_NAME]
 
     def pending(self) -> set[str]:
         ids: list[Any] = self.redis.zrange("bksi:pending", 0, -1)

@@ -152,9 +152,13 @@ def test_request_id_is_never_the_callers(door: Client, seed: dict[str, Any]) -> 
 def test_traceparent_goes_on_when_it_is_one(
     door: Client, seed: dict[str, Any], redis: "redis_client.Redis", sent: str, goes_on: bool
 ) -> None:
-    assert door.post(V1_PATH, seed, headers={"traceparent": sent}).status_code == 202
+    accepted = door.post(V1_PATH, seed, headers={"traceparent": sent})
+    assert accepted.status_code == 202
     [message] = redis.lrange(QUEUE_NAME, 0, -1)
     assert json.loads(message)["headers"].get("traceparent") == (sent if goes_on else None)
+    # Should the message be lost, the next one has it from here.
+    kept = redis.hget(f"bksi:req:{accepted.json()['request_id']}", "trace")
+    assert kept == (sent.encode() if goes_on else None)
 
 
 @pytest.mark.bad_input(79, "one idempotency key twice in the same moment", "one request; both get its id")

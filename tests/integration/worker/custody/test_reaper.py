@@ -39,6 +39,18 @@ async def test_what_was_taken_and_lost_is_sent_again_and_no_backlog_is_doubled(b
     assert bench.waiting() == ids[7:] + ids[:7]
 
 
+async def test_message_that_is_sent_again_carries_the_trace_on(bench: Bench) -> None:
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    traced = await bench.accept(traceparent=traceparent)
+    untraced = await bench.accept()
+    bench.take(2)
+    bench.age()
+
+    assert await bench.reaper.sweep() == 2
+    assert bench.waiting() == traced + untraced
+    assert [headers.get("traceparent") for headers in bench.headers()] == [traceparent, None]
+
+
 async def test_nothing_is_sent_again_while_everything_waits(bench: Bench) -> None:
     ids = await bench.accept(50)
     bench.age()
