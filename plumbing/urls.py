@@ -107,7 +107,9 @@ def require_broker(url: str) -> str:
 def without_secrets(url: str) -> str:
     """`url` with its server and its database, and nothing that lets anybody in."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{','.join(map(_shown, _servers(url)))}{parts.path}"
+    # Where libpq finds the server when it is not in front of the path.
+    beside = urlencode([pair for pair in parse_qsl(parts.query) if pair[0] in {"host", "port"}], safe="/,:")
+    return f"{parts.scheme}://{','.join(map(_shown, _servers(url)))}{parts.path}" + (beside and f"?{beside}")
 
 
 def _servers(url: str) -> list[SplitResult]:

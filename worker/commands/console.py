@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from typing import Final, NoReturn, TypeVar
 
 from contract.settings import load_settings
+from plumbing.urls import without_secrets
 from worker.commands.terminal import PlainConsole
 from worker.postgres.engine import Engine, create_engine
 from worker.postgres.errors import DatabaseError, typed_errors
-from worker.postgres.health import UNDEFINED_TABLE
 
 Result = TypeVar("Result")
 
@@ -34,10 +34,11 @@ def in_database(run: Callable[[Engine], Awaitable[Result]], *, statement_timeout
     Raises:
         SystemExit: the database said no; why is on stderr.
     """
+    dsn = load_settings().postgres_dsn
 
     async def call() -> Result:
         engine = create_engine(
-            load_settings().postgres_dsn,
+            dsn,
             connections=1,
             statement_timeout_ms=statement_timeout_ms,
             application_name="bksi",
@@ -51,8 +52,7 @@ def in_database(run: Callable[[Engine], Awaitable[Result]], *, statement_timeout
         with typed_errors():
             return asyncio.run(call())
     except DatabaseError as error:
-        hint = "; run `bksi migrate` first" if error.sqlstate == UNDEFINED_TABLE else ""
-        _fail(f"database: {error}{hint}")
+        _fail(f"BKSI_POSTGRES_DSN ({without_secrets(dsn)}): {error}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -10,6 +10,13 @@ def test_url_may_name_several_servers() -> None:
     assert without_secrets(TWO) == "postgresql://one:5432,[::1]:5433/db"
 
 
+def test_server_that_stands_in_the_query_is_shown_and_nothing_else_of_it() -> None:
+    shown = without_secrets(
+        "postgresql://u:secret@/db?host=/run/postgresql,far&port=5433&password=secret&sslkey=secret"
+    )
+    assert shown == "postgresql:///db?host=/run/postgresql,far&port=5433"
+
+
 @pytest.mark.parametrize(
     ("url", "local"),
     [

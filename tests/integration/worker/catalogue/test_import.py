@@ -216,7 +216,7 @@ def test_command_without_a_database_fails_in_one_line(bksi: RunBksi, tmp_path: P
     env = {"BKSI_POSTGRES_DSN": f"postgresql://postgres@/postgres?host={tmp_path}"}
     failed = bksi("catalogue", "import", tmp_path / "hosts.json", env=env)
     assert failed.returncode == 1
-    assert failed.stderr.startswith("database: ")
+    assert failed.stderr.startswith(f"BKSI_POSTGRES_DSN (postgresql:///postgres?host={tmp_path}): ")
     assert failed.stderr.count("\n") == 1
 
 

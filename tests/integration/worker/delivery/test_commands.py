@@ -48,6 +48,8 @@ async def test_what_waits_and_what_failed_is_listed_retried_and_dropped(
 
 
 async def test_without_a_database_it_is_one_line(bksi: RunBksi) -> None:
-    failed = bksi("deliver", "ls", env={"BKSI_POSTGRES_DSN": "postgresql://nobody@127.0.0.1:1/x"})
+    failed = bksi("deliver", "ls", env={"BKSI_POSTGRES_DSN": "postgresql://nobody:CANARY@127.0.0.1:1/x"})
     assert failed.returncode == 1
     assert failed.stderr.count("\n") == 1
+    assert failed.stderr.startswith("BKSI_POSTGRES_DSN (postgresql://127.0.0.1:1/x): ")
+    assert "CANARY" not in failed.stderr
