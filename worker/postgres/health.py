@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.postgres.cmdb_pulls import ages
+from worker.postgres.deliveries import backlog
 from worker.postgres.engine import clock, driver_connection
 from worker.postgres.errors import DatabaseError
 from worker.postgres.revisions import known_revisions
@@ -40,6 +41,8 @@ class ServerHealth:
     """Of what was taken over from CMDB; 0 = nothing was."""
     ages: Mapping[tuple[int, str], float]
     """Seconds since each business was last read from CMDB, by business and what was read."""
+    deliveries: Mapping[str, float]
+    """What CMDB is still to have, as `deliveries.backlog` counts it."""
 
 
 async def read_health(engine: AsyncEngine) -> ServerHealth:
@@ -68,6 +71,7 @@ async def read_health(engine: AsyncEngine) -> ServerHealth:
         await _one(engine, "SELECT first_id FROM catalogue_version") or 1,
         await _one(engine, _HIGHEST) or 0,
         await _ages(engine),
+        await _deliveries(engine),
     )
 
 
@@ -76,6 +80,13 @@ async def _ages(engine: AsyncEngine) -> dict[tuple[int, str], float]:
         return {}
     async with driver_connection(engine) as driver:
         return await ages(driver)
+
+
+async def _deliveries(engine: AsyncEngine) -> dict[str, float]:
+    if await _one(engine, "SELECT to_regclass('delivery')::text") is None:
+        return {"pending": 0, "failed": 0, "oldest_s": 0}
+    async with driver_connection(engine) as driver:
+        return await backlog(driver)
 
 
 async def read_clock(engine: AsyncEngine) -> datetime:

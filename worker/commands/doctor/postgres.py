@@ -1,6 +1,6 @@
 """PostgreSQL: what it keeps, whether its schema is the newest, and whether there is a catalogue."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final
 
 from contract.settings import Settings
@@ -15,6 +15,8 @@ from worker.postgres.health import ServerHealth, read_clock, read_health
 _TIMEOUT_S: Final = 5.0
 _OLDEST: Final = 15
 _OLD_S: Final = 3600.0
+_LATE_S: Final = 900.0
+"""As the alert BksiDeliveryLate has it."""
 _MEND: Final = "Workers take no requests until it is mended."
 
 
@@ -27,6 +29,8 @@ async def examine_postgres(settings: Settings) -> AsyncIterator[Finding]:
         health = await read_health(engine)
         for finding in _findings(health, settings.postgres_dsn):
             yield finding
+        if settings.delivers or any(health.deliveries.values()):
+            yield _deliveries(health.deliveries)
         if health.revision == health.newest_revision:
             yield await _rehearsal(spare)
         yield await examine_clock("postgres clock", lambda: read_clock(engine))
@@ -117,6 +121,18 @@ def _ages(health: ServerHealth) -> Iterator[Finding]:
             yield warning(f"{what} age", said, "Keep `bksi catalogue watch` running, or pull again.")
         else:
             yield ok(f"{what} age", said)
+
+
+def _deliveries(backlog: Mapping[str, float]) -> Finding:
+    oldest = f", the oldest for {backlog['oldest_s'] / 60:.0f} minutes" if backlog["pending"] else ""
+    found = f"{backlog['pending']} requests wait for CMDB{oldest}; it refused {backlog['failed']}"
+    if backlog["failed"]:
+        mend = "`bksi deliver ls --status FAILED` says why: mend it, then `bksi deliver retry` or `drop`."
+        return warning("deliveries", found, mend)
+    if backlog["oldest_s"] > _LATE_S:
+        mend = 'The workers\' log says why ("not delivered"); only workers with BKSI_CMDB_URL hand anything on.'
+        return warning("deliveries", found, mend)
+    return ok("deliveries", found)
 
 
 def _ids(first_id: int, highest_cmdb_id: int) -> Finding:

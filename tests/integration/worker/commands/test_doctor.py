@@ -1,5 +1,6 @@
 """`bksi doctor` and the starts it guards, over real servers: some as they should be, one with everything wrong."""
 
+import asyncio
 import os
 import subprocess
 import threading
@@ -21,6 +22,7 @@ from devstack.process import Guard
 from devstack.running import BKSI
 from devstack.servers import Valkey
 from tests.compose_redis import ComposeRedis
+from tests.conftest import execute
 from worker.commands.doctor.examine import examine
 from worker.commands.doctor.finding import Finding, Level
 
@@ -86,6 +88,30 @@ async def test_parked_messages_are_counted(redis_url: str, redis: "redis_client.
     found = (await look(redis_url=redis_url, postgres_dsn=postgres_dsn))["parked messages"]
 
     assert (found.level, found.found) == (Level.WARNING, "2 are for a newer version of a task")
+
+
+@pytest.mark.parametrize(
+    ("status_and_age", "level", "said"),
+    [
+        ("'PENDING', '1 minute'", Level.OK, "1 requests wait for CMDB, the oldest for 1 minutes; it refused 0"),
+        ("'PENDING', '1 hour'", Level.WARNING, "1 requests wait for CMDB, the oldest for 60 minutes; it refused 0"),
+        ("'FAILED', '1 minute'", Level.WARNING, "0 requests wait for CMDB; it refused 1"),
+    ],
+)
+def test_what_cmdb_is_still_to_have_is_told(
+    redis_url: str, database: str, status_and_age: str, level: Level, said: str
+) -> None:
+    assert "deliveries" not in asyncio.run(look(redis_url=redis_url, postgres_dsn=database)), "there is no CMDB"
+    execute(
+        database,
+        "INSERT INTO delivery (request_id, bk_biz_id, bk_module_id, instance_ids, status, created_at)"
+        f" SELECT '{'a' * 32}', 1, 60, '{{1}}', status, now() - age::interval"
+        f" FROM (VALUES ({status_and_age})) AS one (status, age)",
+    )
+
+    found = asyncio.run(look(redis_url=redis_url, postgres_dsn=database))["deliveries"]
+
+    assert (found.level, found.found) == (level, said)
 
 
 async def test_redis_with_everything_wrong_is_told_so(wrong_redis: str, postgres_dsn: str) -> None:
