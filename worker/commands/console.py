@@ -1,7 +1,7 @@
 """What the worker's commands print with, and how they fail: one line on stderr, never a traceback."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NoReturn, TypeVar
 
@@ -53,6 +53,24 @@ def in_database(run: Callable[[Engine], Awaitable[Result]], *, statement_timeout
             return asyncio.run(call())
     except DatabaseError as error:
         _fail(f"BKSI_POSTGRES_DSN ({without_secrets(dsn)}): {error}")
+
+
+def print_outcomes(outcomes: Mapping[str, str | None], done: str, *, json: bool) -> int:
+    """Say what became of each thing that a command was given, and return its exit code: 1 when one was not done.
+
+    Args:
+        outcomes: by id, why it was not done; None where it was.
+        done: what was to be done, as a participle.
+        json: print one JSON list; why something was not done is on stderr all the same.
+    """
+    if json:
+        out.print_json(data=[{"id": id_, "done": why is None, "reason": why} for id_, why in outcomes.items()])
+    for id_, why in outcomes.items():
+        if why is not None:
+            err.print(f"{id_}: not {done}: {why}", style="red", markup=False, highlight=False)
+        elif not json:
+            out.print(f"{id_}: {done}", highlight=False)
+    return int(any(outcomes.values()))
 
 
 def _fail(message: str) -> NoReturn:

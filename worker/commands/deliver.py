@@ -9,7 +9,7 @@ from cyclopts.validators import Number
 from rich.table import Table
 from rich.text import Text
 
-from worker.commands.console import err, in_database, out
+from worker.commands.console import in_database, out, print_outcomes
 from worker.postgres import deliveries
 from worker.postgres.engine import Engine, driver_connection
 
@@ -63,7 +63,7 @@ def retry(*ids: Ids, json: bool = False) -> int:
         ids: Of requests, as `ls` prints them.
         json: Print what became of each as JSON.
     """
-    return _each(ids, deliveries.retry, "will be tried", json=json)
+    return _each(ids, deliveries.retry, "retried", json=json)
 
 
 @app.command
@@ -80,22 +80,11 @@ def drop(*ids: Ids, json: bool = False) -> int:
 
 
 def _each(ids: tuple[str, ...], deed: Callable[[Any, str], Awaitable[bool]], done: str, *, json: bool) -> int:
-    async def run(engine: Engine) -> dict[str, bool]:
+    async def run(engine: Engine) -> dict[str, str | None]:
         async with driver_connection(engine) as driver:
-            return {id_: await deed(driver, id_) for id_ in ids}
+            return {id_: None if await deed(driver, id_) else _UNKNOWN for id_ in ids}
 
-    outcomes = in_database(run)
-    if json:
-        reasons = [
-            {"id": id_, "done": is_done, "reason": None if is_done else _UNKNOWN} for id_, is_done in outcomes.items()
-        ]
-        out.print_json(data=reasons)
-    for id_, is_done in outcomes.items():
-        if not is_done:
-            err.print(f"{id_}: {_UNKNOWN}", style="red", markup=False, highlight=False)
-        elif not json:
-            out.print(f"{id_}: {done}", highlight=False)
-    return int(not all(outcomes.values()))
+    return print_outcomes(in_database(run), done, json=json)
 
 
 def _table(found: list[dict[str, Any]]) -> Table:

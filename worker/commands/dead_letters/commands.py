@@ -17,7 +17,7 @@ from contract.queue import Queue
 from contract.redis.connection import connect
 from contract.redis.requests import Requests
 from contract.settings import Settings, load_settings
-from worker.commands.console import err, out, plain_errors
+from worker.commands.console import err, out, plain_errors, print_outcomes
 from worker.commands.dead_letters.letters import DeadLetter
 from worker.commands.dead_letters.store import CannotRequeue, DeadLetters
 from worker.postgres.engine import make_engine
@@ -131,7 +131,7 @@ def requeue(*ids: Ids, json: bool = False) -> int:
         finally:
             await engine.dispose()
 
-    return _print_outcomes(_in_redis(run), "requeued", json=json)
+    return print_outcomes(_in_redis(run), "requeued", json=json)
 
 
 @app.command
@@ -148,7 +148,7 @@ def drop(*ids: Ids, json: bool = False) -> int:
     async def run(lists: Sequence[DeadLetters]) -> dict[str, str | None]:
         return await _each(lists, ids, lambda letters, letter: letters.drop(letter))
 
-    return _print_outcomes(_in_redis(run), "dropped", json=json)
+    return print_outcomes(_in_redis(run), "dropped", json=json)
 
 
 async def _each(lists: Sequence[DeadLetters], ids: Sequence[str], deed: Deed) -> dict[str, str | None]:
@@ -209,17 +209,6 @@ def _table(letters: Sequence[DeadLetter]) -> Table:
         at = f"{letter.at:%Y-%m-%d %H:%M:%S}"
         table.add_row(*(Text(text) for text in (letter.id, at, letter.kind, letter.reason, letter.subject)))
     return table
-
-
-def _print_outcomes(outcomes: dict[str, str | None], done: str, *, json: bool) -> int:
-    if json:
-        out.print_json(data=[{"id": id_, "done": why is None, "reason": why} for id_, why in outcomes.items()])
-    for id_, why in outcomes.items():
-        if why is not None:
-            err.print(f"{id_}: not {done}: {why}", style="red", markup=False, highlight=False)
-        elif not json:
-            out.print(f"{id_}: {done}", highlight=False)
-    return int(any(outcomes.values()))
 
 
 def _unknown(id_: str) -> int:

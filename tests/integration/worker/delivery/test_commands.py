@@ -37,10 +37,10 @@ async def test_what_waits_and_what_failed_is_listed_retried_and_dropped(
     assert await read_backlog(side.engine) == {"pending": 1, "failed": 1, "oldest_s": pytest.approx(0, abs=60)}
     assert (delivered("failed") - before[0], delivered("delivered") - before[1]) == (1, 1), "of them " + waits
 
-    assert bksi("deliver", "retry", bad, env=env).stdout == f"{bad}: will be tried\n"
+    assert bksi("deliver", "retry", bad, env=env).stdout == f"{bad}: retried\n"
     assert bksi("deliver", "drop", third, env=env).stdout == f"{third}: dropped\n"
     unknown = bksi("deliver", "drop", "f" * 32, env=env)
-    assert (unknown.returncode, unknown.stderr) == (1, f"{'f' * 32}: there is nothing of it to deliver\n")
+    assert (unknown.returncode, unknown.stderr) == (1, f"{'f' * 32}: not dropped: there is nothing of it to deliver\n")
     side.cmdb.hosts_of[60].append(3)
     await side.deliver(bad)
     assert await side.rows("SELECT count(*) FROM delivery") == [(0,)]
