@@ -53,6 +53,9 @@ def configure_logging(level: str, form: Literal["json", "console"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    if root.level == logging.INFO:
+        # A line for each call to CMDB, several a second where it is watched, that names no request.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 def _write_lines(level: str) -> None:

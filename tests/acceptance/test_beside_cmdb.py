@@ -101,6 +101,9 @@ def test_known_instances_keep_their_ids_and_a_host_that_moved_is_known_at_once(
             new = next(one for one in cmdb.instances if one["bk_host_id"] == second)
             assert [item["cmdb_id"] for item in shown["items"]] == [72, new["id"]]
             assert listed(reader(stack.postgres), 2) == listed(cmdb.url, 2)
+            logs = "".join(path.read_text() for path in stack.logs.glob("*.log"))
+            assert "delivery ended" in logs
+            assert "HTTP Request" not in logs, "no line for each call to CMDB"
             cmdb.hosts_of[3].append(first)
             assert submit(stack.http, 3, first)["items"][0]["outcome"] == "created"
             assert submit(stack.http, 4, first)["code"] == 1101034
