@@ -1,7 +1,7 @@
 """Prometheus from the system's own package, on a free port of loopback, as a plain child process."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -13,21 +13,21 @@ from devstack.server import PLAIN_ENVIRONMENT, Server
 
 
 class Prometheus(Server):
-    """One server, which asks its targets four times a second.
+    """One server.
 
     Args:
         directory: made when missing.
         guard: who ends the server should this process die.
         program: ``prometheus``.
-        jobs: addresses (``host:port``) by job.
+        configuration: as its own file has it.
     """
 
     name = "prometheus"
 
-    def __init__(self, directory: Path, guard: Guard, *, program: Path, jobs: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, directory: Path, guard: Guard, *, program: Path, configuration: Mapping[str, Any]) -> None:
         super().__init__(directory, guard)
         self._program = program
-        self._jobs = jobs
+        self._configuration = configuration
         self._tried_port = 0
 
     @property
@@ -41,23 +41,26 @@ class Prometheus(Server):
         Raises:
             httpx2.HTTPStatusError: it is none.
         """
-        return self._ask("query", query=expression)
+        return self._ask("query", "result", query=expression)
 
     def query_range(self, expression: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
         """What it was, from `start` to `end` (seconds since 1970)."""
-        return self._ask("query_range", query=expression, start=start, end=end, step=step)
+        return self._ask("query_range", "result", query=expression, start=start, end=end, step=step)
 
-    def _ask(self, how: str, **parameters: Any) -> list[dict[str, Any]]:
-        answer = httpx2.get(f"{self.url}/api/v1/{how}?{urlencode(parameters)}", timeout=10).raise_for_status()
-        found: list[dict[str, Any]] = answer.json()["data"]["result"]
+    def rules(self) -> list[dict[str, Any]]:
+        """The groups of its rules."""
+        return self._ask("rules", "groups")
+
+    def _ask(self, what: str, field: str, **parameters: Any) -> list[dict[str, Any]]:
+        answer = httpx2.get(f"{self.url}/api/v1/{what}?{urlencode(parameters)}", timeout=10).raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["data"][field]
         return found
 
     def _spawn(self, port: int) -> Process:
         self._tried_port = port
         configuration = self.directory / "prometheus.yml"
-        scrape = [{"job_name": job, "static_configs": [{"targets": to}]} for job, to in self._jobs.items()]
         # JSON is YAML.
-        configuration.write_text(json.dumps({"global": {"scrape_interval": "250ms"}, "scrape_configs": scrape}))
+        configuration.write_text(json.dumps(self._configuration))
         command: list[str | Path] = [
             self._program,
             f"--config.file={configuration}",

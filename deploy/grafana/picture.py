@@ -21,6 +21,7 @@ from typing import Any, Final
 import httpx2
 
 from deploy.grafana.dashboard import PANELS, Panel
+from deploy.prometheus_here import configuration
 from devstack.process import Guard
 from devstack.prometheus import Prometheus
 from devstack.running import RunningStack
@@ -45,8 +46,8 @@ def main() -> int:
         directory = Path(name)
         with RunningStack.start(directory / "stack", "--workers", "2") as stack:
             server, *workers = [url.removeprefix("http://").removesuffix("/metrics") for url in stack.metrics]
-            jobs = {"bksi-server": [server], "bksi-worker": workers}
-            with Prometheus(directory / "prometheus", guard, program=Path(program), jobs=jobs) as prometheus:
+            asked = configuration({"bksi-server": [server], "bksi-worker": workers})
+            with Prometheus(directory / "prometheus", guard, program=Path(program), configuration=asked) as prometheus:
                 asyncio.run(_work(stack.http))
                 end = time.time()
                 answers = [(panel, _ask(prometheus, panel, end)) for panel in PANELS]

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from deploy.grafana import dashboard
+from deploy.prometheus_here import configuration
 from devstack.process import Guard
 from devstack.prometheus import Prometheus
 from devstack.running import RunningStack
@@ -31,13 +32,14 @@ def prometheus(stack: RunningStack, guard: Guard, tmp_path_factory: pytest.TempP
     if program is None:
         pytest.skip(NOT_HERE)
     server, *workers = [url.removeprefix("http://").removesuffix("/metrics") for url in stack.metrics]
-    jobs = {"bksi-server": [server], "bksi-worker": workers}
+    asked = configuration({"bksi-server": [server], "bksi-worker": workers})
     for host in (40, 40, 10**9):
         run(stack.http, bound(host))
     for _ in range(2):
         httpx2.post(f"{stack.http}/v1/batches", json=bound(40), headers={"Idempotency-Key": "monitored-17"}, timeout=60)
     httpx2.post(f"{stack.http}/v1/batches", json={"bk_biz_id": 1}, timeout=60)
-    with Prometheus(tmp_path_factory.mktemp("prometheus"), guard, program=Path(program), jobs=jobs) as running:
+    directory = tmp_path_factory.mktemp("prometheus")
+    with Prometheus(directory, guard, program=Path(program), configuration=asked) as running:
         wait_for(lambda: len(running.query("count_over_time(up[30s]) > 2")) == 2)
         yield running
 
@@ -75,16 +77,18 @@ def test_alert_looks_at_what_is_there_and_is_silent_while_all_is_well(prometheus
         assert prometheus.query(rule["expr"]) == []
 
 
-def test_rules_pass_their_own_tests() -> None:
+def test_prometheus_has_loaded_every_rule_and_can_evaluate_it(prometheus: Prometheus) -> None:
+    [group] = prometheus.rules()
+    assert {rule["name"]: rule["health"] for rule in group["rules"]} == {rule["alert"]: "ok" for rule in RULES}
+
+
+@pytest.mark.parametrize("arguments", ["check config prometheus.yml", "test rules alerts_test.yml"])
+def test_files_that_are_handed_out_pass_promtool(arguments: str) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip(NOT_HERE)
     done = subprocess.run(
-        [promtool, "test", "rules", "alerts_test.yml"],
-        cwd=DEPLOY / "prometheus",
-        capture_output=True,
-        text=True,
-        check=False,
+        [promtool, *arguments.split()], cwd=DEPLOY / "prometheus", capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
