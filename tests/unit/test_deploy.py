@@ -91,7 +91,7 @@ def test_workers_are_scaled_by_a_metric_that_servers_have() -> None:
 def test_settings_that_are_named_exist() -> None:
     texts = [OPERATIONS, *(path.read_text() for path in (ROOT / "deploy").rglob("*.*"))]
     named = {name for text in texts for name in re.findall(r"\bBKSI_([A-Z_]+[A-Z])\b", text)}
-    assert named - {"PUBLISH", "IMAGE"} <= {name.upper() for name in Settings.model_fields}
+    assert named - {"PUBLISH", "IMAGE", "WORKERS", "SERVERS"} <= {name.upper() for name in Settings.model_fields}
 
 
 def test_files_that_operations_links_exist() -> None:
@@ -100,7 +100,7 @@ def test_files_that_operations_links_exist() -> None:
     assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
 
 
-def test_backup_and_restore_are_those_that_the_containers_are_tested_with() -> None:
+def test_migration_backup_and_restore_are_those_that_the_containers_are_tested_with() -> None:
     tested = (ROOT / "tests" / "containers" / "test_containers.py").read_text()
-    for command in re.findall(r'^(?:BACKUP|RESTORE) = "(.*)"', tested, re.M):
-        assert f"docker compose {command} " in OPERATIONS
+    for command in re.findall(r'^(?:BACKUP|RESTORE|MIGRATE) = "(.*)"', tested, re.M):
+        assert re.search(rf"docker compose {re.escape(command)}\b", OPERATIONS)

@@ -12,7 +12,7 @@ _OF_COMMANDS: Final = frozenset(
     f"{PREFIX}{name}" for name in ("URL", "APP_CODE", "APP_SECRET", "USERNAME", "LANGUAGE", "PROFILE", "FLOWER_URL")
 )
 """Read by the caller's commands and by this one."""
-_OF_COMPOSE: Final = frozenset(f"{PREFIX}{name}" for name in ("PUBLISH", "IMAGE"))
+_OF_COMPOSE: Final = frozenset(f"{PREFIX}{name}" for name in ("PUBLISH", "IMAGE", "WORKERS", "SERVERS"))
 _FILES_BESIDES_CALLERS: Final = 512
 
 
