@@ -29,11 +29,12 @@ _SLOW_S: Final = 240.0
 
 @dataclass(frozen=True)
 class System:
-    """What an operator has: Compose with its variables, two addresses, an application's secret."""
+    """What an operator has: Compose with its variables, three addresses, an application's secret."""
 
     variables: Mapping[str, str]
     http: str
     flower: str
+    prometheus: str
     app_secret: str
 
     def compose(self, *arguments: str) -> str:
@@ -126,7 +127,7 @@ def variables(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def system(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    http, flower = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    http, flower, prometheus = (f"127.0.0.1:{free_port()}" for _ in range(3))
     made = subprocess.run(
         ["docker", "run", "--rm", variables["BKSI_IMAGE"], "app-secret", "esb_test"],
         env=variables,
@@ -142,10 +143,11 @@ def system(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
         "BKSI_APPS_FILE": str(applications),
         "BKSI_PUBLISH": http,
         "FLOWER_PUBLISH": flower,
+        "PROMETHEUS_PUBLISH": prometheus,
         "COMPOSE_PROJECT_NAME": f"bksi-test-{secrets.token_hex(4)}",
     }
     secret = made.stderr.rpartition(": ")[2].strip()
-    system = System(variables | settings, f"http://{http}", f"http://{flower}", secret)
+    system = System(variables | settings, f"http://{http}", f"http://{flower}", f"http://{prometheus}", secret)
     try:
         system.up()
         samples = [str(path) for path in sample.CATALOGUE]

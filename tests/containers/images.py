@@ -1,7 +1,7 @@
 """The images that the tests run: ours, and what stands in for its bases where no registry is in reach.
 
 The stand-in is one Debian, made by debootstrap and imported: its Python, its PostgreSQL, the Valkey of the development
-environment, and every wheel that the locks name, so that the build needs no network.
+environment, its Prometheus, and every wheel that the locks name, so that the build needs no network.
 """
 
 import os
@@ -25,6 +25,7 @@ BASES: Final = {
     "PYTHON_IMAGE": "python:3.13-slim-bookworm",
     "POSTGRES_IMAGE": "postgres:18-bookworm",
     "REDIS_IMAGE": "valkey/valkey:9",
+    "PROMETHEUS_IMAGE": "prom/prometheus:v3.5.0",
 }
 """As docker-compose.yml names them when nothing else is asked for."""
 
@@ -36,6 +37,10 @@ FROM {_STAND_IN}
 ENV PATH=/usr/lib/postgresql/{_POSTGRES}/bin:/usr/bin:/bin
 COPY stand-in-postgres.sh /
 ENTRYPOINT ["/stand-in-postgres.sh"]
+"""
+_PROMETHEUS_STAND_IN: Final = f"""
+FROM {_STAND_IN}
+ENTRYPOINT ["prometheus"]
 """
 
 
@@ -72,21 +77,28 @@ def _stand_ins(environment: Mapping[str, str]) -> dict[str, str]:
         raise NoContainers("the base images cannot be pulled; as root and with debootstrap, stand-ins would be made")
     with tempfile.TemporaryDirectory(prefix="bksi-stand-in-") as name:
         root = Path(name)
-        packages = f"python3-venv,ca-certificates,postgresql-{_POSTGRES},redis-tools"
+        packages = f"python3-venv,ca-certificates,postgresql-{_POSTGRES},redis-tools,prometheus,wget"
         _run(["debootstrap", "--variant=minbase", f"--include={packages}", _SUITE, name], environment)
         _furnish(root)
         _import(root, environment)
     build = ["docker", "build", "--quiet", "--network", "none", "--file", "-"]
-    _run([*build, "--tag", f"{_STAND_IN}-postgres", str(Path(__file__).parent)], environment, _POSTGRES_STAND_IN)
-    return {"PYTHON_IMAGE": _STAND_IN, "POSTGRES_IMAGE": f"{_STAND_IN}-postgres", "REDIS_IMAGE": _STAND_IN}
+    for name, dockerfile in (("postgres", _POSTGRES_STAND_IN), ("prometheus", _PROMETHEUS_STAND_IN)):
+        _run([*build, "--tag", f"{_STAND_IN}-{name}", str(Path(__file__).parent)], environment, dockerfile)
+    return {
+        "PYTHON_IMAGE": _STAND_IN,
+        "POSTGRES_IMAGE": f"{_STAND_IN}-postgres",
+        "REDIS_IMAGE": _STAND_IN,
+        "PROMETHEUS_IMAGE": f"{_STAND_IN}-prometheus",
+    }
 
 
 def _furnish(root: Path) -> None:
     """What the real images have and a plain Debian has not."""
     (root / "usr/bin/python").symlink_to("python3")
     shutil.copy2(Valkey.program(), root / "usr/bin")
-    (root / "data").mkdir()
-    os.chown(root / "data", 999, 999)
+    for name, owner in (("data", 999), ("prometheus", 65534)):
+        (root / name).mkdir()
+        os.chown(root / name, owner, owner)
     version = _run(
         ["chroot", str(root), "python3", "-c", "import platform; print(platform.python_version())"], os.environ
     )

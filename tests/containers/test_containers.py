@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ SEED: dict[str, Any] = json.loads(sample.REQUEST.read_bytes())
 _CREDENTIALS = ("bk_app_code", "bk_app_secret", "bk_username", "bk_token")
 BATCH = {name: value for name, value in SEED.items() if name not in _CREDENTIALS}
 """What v1 takes: who calls stands in the header, and in one place only."""
+MIGRATE = "run --rm migrate"
 BACKUP = "exec -T postgres pg_dump --username postgres --format custom bksi"
 RESTORE = "exec -T postgres pg_restore --username postgres --dbname bksi --no-owner --role bksi --exit-on-error"
 ESB = "/api/c/compapi/v2/cc/create_service_instance/"
@@ -109,8 +112,8 @@ def test_everything_is_stopped_and_started_and_remembers(system: System) -> None
     assert system.finish(waiting)["status"] == "SUCCESS"
 
 
-def test_workers_are_scaled_to_three_and_one_is_killed(system: System) -> None:
-    system.up("--no-recreate", "--scale", "worker=3", "worker")
+def test_workers_are_scaled_to_three(system: System) -> None:
+    replace(system, variables={**system.variables, "BKSI_WORKERS": "3"}).up("--no-recreate")
     numbers = range(200, 220)
     accepted = [system.post("/v1/batches", full_batch(number)).json()["request_id"] for number in numbers]
 
@@ -118,8 +121,24 @@ def test_workers_are_scaled_to_three_and_one_is_killed(system: System) -> None:
     assert re.match(r"3 ", findings(system)["workers"]["found"])
 
 
+def test_prometheus_finds_every_server_and_worker_and_has_the_alerts(system: System) -> None:
+    """Grafana beside it has no stand-in."""
+
+    def ask(what: str) -> Any:
+        return httpx2.get(f"{system.prometheus}/api/v1/{what}", timeout=60).json()["data"]
+
+    system.compose("--profile", "monitoring", "up", "--detach", "--no-build", "--no-deps", "prometheus")
+    system.wait_until_healthy("prometheus")
+    while len(up := ask("query?query=up==1")["result"]) < 4:
+        # It looks for them, and asks them, every fifteen seconds.
+        assert system.compose("ps", "--quiet", "prometheus")
+    assert Counter(one["metric"]["job"] for one in up) == {"bksi-server": 1, "bksi-worker": 3}
+    assert len(ask("rules")["groups"][0]["rules"]) > 0
+    system.compose("--profile", "monitoring", "rm", "--stop", "--force", "prometheus")
+
+
 def test_migration_that_has_run_runs_again_without_harm(system: System) -> None:
-    system.compose("run", "--rm", "migrate")
+    system.compose(*MIGRATE.split())
     assert findings(system)["migrations"]["level"] == "ok"
 
 
