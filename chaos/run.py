@@ -157,12 +157,18 @@ def _jobs_of(load: Load) -> dict[str, int]:
 
 
 async def _undelivered(site: Site, drain_s: float) -> list[str]:
-    """Wait until CMDB has been handed everything; what it has not."""
+    """Wait until CMDB has been handed everything, for as long as that goes on; what it has not.
+
+    CMDB goes on failing, so that this may take longer than `drain_s`; without any delivery for so long it is over.
+    """
     if site.cmdb is None:
         return []
+    before: dict[str, int] = {}
     give_up_at = time.monotonic() + drain_s
     while left := await count_undelivered(site.postgres.url):
-        if time.monotonic() > give_up_at:
+        if left != before:
+            before, give_up_at = left, time.monotonic() + drain_s
+        elif time.monotonic() > give_up_at:
             return [f"not delivered to CMDB: {left}"]
         await asyncio.sleep(_LOOK_S)
     return []
