@@ -26,7 +26,11 @@ def main() -> None:
 
     _print_anything()
     try:
-        root()(sys.argv[1:])
+        app = root()
+        if sys.argv[1:] in ([], ["-h"], ["--help"]):
+            # Names and sentences alone; what would read Markdown in them takes as long to load as half of the rest.
+            app.help_format = "plaintext"
+        app(sys.argv[1:])
     except CommandFailed as failed:
         print(f"bksi: {printable(str(failed))}", file=sys.stderr)  # noqa: T201 - a command speaks
         sys.exit(failed.exit_code)
