@@ -2,6 +2,8 @@
 
 import configparser
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,17 @@ def test_unit_runs_a_command_of_ours_unprivileged(path: Path, bksi: RunBksi) -> 
     assert (service["NoNewPrivileges"], service["ProtectSystem"], service["User"]) == ("yes", "strict", "bksi")
     if service.get("Type") != "oneshot":
         assert (service["Restart"], int(service["TimeoutStopSec"])) == ("always", 60)
+
+
+def test_units_pass_systemds_own_check(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("needs systemd")
+    for path in UNITS:
+        (tmp_path / path.name).write_text(path.read_text().replace("/opt/bksi/bin/bksi", str(BKSI)))
+    units = [tmp_path / path.name for path in UNITS]
+    done = subprocess.run([program, "verify", *units], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_manifest_is_listed() -> None:
