@@ -61,6 +61,8 @@ def test_pod_is_not_root_and_gains_nothing(name: str) -> None:
     [container] = pod["containers"]
     assert container["image"] == KUSTOMIZATION["images"][0]["name"]
     assert pod["automountServiceAccountToken"] is False
+    # Else kubelet sets BKSI_SERVER_PORT and the like, which doctor takes for misspelt settings.
+    assert pod["enableServiceLinks"] is False
     assert (pod["securityContext"]["runAsNonRoot"], pod["securityContext"]["runAsUser"]) == (True, 10001)
     assert container["securityContext"] == {
         "readOnlyRootFilesystem": True,
