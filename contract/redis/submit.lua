@@ -1,5 +1,6 @@
 -- Accept a request.
--- has_key: 0 no idempotency key · 1 it holds for its TTL · 2 it holds only while the earlier request is unfinished
+-- has_key: 0 no idempotency key · 1 it holds for its TTL · 2 it holds only while the earlier request is unfinished, which
+-- is one that is pending, or whose report says (1190001, among its first keys) that it waits for CMDB
 -- An empty message: it is sent elsewhere.
 -- -> {1} new · {0} this very id is known already · {2, id, digest} the idempotency key is taken · {-1, pending} full
 local now = clock()
@@ -9,8 +10,12 @@ if has_key ~= '0' then
     local earlier, its_digest = string.match(taken, '^(%x+)|(%x*)$')
     local holds = earlier ~= id
     if holds and has_key == '2' then
-      local entry, its_result = string.sub(req, 1, -33) .. earlier, string.sub(result, 1, -33) .. earlier
-      holds = redis.call('HEXISTS', entry, 'payload') == 1 and redis.call('EXISTS', its_result) == 0
+      local report = redis.call('GETRANGE', string.sub(result, 1, -33) .. earlier, 0, 40)
+      if report == '' then
+        holds = redis.call('HEXISTS', string.sub(req, 1, -33) .. earlier, 'payload') == 1
+      else
+        holds = string.find(report, '"code":1190001,', 1, true) ~= nil
+      end
     end
     if holds then return {2, earlier, its_digest} end
   end

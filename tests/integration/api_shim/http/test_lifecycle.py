@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import redis as redis_client
 
-from contract.answer.items import Item, Outcome
+from contract.answer.items import Item, Outcome, Problem
 from contract.answer.report import Report
 from contract.answer.status import Status
 from contract.codes import Code, Refused
@@ -30,6 +30,22 @@ def _end(door: Client, request_id: str, *, refused: Refused | None = None) -> No
     item = Item(index=0, bk_host_id=2, outcome=Outcome.CREATED, service_instance_id=53)
     report = Report.failed(refused, [2], **about) if refused else Report.settled([item], **about)
     door.run(door.door.submitter.requests.publish(report))
+
+
+def _wait_for_cmdb(door: Client, request_id: str) -> Callable[[Problem | None], None]:
+    """Its rows are here, and its end waits for CMDB; call it with CMDB's refusal, or None."""
+    about: dict[str, Any] = {"request_id": request_id, "bk_biz_id": 1, "bk_module_id": 60}
+    item = Item(index=0, bk_host_id=2, outcome=Outcome.CREATED, service_instance_id=53)
+    waits = Report.settled([item], created_at=datetime.now(tz=UTC), **about).to_deliver(is_awaited=True)
+    publish = door.door.submitter.requests.publish
+    door.run(publish(waits))
+
+    def end(problem: Problem | None) -> None:
+        now = datetime.now(tz=UTC)
+        ended = waits.delivered({} if problem else {53: 1000}, {}, problem=problem, finished_at=now, expires_at=now)
+        door.run(publish(ended))
+
+    return end
 
 
 def _accepted(door: Client, body: Any, **headers: str) -> httpx2.Response:
@@ -127,6 +143,31 @@ def test_compat_repeat_attaches_while_unfinished_and_runs_anew_afterwards(door: 
 
     _end(door, first)
     assert door.post(ESB_PATH, seed).json()["request_id"] != first
+
+
+def test_compat_repeat_attaches_while_the_rows_are_on_their_way_to_cmdb(door: Client, seed: dict[str, Any]) -> None:
+    first = door.post(ESB_PATH, seed).json()["request_id"]
+    end = _wait_for_cmdb(door, first)
+    assert door.post(ESB_PATH, seed).json()["request_id"] == first
+    assert door.call("POST", f"{V1_PATH}/{first}:cancel").status_code == 409, "its rows are here"
+
+    end(None)
+    assert door.get(f"{V1_PATH}/{first}").json()["data"] == [1000]
+    assert door.post(ESB_PATH, seed).json()["request_id"] != first
+
+
+def test_what_cmdb_has_refused_can_be_tried_again_once_for_all_who_ask(door: Client, seed: dict[str, Any]) -> None:
+    location = _accepted(door, seed).headers["Location"]
+    end = _wait_for_cmdb(door, location.rpartition("/")[2])
+    assert door.call("POST", f"{location}:retry").status_code == 409, "it is unfinished"
+    end(Problem(code=Code.NOT_DELIVERED, message_args=(1110056, "not in the module")))
+
+    again = door.call("POST", f"{location}:retry")
+    assert (again.status_code, again.json()["status"]) == (202, "PENDING")
+    _wait_for_cmdb(door, again.json()["request_id"])
+    repeated = door.call("POST", f"{location}:retry")
+    assert repeated.json()["request_id"] == again.json()["request_id"]
+    assert repeated.headers["Idempotent-Replayed"] == "true"
 
 
 @pytest.mark.parametrize("path", [ESB_PATH, NATIVE_PATH])
