@@ -16,7 +16,7 @@ from worker.catalogue import pull as pulling
 from worker.catalogue import watch as watching
 from worker.catalogue.answers import Answer, AnswerRefused, Kind, read_answer
 from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused, CmdbUnavailable
-from worker.catalogue.instance_commands import import_instances, pull_all_instances, read_files
+from worker.catalogue.instance_commands import age_s, import_instances, pull_all_instances, read_files
 from worker.catalogue.instance_report import InstanceReport, print_instance_report
 from worker.catalogue.items import Refusal
 from worker.catalogue.pages import Pages, PagesOfAnother
@@ -233,7 +233,12 @@ def _import_instances(files: Sequence[Path], *, prune: bool, dry_run: bool, json
 
     async def run(engine: Engine) -> InstanceReport:
         return await import_instances(
-            engine, answers, first_id=load_settings().first_id, prune=prune, unreadable=unreadable
+            engine,
+            answers,
+            first_id=load_settings().first_id,
+            prune=prune,
+            unreadable=unreadable,
+            age_s=age_s(files),
         )
 
     report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)

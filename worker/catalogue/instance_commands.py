@@ -1,7 +1,8 @@
 """What `bksi catalogue import|pull --instances` do."""
 
+import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,8 +35,19 @@ def read_files(files: Sequence[Path]) -> tuple[list[Answer], list[str]]:
     return answers, unreadable
 
 
+def age_s(files: Sequence[Path]) -> float:
+    """Seconds since the oldest of the files was written."""
+    return max((time.time() - file.stat().st_mtime for file in files if file.exists()), default=0.0)
+
+
 async def import_instances(
-    engine: Engine, answers: Sequence[Answer], *, first_id: int, prune: bool, unreadable: Sequence[str] = ()
+    engine: Engine,
+    answers: Sequence[Answer],
+    *,
+    first_id: int,
+    prune: bool,
+    unreadable: Sequence[str] = (),
+    age_s: float = 0.0,
 ) -> InstanceReport:
     """Take over what answers list, a page of instances in each transaction.
 
@@ -45,28 +57,29 @@ async def import_instances(
         first_id: ids of ours begin at it.
         prune: the answers are whole listings of the businesses they name: mark what they lack as gone.
         unreadable: a line for each file that could not be read.
+        age_s: how old the answers are; what came to CMDB since is not in them, and not gone.
     """
     report, found, rows = InstanceReport(), read_instances(answers), InstanceRows(first_id=first_id)
     report.left_out += unreadable
     async with driver_connection(engine) as driver:
-        started_at = await clock(driver)
+        asked_at = await clock(driver) - timedelta(seconds=age_s)
         report.add(found, [])
         for start in range(0, len(found.instances), _PAGE):
             page = found.instances[start : start + _PAGE]
-            report.add(Listed(), await rows.sync(driver, page))
+            report.add(Listed(), await rows.sync(driver, page, asked_at))
         if prune:
-            await _mark_gone(driver, answers, found, report, started_at)
+            await _mark_gone(driver, answers, found, report, asked_at)
     return report
 
 
 async def _mark_gone(
-    driver: Any, answers: Sequence[Answer], found: Listed, report: InstanceReport, started_at: datetime
+    driver: Any, answers: Sequence[Answer], found: Listed, report: InstanceReport, asked_at: datetime
 ) -> None:
     if reason := _why_partial(answers, found, report):
         report.left_out.append(f"{reason}: nothing is marked as gone")
         return
     for bk_biz_id in sorted({one.bk_biz_id for one in found.instances}):
-        report.gone += await mark_gone(driver, bk_biz_id, found.ids, after=0, until=LAST_ID, linked_before=started_at)
+        report.gone += await mark_gone(driver, bk_biz_id, found.ids, after=0, until=LAST_ID, linked_before=asked_at)
 
 
 def _why_partial(answers: Sequence[Answer], found: Listed, report: InstanceReport) -> str:

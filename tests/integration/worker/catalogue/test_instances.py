@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -275,9 +276,12 @@ async def test_files_of_three_apis_make_one_instance(bksi: RunBksi, database: st
     found = await rows(database, "service_instance", "process")
     assert [found["service_instance"][0][0], found["process"][0][0]] == [72, 720]
     files[0].write_text(json.dumps(envelope(service_instance(80, 3))))
-    done = bksi(
-        "catalogue", "import", "--instances", "--prune", files[0], "--json", env={"BKSI_POSTGRES_DSN": database}
-    )
+    again = ("catalogue", "import", "--instances", "--prune", files[0], "--json")
+    os.utime(files[0], (0, 0))
+    done = bksi(*again, env={"BKSI_POSTGRES_DSN": database})
+    assert json.loads(done.stdout)["gone"] == [], "a file that is older than the link does not know of it"
+    os.utime(files[0])
+    done = bksi(*again, env={"BKSI_POSTGRES_DSN": database})
     assert json.loads(done.stdout)["gone"] == [{"id": 72, "cmdb_id": 72}]
 
 
