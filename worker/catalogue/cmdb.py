@@ -143,8 +143,9 @@ class Cmdb:
             CmdbRefused: the answer is no, and nothing was changed.
             CmdbUnavailable: there was no answer. Unless it `is_undone`, everything may have been changed, or a part.
         """
+        method = "POST" if _ESB in self.url else method
         try:
-            return self._call_once(api, self._url(api, path), body, method if _ESB not in self.url else "POST")["data"]
+            return self._call_once(api, self._url(api, path), body, method).get("data")
         except CmdbRefused as refused:
             if refused.code in _UNSURE:
                 raise CmdbUnavailable(str(refused)) from None

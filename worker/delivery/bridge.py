@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from worker.catalogue.answers import AnswerRefused
-from worker.catalogue.cmdb import Cmdb, CmdbRefused
+from worker.catalogue.cmdb import Cmdb, CmdbRefused, CmdbUnavailable
 from worker.catalogue.instance_items import Listed, read_instances
 from worker.catalogue.instance_pull import instance_pages
 from worker.expand.delivery import Call
@@ -22,6 +22,10 @@ _PATHS: Final = {
     "create_process_instance": ("POST", "/api/v3/create/proc/process_instance"),
     "update_process_instance": ("PUT", "/api/v3/update/proc/process_instance"),
 }
+
+
+class Unclear(CmdbRefused):
+    """What CMDB lists cannot be taken as a whole, and what is left out of it may be what is to be created."""
 
 
 class Bridge:
@@ -38,8 +42,9 @@ class Bridge:
         """What CMDB has in a module on these hosts.
 
         Raises:
-            CmdbRefused: CMDB says no, or lists what cannot be read.
-            CmdbUnavailable: CMDB cannot be reached.
+            CmdbRefused: CMDB says no.
+            Unclear: it lists what cannot be read.
+            CmdbUnavailable: CMDB cannot be reached, or something answers in its place.
         """
         where = {"bk_module_id": bk_module_id, "bk_host_list": sorted(set(bk_host_ids))}
         return await self._in_thread(lambda cmdb: _look(cmdb, bk_biz_id, where))
@@ -70,11 +75,13 @@ class Bridge:
 def _look(cmdb: Cmdb, bk_biz_id: int, where: dict[str, Any]) -> Listed:
     try:
         found = read_instances([page.answer for page in instance_pages(cmdb, bk_biz_id, where=where)])
-    except AnswerRefused as refused:
-        raise CmdbRefused(str(refused)) from None
+    except (CmdbRefused, AnswerRefused) as refused:
+        if isinstance(refused, CmdbRefused) and refused.code:
+            raise
+        # No answer of CMDB's: a page of a proxy before it, for as long as CMDB is upgraded, for example.
+        raise CmdbUnavailable(str(refused), is_undone=True) from None
     if found.has_unreadable_id or len(found.instances) < len(set(found.ids)):
-        # What cannot be read may be what we are about to create.
-        raise CmdbRefused(f"list_service_instance_detail: {'; '.join(found.left_out[:3])}")
+        raise Unclear(f"list_service_instance_detail: {'; '.join(found.left_out[:3])}")
     return found
 
 

@@ -16,8 +16,8 @@ from contract.codes import Code
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
 from worker.catalogue.cmdb import CmdbRefused, CmdbUnavailable
-from worker.delivery.bridge import Bridge
-from worker.expand.delivery import MOST_INSTANCES, Call, Ours, adopted, missing, pieces
+from worker.delivery.bridge import Bridge, Unclear
+from worker.expand.delivery import MOST_INSTANCES, Call, Ours, adopted, lacks, missing, pieces
 from worker.postgres import deliveries
 from worker.postgres.cmdb_rows import InstanceRows
 from worker.postgres.deliveries import Delivery, End
@@ -27,8 +27,14 @@ _QUICK_S: Final = 5.0
 _SLOW_S: Final = 12.0
 """CMDB's servers wait for each other for 25 s."""
 _NOT_SHOWN: Final = CmdbRefused("CMDB has taken it and does not show it")
+_OF_TEMPLATE: Final = CmdbRefused(
+    "only CMDB itself adds a process of a template that came later",
+    1108035,
+    "CMDB adds a process of a service template itself: synchronise the template there, then retry the delivery",
+)
 _DROPPED: Final = "given up by an operator"
-_SAID: Final = 500
+SAID: Final = 500
+"""So much of what CMDB says is kept."""
 
 
 class Settling(Exception):
@@ -73,7 +79,8 @@ class Carrier:
         if call.age_s is not None:
             await self._settle(call, call.age_s)
         ours = await deliveries.read_ours(self._driver, instance_ids)
-        lacking = [one for one in ours if missing([one])]
+        # What CMDB did not answer for goes last: it may never answer for it, and shall not keep others waiting.
+        lacking = sorted(filter(lacks, ours), key=lambda one: one.id in call.instance_ids)
         while lacking:
             piece = next(pieces(lacking, self._size))
             await self._bring_or_refuse(piece)
@@ -94,7 +101,10 @@ class Carrier:
     async def _settle(self, call: deliveries.OpenCall, age_s: float) -> None:
         """End a call whose end is not known, once what it was for is there or CMDB cannot be at it any more."""
         ours = await deliveries.read_ours(self._driver, list(call.instance_ids))
-        found = await self._look(ours, call)
+        try:
+            found = await self._look(ours, call)
+        except Unclear:
+            found = ours
         if missing(found) and age_s < self._settle_s:
             raise Settling
         await deliveries.end_call(self._driver, self._bk_module_id)
@@ -103,8 +113,13 @@ class Carrier:
         """Call CMDB until it lacks nothing of a piece, never twice for the same; or why it lacks it still."""
         made: dict[object, CmdbRefused] = {}
         while True:
-            calls = missing(await self._look(piece))
+            try:
+                found = await self._look(piece)
+            except Unclear as unclear:
+                return unclear
+            calls = missing(found)
             if not calls:
+                self.refused.update({one.id: _OF_TEMPLATE for one in found if lacks(one)})
                 return None
             if (problem := made.get(calls[0].place)) is not None:
                 return problem
@@ -128,8 +143,7 @@ class Carrier:
         if about:
             await self._rows.sync(self._driver, about, read_at)
             if strange := {one.id for one in about} - await deliveries.linked(self._driver, [one.id for one in about]):
-                # To create it once more would double it.
-                raise CmdbRefused(f"service instance {min(strange)} of CMDB cannot be taken over")
+                raise Unclear(f"service instance {min(strange)} of CMDB cannot be taken over")
         return await deliveries.read_ours(self._driver, [one.id for one in ours])
 
     async def _make(self, call: Call) -> None:
@@ -180,8 +194,8 @@ def end_of(delivery: Delivery, ours: Mapping[int, Ours], refused: Mapping[int, C
         return End(delivery.status, 0, _DROPPED)
     reasons = [refused[id_] for id_ in delivery.instance_ids if id_ in refused]
     if reasons:
-        return End("FAILED", reasons[0].code, reasons[0].said[:_SAID])
-    if missing(ours[id_] for id_ in delivery.instance_ids if id_ in ours):
+        return End("FAILED", reasons[0].code, reasons[0].said[:SAID])
+    if any(lacks(ours[id_]) for id_ in delivery.instance_ids if id_ in ours):
         return None
     return End("DELIVERED")
 

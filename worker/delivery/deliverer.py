@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
 
@@ -20,7 +20,7 @@ from worker.custody.finish import publish, tell_end
 from worker.custody.leases import Leases
 from worker.custody.queue import WorkerQueue
 from worker.delivery.bridge import Bridge
-from worker.delivery.carrier import Carrier, Settling, change_of, end_of
+from worker.delivery.carrier import SAID, Carrier, Settling, change_of, end_of
 from worker.postgres import deliveries
 from worker.postgres.deliveries import Delivery, End
 from worker.postgres.engine import driver_connection
@@ -34,9 +34,16 @@ _LONGEST_PAUSE_S: Final = 60.0
 _LOOK_AGAIN_S: Final = 2.0
 _MOST_STARTS: Final = 10
 """Of one delivery that never ended in order; more than a request's, for it may be begun beside others."""
-_LEAST_PAUSE_S: Final = 1.0
 _UNHEARD_S: Final = 15.0
 """A message that nobody has answered for so long may be lost; a second one does no harm."""
+
+
+class Later(NamedTuple):
+    """When to go on with what is left, and why; `has_failed`: CMDB was called and did not take it."""
+
+    seconds: float = 1.0
+    reason: str = ""
+    has_failed: bool = True
 
 
 class Deliverer:
@@ -134,8 +141,8 @@ class Deliverer:
         try:
             await async_failpoint("before_delivery", chosen[0].request_id)
             carrier = Carrier(driver, self._bridge, chosen[0].bk_biz_id, module, self._settings)
-            pause_s = await self._carry(carrier, chosen)
-            return await self._end(driver, chosen, carrier.refused, pause_s)
+            later = await self._carry(carrier, chosen)
+            return await self._end(driver, chosen, carrier.refused, later)
         except (DatabaseError, RedisError, OSError, asyncio.CancelledError):
             # No fault of theirs. Where PostgreSQL is away still, they count as begun and not ended.
             with contextlib.suppress(DatabaseError):
@@ -143,29 +150,28 @@ class Deliverer:
                     await deliveries.put_off(another, chosen, _LOOK_AGAIN_S, has_failed=False)
             raise
 
-    async def _carry(self, carrier: Carrier, chosen: Sequence[Delivery]) -> float:
-        """Carry them; after how many seconds to go on with what is left."""
+    async def _carry(self, carrier: Carrier, chosen: Sequence[Delivery]) -> Later:
+        """Carry them."""
         pending = [one for one in chosen if one.status == "PENDING"]
         ids = sorted({id_ for one in pending for id_ in one.instance_ids})
         if pending and pending[0].starts >= _MOST_STARTS:
             carrier.refused.update(dict.fromkeys(ids, CmdbRefused(Code.DEAD_LETTER.english, int(Code.DEAD_LETTER))))
-            return 0.0
+            return Later()
         try:
             await carrier.carry(ids)
         except Settling:
-            return _LOOK_AGAIN_S
+            return Later(_LOOK_AGAIN_S, has_failed=False)
         except CmdbRefused as refused:
             carrier.refused.update(dict.fromkeys(ids, refused))
         except CmdbUnavailable as error:
             tries = max(one.tries for one in chosen)
             _log.warning("not delivered", bk_module_id=chosen[0].bk_module_id, tries=tries, reason=str(error))
-            longest = min(2.0**tries, _LONGEST_PAUSE_S)
-            return error.after_s or random.uniform(0.5, 1.0) * longest  # noqa: S311
-        return 0.0
+            longest = min(2.0 ** min(tries, 10), _LONGEST_PAUSE_S)  # tries go on for as long as CMDB is away
+            pause_s = error.after_s or random.uniform(0.5, 1.0) * longest  # noqa: S311
+            return Later(max(pause_s, 1.0), str(error)[:SAID])
+        return Later()
 
-    async def _end(
-        self, driver: Any, chosen: Sequence[Delivery], refused: dict[int, CmdbRefused], pause_s: float
-    ) -> int:
+    async def _end(self, driver: Any, chosen: Sequence[Delivery], refused: dict[int, CmdbRefused], later: Later) -> int:
         """End those of which CMDB has everything, or never will; the others are carried again."""
         ids = sorted({id_ for one in chosen for id_ in one.instance_ids})
         ours = {one.id: one for one in await deliveries.read_ours(driver, ids)}
@@ -187,7 +193,7 @@ class Deliverer:
                 tell_end(report)
         if left:
             metrics.DELIVERIES.labels("put off").inc(len(left))
-            await deliveries.put_off(driver, left, max(pause_s, _LEAST_PAUSE_S))
+            await deliveries.put_off(driver, left, later.seconds, later.reason, has_failed=later.has_failed)
         return len(chosen) - len(left)
 
     async def _tell(self, driver: Any, delivery: Delivery, report: Report | None) -> None:

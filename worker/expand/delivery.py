@@ -51,22 +51,36 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that changes CMDB, and the instances here that it is made for, in the order of the body."""
+    """A call that changes CMDB, and the instances here that it is made for, in the order of the body.
+
+    `process_ids` are the processes here of one that is for processes alone.
+    """
 
     api: Api
     body: Mapping[str, Any]
     instance_ids: tuple[int, ...]
+    process_ids: tuple[int, ...] = ()
 
     @property
-    def place(self) -> tuple[Api, tuple[int, ...]]:
+    def place(self) -> tuple[Api, tuple[int, ...], tuple[int, ...]]:
         """What tells it from others."""
-        return self.api, self.instance_ids
+        return self.api, self.instance_ids, self.process_ids
+
+
+def lacks(one: Ours) -> bool:
+    """Whether CMDB is still to have something of an instance; what it had and removed stays removed."""
+    has_all = one.cmdb_id is not None and not any(
+        process.cmdb_id is None or _lacks_rows(process) for process in one.processes
+    )
+    return not (one.is_gone or has_all)
 
 
 def missing(ours: Iterable[Ours]) -> list[Call]:
-    """The calls that bring to CMDB what it lacks of instances of one module; what CMDB had and removed stays removed.
+    """The calls that bring to CMDB what it lacks of instances of one module.
 
     A process of an instance that CMDB has is created there, and a process that has other bind rows here is updated.
+    Under an instance of a service template there is no call for a process: CMDB adds it when people synchronise the
+    template (1108035).
     """
     known = [one for one in ours if not one.is_gone]
     new = [one for one in known if one.cmdb_id is None]
@@ -142,15 +156,19 @@ def _instance(one: Ours) -> dict[str, Any]:
 
 
 def _complete(one: Ours) -> Iterator[Call]:
-    lacking = [process for process in one.processes if process.cmdb_id is None]
+    lacking = [process for process in one.processes if process.cmdb_id is None and not one.service_template_id]
     for part in _parts(lacking):
         infos = [{"process_info": _info(process.values, process.bind_info)} for process in part]
         body = {"bk_biz_id": one.bk_biz_id, "service_instance_id": one.cmdb_id, "processes": infos}
-        yield Call("create_process_instance", body, (one.id,))
+        yield Call("create_process_instance", body, (one.id,), _ids(part))
     differing = [process for process in one.processes if process.cmdb_id is not None and _lacks_rows(process)]
     for part in _parts(differing):
         infos = [_info(process.values, process.bind_info) | {"bk_process_id": process.cmdb_id} for process in part]
-        yield Call("update_process_instance", {"bk_biz_id": one.bk_biz_id, "processes": infos}, (one.id,))
+        yield Call("update_process_instance", {"bk_biz_id": one.bk_biz_id, "processes": infos}, (one.id,), _ids(part))
+
+
+def _ids(processes: Iterable[StoredProcess]) -> tuple[int, ...]:
+    return tuple(process.bk_process_id for process in processes)
 
 
 def _lacks_rows(process: StoredProcess) -> bool:

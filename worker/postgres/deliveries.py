@@ -26,8 +26,8 @@ WHERE bk_module_id = $1 AND due_at <= now() AND NOT is_told ORDER BY created_at,
 """
 _BEGIN: Final = "UPDATE delivery SET starts = starts + 1 WHERE request_id = ANY ($1::text[])"
 _PUT_OFF: Final = """
-UPDATE delivery SET starts = 0, tries = CASE WHEN $3 THEN tries + 1 ELSE tries END,
-    due_at = now() + make_interval(secs => $2)
+UPDATE delivery SET starts = 0, tries = CASE WHEN $4 THEN tries + 1 ELSE tries END,
+    message = coalesce(nullif($3, ''), message), due_at = now() + make_interval(secs => $2)
 WHERE request_id = ANY ($1::text[])
 """
 _ONE_SWEEPS: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('bksi deliveries', 0))"
@@ -157,9 +157,11 @@ async def begin(driver: Any, deliveries: Sequence[Delivery]) -> None:
     await driver.execute(_BEGIN, [one.request_id for one in deliveries])
 
 
-async def put_off(driver: Any, deliveries: Sequence[Delivery], seconds: float, *, has_failed: bool = True) -> None:
-    """Have them carried again later."""
-    await driver.execute(_PUT_OFF, [one.request_id for one in deliveries], seconds, has_failed)
+async def put_off(
+    driver: Any, deliveries: Sequence[Delivery], seconds: float, reason: str = "", *, has_failed: bool = True
+) -> None:
+    """Have them carried again later; `reason` is kept for an operator to see."""
+    await driver.execute(_PUT_OFF, [one.request_id for one in deliveries], seconds, reason, has_failed)
 
 
 async def stale(driver: Any, seconds: float) -> list[tuple[str, int, int, int]]:

@@ -1,6 +1,7 @@
 """What a request created is created in CMDB as well, once, whatever CMDB answers or does not answer."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from contract.answer.status import Delivery, Status
 from contract.codes import Code
 from contract.message import DELIVER_TASK_NAME, QUEUE_NAME
 from tests.integration.worker.delivery.conftest import BOUND, UNBOUND, Side, free, nginx
-from tests.unit.worker.catalogue.cmdb_items import service_instance
+from tests.unit.worker.catalogue.cmdb_items import process_instance, service_instance
 from worker.catalogue.cmdb import Cmdb
 from worker.catalogue.instance_pull import pull_instances
+from worker.catalogue.instance_report import InstanceReport
+from worker.expand.plan import PlannedProcess
 from worker.postgres.deliveries import drop, module_lock
-from worker.postgres.engine import driver_connection
+from worker.postgres.engine import create_engine, driver_connection
 
 pytestmark = pytest.mark.anyio
 LEFT = "SELECT status FROM delivery"
@@ -75,6 +78,38 @@ async def test_what_was_healed_is_healed_in_cmdb(side: Side) -> None:
     assert [[row["template_row_id"] for row in one["bind_info"]] for one in found] == [[1, 2], [5]]
 
 
+async def test_more_processes_than_one_call_takes_are_healed(side: Side) -> None:
+    names = ["10.0.0.2_job_1_8001"]
+    await side.deliver(await side.write(2, module=UNBOUND, keys=names))
+    many = [free(number, 1, bk_func_name=f"job_{number}") for number in range(1, 152)]
+    report = await side.deliver(await side.write(2, module=UNBOUND, keys=names, processes=many))
+    assert report.delivery is Delivery.DELIVERED
+    assert len(side.cmdb.instances[0]["process_instances"]) == 151
+
+
+async def test_a_process_of_a_later_template_waits_for_cmdbs_own_synchronisation(side: Side) -> None:
+    """CMDB takes no process under an instance of a template (1108035): nobody asks it to, and the report says why."""
+    await side.deliver(await side.write(2))
+    later = PlannedProcess(8, nginx(bk_process_name="php", bk_func_name="php").values, ())
+    id_ = await side.write(2, 3, processes=[nginx(), later])
+    report = await side.deliver(id_)
+    assert report.delivery is Delivery.FAILED
+    assert "1108035" in str(report.document()["delivery_error"])
+    assert "synchronise" in str(report.document()["delivery_error"])
+    assert "create_process_instance" not in {call.api for call in side.cmdb.calls}
+    assert [one["bk_host_id"] for one in side.cmdb.instances] == [2, 3], "the others are there"
+
+    side.cmdb.instances = [
+        {
+            **one,
+            "process_instances": [*one["process_instances"], process_instance(900 + one["id"], one["id"], "php", 8)],
+        }
+        for one in side.cmdb.instances
+    ]
+    assert await side.retry(id_)
+    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+
+
 @pytest.mark.parametrize("kind", ["half", "unheard"])
 @pytest.mark.parametrize("where", [BOUND, UNBOUND])
 async def test_a_call_that_is_not_answered_is_looked_at_again_and_doubles_nothing(
@@ -131,6 +166,54 @@ async def test_cmdb_that_is_busy_or_broken_is_asked_again_later(side: Side, repl
     await asyncio.sleep(side.settings.cmdb_settle_s)
     await side.hurry(id_)
     assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+
+
+@pytest.mark.parametrize("page", [Reply(404, "<html>Not Found</html>"), Reply(body={"result": True, "data": "closed"})])
+async def test_what_answers_in_cmdbs_place_while_it_is_upgraded_fails_nothing(side: Side, page: Reply) -> None:
+    id_ = await side.write(2)
+    side.cmdb.before = lambda call: page
+    assert (await side.deliver(id_)).delivery is Delivery.PENDING
+    ((message,),) = await side.rows("SELECT message FROM delivery")
+    assert "list_service_instance_detail" in message, "an operator sees what it waits for"
+    side.cmdb.before = lambda call: None
+    await side.hurry(id_)
+    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+
+
+async def test_cmdb_may_be_away_for_days(side: Side) -> None:
+    id_ = await side.write(2)
+    await side.rows("UPDATE delivery SET tries = 5000")
+    side.cmdb.before = lambda call: refusal(1199997, "slow down") if call.api == "create_service_instance" else None
+    assert (await side.deliver(id_)).delivery is Delivery.PENDING
+    assert await side.rows("SELECT tries, starts FROM delivery") == [(5001, 0)]
+
+
+async def test_what_cannot_be_read_of_cmdb_fails_alone(side: Side) -> None:
+    side.cmdb.instances = [service_instance(72, 2, creator=5)]
+    odd, plain = await side.write(2), await side.write(3)
+    await side.deliver(odd)
+    ended = {id_: await side.leases.load(id_) for id_ in (odd, plain)}
+    assert {id_: report and report.delivery for id_, report in ended.items()} == {
+        odd: Delivery.FAILED,
+        plain: Delivery.DELIVERED,
+    }
+
+
+async def test_what_cmdb_never_answers_for_keeps_nobody_waiting(side: Side) -> None:
+    def fail(call: Call) -> Reply | None:
+        asked = call.body["instances"] if call.api == "create_service_instance" else ()
+        return Reply(500) if any(one["bk_host_id"] == 2 for one in asked) else None
+
+    side.cmdb.before = fail
+    poison, innocent = await side.write(2), await side.write(3)
+    for _ in range(4):
+        await side.deliver(poison)
+        await asyncio.sleep(side.settings.cmdb_settle_s)
+        await side.rows("UPDATE delivery SET due_at = now()")
+    report = await side.leases.load(innocent)
+    assert report is not None
+    assert report.delivery is Delivery.DELIVERED
+    assert await side.rows("SELECT status, message FROM delivery") == [("PENDING", "create_service_instance: HTTP 500")]
 
 
 async def test_a_refusal_fails_the_one_it_means_and_says_why(side: Side) -> None:
@@ -218,38 +301,63 @@ async def test_an_operator_gives_one_up(side: Side) -> None:
     assert side.cmdb.instances == []
 
 
+async def pulled_around(side: Side, meanwhile: Callable[[], Awaitable[Any]], *, is_stale: bool) -> InstanceReport:
+    """Pull, and let something happen while CMDB answers, with what it had before it (`is_stale`) or after it."""
+    loop, before = asyncio.get_running_loop(), list(side.cmdb.instances)
+
+    def hold(call: Call) -> Reply | None:
+        if call.api != "list_service_instance_detail" or "bk_module_id" in call.body:
+            return None
+        asyncio.run_coroutine_threadsafe(meanwhile(), loop).result(10)
+        found = before if is_stale else side.cmdb.instances
+        return Reply(body={"result": True, "code": 0, "message": "", "data": {"count": len(found), "info": found}})
+
+    async def pull() -> InstanceReport:
+        engine = create_engine(side.settings.postgres_dsn)
+        try:
+            with Cmdb(side.cmdb.url) as client:
+                return await pull_instances(engine, client, 1)
+        finally:
+            await engine.dispose()
+
+    side.cmdb.before = hold
+    try:
+        return await asyncio.to_thread(lambda: asyncio.run(pull()))
+    finally:
+        side.cmdb.before = lambda call: None
+
+
 async def test_a_page_that_was_read_before_a_delivery_takes_nothing_back(side: Side) -> None:
     """A pull reads CMDB, a process comes to CMDB, and only then the pull compares: it is not gone."""
     names = ["10.0.0.2_job_1_8001"]
     await side.deliver(await side.write(2, module=UNBOUND, keys=names))
-    stale = list(side.cmdb.instances)
-    with Cmdb(side.cmdb.url) as client:
-        id_ = await side.write(2, module=UNBOUND, keys=names, processes=[free(1, 1, 2), free(2, 5)])
-        page = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def hold(call: Call) -> Reply | None:
-            if call.api != "list_service_instance_detail" or "bk_module_id" in call.body:
-                return None
-            loop.call_soon_threadsafe(page.set)
-            asyncio.run_coroutine_threadsafe(side.deliver(id_), loop).result(10)
-            data = {"count": len(stale), "info": stale}
-            return Reply(body={"result": True, "code": 0, "message": "", "data": data})
-
-        side.cmdb.before = hold
-        report = await asyncio.to_thread(lambda: asyncio.run(_pull(side, client)))
-    assert page.is_set()
+    id_ = await side.write(2, module=UNBOUND, keys=names, processes=[free(1, 1, 2), free(2, 5)])
+    report = await pulled_around(side, lambda: side.deliver(id_), is_stale=True)
     assert (report.processes["gone"], report.bind_rows["gone"]) == (0, 0)
 
 
-async def _pull(side: Side, client: Cmdb) -> Any:
-    from worker.postgres.engine import create_engine
+@pytest.mark.parametrize("where", [BOUND, UNBOUND])
+@pytest.mark.parametrize("is_stale", [True, False])
+@pytest.mark.parametrize("is_heard", [True, False])
+async def test_what_comes_to_cmdb_while_a_pull_reads_it_is_one_and_not_gone(
+    side: Side, where: int, is_stale: bool, is_heard: bool
+) -> None:
+    names = {host: [f"10.0.0.{host}_job_1_8001"] if where == UNBOUND else None for host in (2, 3)}
+    await side.deliver(await side.write(2, module=where, keys=names[2]))
+    id_ = await side.write(3, module=where, keys=names[3])
 
-    engine = create_engine(side.settings.postgres_dsn)
-    try:
-        return await pull_instances(engine, client, 1)
-    finally:
-        await engine.dispose()
+    async def deliver() -> None:
+        side.cmdb.failures.set({} if is_heard else {"unheard": 1.0})
+        await side.deliver(id_)
+        side.cmdb.failures.set({})
+
+    report = await pulled_around(side, deliver, is_stale=is_stale)
+    assert (report.gone, report.twins, report.instances["added"]) == ([], [], 0)
+    await side.hurry(id_)
+    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert [host for _, host, _ in keys(side)] == [2, 3]
+    assert await side.rows("SELECT count(*) FROM service_instance") == [(2,)]
+    assert sorted(await side.rows("SELECT cmdb_id FROM cmdb_instance WHERE gone_at IS NULL")) == [(1000,), (1001,)]
 
 
 async def test_that_a_small_call_was_quick_says_nothing_of_larger_ones(side: Side) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from worker.expand.delivery import MOST_PROCESSES, Ours, adopted, missing, pieces
+from worker.expand.delivery import MOST_PROCESSES, Ours, adopted, lacks, missing, pieces
 from worker.expand.plan import PlannedBind
 from worker.expand.sync import CmdbInstance, StoredProcess
 
@@ -57,12 +57,27 @@ def test_a_name_that_only_cmdb_itself_can_give_is_left_to_it() -> None:
 
 
 def test_what_was_healed_is_added_under_what_cmdb_has() -> None:
-    create, update = missing([ours(1, 71, process(10, 710, rows=[1, 2], known=[1]), process(11))])
+    healed = ours(1, 71, process(10, 710, rows=[1, 2], known=[1]), process(11), service_template_id=0)
+    create, update = missing([healed])
     assert (create.api, create.body["service_instance_id"]) == ("create_process_instance", 71)
     assert [one["process_info"]["bk_process_name"] for one in create.body["processes"]] == ["p11"]
     (updated,) = update.body["processes"]
     assert (update.api, updated["bk_process_id"]) == ("update_process_instance", 710)
     assert [one["template_row_id"] for one in updated["bind_info"]] == [1, 2]
+
+
+def test_more_processes_than_one_call_takes_are_calls_of_their_own() -> None:
+    calls = missing([ours(1, 71, *map(process, range(150)), service_template_id=0)])
+    assert [len(call.process_ids) for call in calls] == [100, 50]
+    assert len({call.place for call in calls}) == 2
+
+
+def test_a_process_of_a_later_template_is_lacked_and_there_is_no_call_for_it() -> None:
+    one = ours(1, 71, process(10, 710, known=[1]), process(11))
+    assert missing([one]) == []
+    assert lacks(one)
+    assert not lacks(ours(1, 71, process(10, 710, known=[1])))
+    assert not lacks(ours(1, 71, process(10), is_gone=True))
 
 
 def test_pieces_are_as_large_as_cmdb_can_bear() -> None:
