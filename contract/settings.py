@@ -163,8 +163,9 @@ class Settings(BaseSettings):
     The batches of a job always end with their rows."""
     deliveries_at_once: int = Field(default=4, ge=1)
     """Modules that one worker process hands on to CMDB at once, each over a database connection of its own."""
-    cmdb_settle_s: float = Field(default=120.0, ge=0)
-    """How long CMDB may go on with a call that it did not answer. Until then nothing of it is asked for again."""
+    cmdb_settle_s: float = Field(default=150.0, ge=0)
+    """How long after a call that it did not answer CMDB may go on with it: the 30 s it is waited for, and two minutes,
+    the most that its transactions last. What is missing then is created, twice should CMDB be at it still."""
     state_dir: Path = Path("~/.local/state/bksi")
     """Where unfinished work of a command is kept, so that it goes on instead of starting again."""
 

@@ -29,7 +29,11 @@ app.command(
     name="dlq",
     help="Dead letters: messages that no task may see, and requests that were given up after too many starts.",
 )
-app.command("worker.commands.deliver:app", name="deliver", help="What is still to be handed on to CMDB.")
+app.command(
+    "worker.commands.deliver:app",
+    name="deliver",
+    help="What is still to be handed on to CMDB, and what CMDB does not take: the dead letters of that.",
+)
 app.command(doctor)
 app.command(flower)
 app.command(sender_key)

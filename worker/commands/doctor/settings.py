@@ -1,6 +1,7 @@
 """Settings that contradict each other, or are for tests only. Pure: nothing is asked."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from contract.message import make_celery
 from contract.settings import Settings
@@ -8,6 +9,8 @@ from plumbing.toml_file import TomlFileInvalid
 from plumbing.urls import is_local
 from worker.commands.doctor.finding import Finding, error, ok, warning
 from worker.senders import Senders
+
+_TRANSACTION_S: Final = 120
 
 
 def examine_settings(settings: Settings) -> Iterator[Finding]:
@@ -31,6 +34,12 @@ def examine_settings(settings: Settings) -> Iterator[Finding]:
     yield _direct_messages(settings)
     if settings.log_level.upper() in ("DEBUG", "NOTSET"):
         yield warning("log level", settings.log_level, "Use INFO: at DEBUG, libraries log what requests hold.")
+    if settings.delivers and settings.cmdb_settle_s < _TRANSACTION_S:
+        yield warning(
+            "delivery",
+            f"BKSI_CMDB_SETTLE_S is {settings.cmdb_settle_s:g}, and CMDB's transactions may last {_TRANSACTION_S} s",
+            "Set it to 150: what CMDB ends later than that is created twice in modules without a service template.",
+        )
     if not settings.watchdog_s:
         yield warning(
             "watchdog", "BKSI_WATCHDOG_S is 0", "Set it to 30: else a worker that hears nothing stays as it is."
