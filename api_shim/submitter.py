@@ -290,6 +290,13 @@ class Submitter:
         request_id = await reaching_redis(self.requests.holder_of(bk_app_code, idempotency_key))
         return None if request_id is None else await self.poll(request_id, bk_app_code)
 
+    async def with_warnings(self, report: Report) -> Report:
+        """An unfinished request's report with what the reader of its body ignored, which only its payload says."""
+        if report.status.is_final:
+            return report
+        payload = await reaching_redis(self.requests.load_kept(report.request_id))
+        return report if payload is None else report.model_copy(update={"warnings": payload.warnings})
+
     async def backlog(self) -> Backlog:
         """What is unfinished, and how long a poller should wait before it asks again."""
         pending, finished = await reaching_redis(self._counts())

@@ -1,22 +1,26 @@
 """The process behind `chaos.nursery`: it has loaded every library that `bksi` needs, and forks for each order.
 
-On its input stands an order a line: ``{"command": […], "environment": {…}, "log": path}``. It answers ``{"started":
-pid}``, and later ``{"ended": pid, "status": n}``.
+On its input stands an order a line: ``{"command": […], "environment": {…}, "output": path, "errors": path}``. It
+answers ``{"started": pid}``, and later ``{"ended": pid, "status": n}``.
 
 This is the one place outside the sides that imports them: for the libraries they load, not to call anything. All but
-`worker.app`, which reads the settings when it is imported.
+`worker.app` and `worker.commands.console`, which look at the environment when they are imported.
 """
 
+import gc
 import json
 import os
 import select
 import signal
 import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 import asyncpg  # noqa: F401 - loaded before the fork, as all of these
+import httpx2  # noqa: F401
 import redis.asyncio  # noqa: F401
+import rich.markdown
+import rich.progress  # noqa: F401
 
 import api_shim.cli
 import api_shim.http.server  # noqa: F401
@@ -33,6 +37,8 @@ def main() -> None:
     """Fork for every line, and tell of every end."""
     if threading.active_count() > 1:
         raise RuntimeError("a library started a thread when it was loaded; nothing may be forked then")
+    # No child's collector looks at what all share: it would copy it, and take half a second for that at the end.
+    gc.freeze()
     ended, ends = os.pipe()
     os.set_blocking(ends, False)
     signal.set_wakeup_fd(ends)
@@ -57,26 +63,25 @@ def _start(order: dict[str, Any]) -> None:
     if pid:
         _tell({"started": pid})
         return
-    status = 1
-    try:
-        os.setsid()
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        log = os.open(order["log"], os.O_WRONLY | os.O_APPEND)
-        null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (log, 1), (log, 2)):
-            os.dup2(source, target)
-        os.closerange(3, 256)
-        os.environ.update(order["environment"])
-        sys.argv = ["bksi", *order["command"]]
-        bksi()
-        status = 0
-    except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+    _become(order)
+
+
+def _become(order: dict[str, Any]) -> NoReturn:
+    """Be a process of its own that runs `bksi`, to its very end: what it raises leaves through Python as always."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for target, path, flags in (
+        (0, os.devnull, os.O_RDONLY),
+        (1, order["output"], os.O_WRONLY | os.O_APPEND),
+        (2, order["errors"], os.O_WRONLY | os.O_APPEND),
+    ):
+        os.dup2(os.open(path, flags), target)
+    os.closerange(3, 256)
+    os.environ.update(order["environment"])
+    sys.argv = ["bksi", *order["command"]]
+    bksi()
+    sys.exit()
 
 
 def _collect() -> None:

@@ -103,10 +103,15 @@ class Nursery:
         self._reader.join()
         self._news.close()
 
-    def spawn(self, *command: str, environment: Mapping[str, str], log: Path) -> Child:
-        """Run ``bksi *command`` with `environment` added to this process's own."""
-        order = {"command": command, "environment": dict(environment), "log": str(log)}
-        log.touch()
+    def spawn(self, *command: str, environment: Mapping[str, str], log: Path, output: Path | None = None) -> Child:
+        """Run ``bksi *command`` with `environment` added to this process's own.
+
+        What it prints goes to `log`; the results, on standard output, to `output` if there is one.
+        """
+        output = output or log
+        order = {"command": command, "environment": dict(environment), "output": str(output), "errors": str(log)}
+        for file in (output, log):
+            file.touch()
         self._orders.write(json.dumps(order) + "\n")
         if not self._started.acquire(timeout=WAIT_S):
             raise ProcessFailed("the nursery does not answer")

@@ -1,6 +1,5 @@
 """The reader's command."""
 
-import asyncio
 import sys
 from contextlib import suppress
 from importlib.util import find_spec
@@ -23,7 +22,9 @@ def read(*, share_port: Annotated[bool, Parameter(negative=())] = False) -> None
     Args:
         share_port: As of `bksi serve`.
     """
-    from api_shim.http import server  # noqa: PLC0415 - `bksi` and its help stay quick
+    import asyncio  # noqa: PLC0415 - `bksi` and its help stay quick
+
+    from api_shim.http import server  # noqa: PLC0415 - same
     from contract.settings import load_settings  # noqa: PLC0415 - same
     from plumbing.logs import configure_logging  # noqa: PLC0415 - same
     from plumbing.toml_file import TomlFileInvalid  # noqa: PLC0415 - same

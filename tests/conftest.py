@@ -18,10 +18,10 @@ import pytest
 import redis as redis_client
 from hypothesis import settings
 
+from chaos.nursery import Nursery
 from contract.settings import load_settings
 from devstack import sample
 from devstack.process import Guard
-from devstack.running import BKSI
 from devstack.servers import Postgres, Valkey
 
 # No deadline: a slow machine is no bug. `--hypothesis-profile=ci` looks ten times as long, `quick` a tenth.
@@ -60,12 +60,24 @@ class RunBksi(Protocol):
 
 
 @pytest.fixture(scope="session")
-def bksi() -> RunBksi:
+def nursery(guard: Guard) -> Iterator[Nursery]:
+    """Starts `bksi` processes that share the loading of their libraries, which takes longer than most commands."""
+    with Nursery(guard) as nursery:
+        yield nursery
+
+
+@pytest.fixture(scope="session")
+def bksi(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> RunBksi:
     """``bksi("migrate", env={"BKSI_POSTGRES_DSN": dsn})`` → its exit code and what it printed, as text."""
+    directory = tmp_path_factory.mktemp("bksi")
 
     def run(*args: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        number = next(_numbers)
+        output, errors = directory / f"{number}.output", directory / f"{number}.errors"
         environment = os.environ | dict(env or {})
-        return subprocess.run([BKSI, *args], env=environment, capture_output=True, text=True, timeout=100, check=False)
+        command = [str(arg) for arg in args]
+        child = nursery.spawn(*command, environment=environment, log=errors, output=output)
+        return subprocess.CompletedProcess(command, child.wait(100), output.read_text(), errors.read_text())
 
     return run
 

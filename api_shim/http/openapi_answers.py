@@ -159,6 +159,10 @@ def _answers(status: int, description: str, schema: Schema, shown: Schema, *more
     return {status: answer(description, schema, shown, *more), **REFUSED}
 
 
+def _list(description: str, schema: Schema, shown: Schema) -> Answers:
+    return {200: with_page(answer(description, schema, shown), "The same to look at"), **REFUSED}
+
+
 _ENDED: Final = {**examples.SUCCEEDED, **examples.FAILED}
 _REPLIED: Final = _answers(202, "Accepted", REPORT, examples.ACCEPTED, *_ACCEPTED)
 SUBMITTED: Final[Answers] = {
@@ -169,14 +173,11 @@ FOUND: Final = _polled(REPORT, {**examples.ACCEPTED, **_ENDED}, "How the request
 CANCELLED: Final[Answers] = {**_answers(200, "Cancelled", REPORT, examples.CANCELLED), **_BACK}
 RETRIED: Final[Answers] = {**_REPLIED, **_BACK}
 _JOB_SHOWN: Final[Schema] = {"running": {"summary": "Half of it is there", "value": examples.JOB}}
-BATCHES: Final = _answers(
-    200,
-    "A page of the caller's own requests",
-    _page("batches", _LISTED_BATCH),
-    examples.page("batches", examples.BATCHES),
+BATCHES: Final = _list(
+    "A page of the caller's own requests", _page("batches", _LISTED_BATCH), examples.page("batches", examples.BATCHES)
 )
 ITEMS: Final = _answers(200, "A page of items", _page("items", ITEM), examples.page("items", examples.ITEMS[0]))
-JOBS: Final = _answers(200, "A page of the caller's own jobs", _page("jobs", JOB), examples.page("jobs", examples.JOB))
+JOBS: Final = _list("A page of the caller's own jobs", _page("jobs", JOB), examples.page("jobs", examples.JOB))
 JOB_ACCEPTED: Final = _answers(202, "All of it is accepted; `Location` is the job's", JOB, _JOB_SHOWN, *_ACCEPTED)
 JOB_CANCELLED: Final[Answers] = {**_answers(200, "How the job stands", JOB, _JOB_SHOWN), **_BACK}
 JOB_RETRIED: Final[Answers] = {**JOB_ACCEPTED, **_BACK}

@@ -121,7 +121,7 @@ def test_drop_in_call_answers_the_old_envelope(stack: Any) -> None:
 
 def test_client_loads_no_server_library() -> None:
     servers = ("celery", "kombu", "redis", "sqlalchemy", "fastapi", "asyncpg", "structlog")
-    code = f"import sys, bksi_client; print([name for name in {servers} if name in sys.modules])"
+    code = f"import sys; from bksi_client import *; print([name for name in {servers} if name in sys.modules])"
 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

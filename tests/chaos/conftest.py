@@ -16,12 +16,6 @@ from tests.conftest import RunBksi, execute
 
 
 @pytest.fixture(scope="session")
-def nursery(guard: Guard) -> Iterator[Nursery]:
-    with Nursery(guard) as nursery:
-        yield nursery
-
-
-@pytest.fixture(scope="session")
 def _postgres(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     with Postgres(tmp_path_factory.mktemp("breakable-postgres"), guard, durable=False) as server:
         yield server

@@ -90,6 +90,10 @@ def test_no_container_runs_as_root_or_logs_a_password(system: System) -> None:
         assert system.compose("exec", "-T", service, "sh", "-c", "id -u").strip() != "0"
 
 
+def test_standard_library_is_compiled_once_for_every_start(system: System) -> None:
+    system.compose("exec", "-T", "worker", "python", "-c", "import asyncio, os; os.stat(asyncio.__cached__)")
+
+
 def test_worker_killed_in_mid_work_loses_nothing_and_doubles_nothing(system: System) -> None:
     accepted = [system.post("/v1/batches", full_batch(number)).json()["request_id"] for number in range(20)]
     # The first has ended, so the worker is at work on the others.
@@ -142,20 +146,45 @@ def test_migration_that_has_run_runs_again_without_harm(system: System) -> None:
     assert findings(system)["migrations"]["level"] == "ok"
 
 
-def test_dump_is_restored_into_empty_volumes_and_answers_what_had_ended(system: System, tmp_path: Path) -> None:
-    """The commands of docs/operations.md."""
-    request_id = system.post("/v1/batches", BATCH).json()["request_id"]
-    report = system.finish(request_id)
-    dump = tmp_path / "bksi.dump"
+def back_up(system: System, dump: Path) -> None:
+    """With the command of docs/operations.md."""
     with dump.open("wb") as file:
         system.pipe(BACKUP.split(), stdout=file)
 
-    system.compose("down", "--volumes")
+
+def restore(system: System, dump: Path) -> None:
+    """Start on an empty database, with the commands of docs/operations.md."""
     system.compose("up", "--detach", "--no-build", "postgres")
     system.wait_until_healthy("postgres")
     with dump.open("rb") as file:
         system.pipe(RESTORE.split(), stdin=file)
     system.up()
+
+
+def test_new_major_version_of_postgres_begins_with_all_that_the_old_one_had(system: System, tmp_path: Path) -> None:
+    """It is the old version in truth: the name of the directory decides."""
+    system.compose("stop", "worker")
+    waiting = system.post("/v1/batches", full_batch(300)).json()["request_id"]
+    back_up(system, tmp_path / "bksi.dump")
+
+    system.compose("down")
+    newer = replace(system, variables={**system.variables, "POSTGRES_MAJOR": "next"})
+    restore(newer, tmp_path / "bksi.dump")
+
+    assert system.finish(waiting)["status"] == "SUCCESS"
+    [known] = system.finish(system.post("/v1/batches", BATCH).json()["request_id"])["items"]
+    assert known["outcome"] == "existing"
+    both = {system.variables["POSTGRES_MAJOR"], "next"}
+    assert both <= set(newer.compose("exec", "-T", "postgres", "ls", "/var/lib/postgresql").split())
+
+
+def test_dump_is_restored_into_empty_volumes_and_answers_what_had_ended(system: System, tmp_path: Path) -> None:
+    request_id = system.post("/v1/batches", BATCH).json()["request_id"]
+    report = system.finish(request_id)
+    back_up(system, tmp_path / "bksi.dump")
+
+    system.compose("down", "--volumes")
+    restore(system, tmp_path / "bksi.dump")
 
     # Redis is empty: PostgreSQL's ledger answers.
     assert system.finish(request_id)["data"] == report["data"]

@@ -2,6 +2,8 @@
 
 import configparser
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,17 @@ def test_unit_runs_a_command_of_ours_unprivileged(path: Path, bksi: RunBksi) -> 
         assert (service["Restart"], int(service["TimeoutStopSec"])) == ("always", 60)
 
 
+def test_units_pass_systemds_own_check(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("needs systemd")
+    for path in UNITS:
+        (tmp_path / path.name).write_text(path.read_text().replace("/opt/bksi/bin/bksi", str(BKSI)))
+    units = [tmp_path / path.name for path in UNITS]
+    done = subprocess.run([program, "verify", *units], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_every_manifest_is_listed() -> None:
     assert {path.name for path in KUBERNETES.glob("*.yaml")} == {"kustomization.yaml", *KUSTOMIZATION["resources"]}
 
@@ -48,6 +61,8 @@ def test_pod_is_not_root_and_gains_nothing(name: str) -> None:
     [container] = pod["containers"]
     assert container["image"] == KUSTOMIZATION["images"][0]["name"]
     assert pod["automountServiceAccountToken"] is False
+    # Else kubelet sets BKSI_SERVER_PORT and the like, which doctor takes for misspelt settings.
+    assert pod["enableServiceLinks"] is False
     assert (pod["securityContext"]["runAsNonRoot"], pod["securityContext"]["runAsUser"]) == (True, 10001)
     assert container["securityContext"] == {
         "readOnlyRootFilesystem": True,

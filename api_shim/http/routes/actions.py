@@ -10,8 +10,9 @@ from starlette.responses import Response
 from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import finished, listed, whole_seconds
 from api_shim.http.body import read_optional_body
-from api_shim.http.exchange import Exchange, exchange_of
+from api_shim.http.exchange import Exchange, Style, exchange_of
 from api_shim.http.listing import items_of_request, own_requests
+from api_shim.http.pages.list import requests_page
 from api_shim.http.pages.render import back
 from api_shim.http.state import AppState, state_of, trace_headers
 from api_shim.refusals import BrokerUnavailable
@@ -30,6 +31,8 @@ async def list_batches(request: Request) -> Response:
     """
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
+    if exchange.style is Style.PAGE:
+        return await requests_page(request, app)
     reports, cursor = await own_requests(request, app)
     return listed(exchange, "batches", [_summary(report, exchange) for report in reports], cursor)
 

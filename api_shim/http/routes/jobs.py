@@ -17,6 +17,7 @@ from api_shim.http.exchange import Exchange, Style, exchange_of
 from api_shim.http.job_parts import charge, cut
 from api_shim.http.listing import batches_of_job, every_item_of_job, items_of_job, own_jobs
 from api_shim.http.pages.job import job_page
+from api_shim.http.pages.list import jobs_page
 from api_shim.http.pages.render import back
 from api_shim.http.preferences import preferred_wait
 from api_shim.http.state import AppState, state_of, trace_headers
@@ -50,6 +51,8 @@ async def list_jobs(request: Request) -> Response:
     """The caller's own jobs, newest first."""
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
+    if exchange.style is Style.PAGE:
+        return await jobs_page(request, app)
     jobs, cursor = await own_jobs(request, app)
     return listed(exchange, "jobs", [_document(state, exchange, job) for job in jobs], cursor)
 

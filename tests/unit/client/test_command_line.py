@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_mistyped_command_and_option_are_guessed(run: Run) -> None:
 def test_exit_codes_are_in_the_help(run: Run) -> None:
     code, out, _ = run("submit", "--help")
     assert (code, "3 not ended in time" in " ".join(out.split())) == (0, True)
+
+
+def test_help_loads_no_library_that_it_does_not_need() -> None:
+    slow = {"asyncio", "httpx2", "markdown_it", "rich.progress", "pydantic", "celery", "redis", "sqlalchemy", "fastapi"}
+    code = f"import atexit, sys; atexit.register(lambda: print('loaded', {slow} & sys.modules.keys()));"
+    code += "sys.argv = ['bksi', '--help']; from bksi_client.cli import main; main()"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "Serve HTTP" in shown
+    assert shown.endswith("loaded set()\n")
 
 
 def test_completion_that_is_installed_completes_the_verbs(

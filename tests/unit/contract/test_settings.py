@@ -1,15 +1,13 @@
 """A setting that cannot be used is named in one line, without its value."""
 
-import os
 import ssl
-import subprocess
 
 import pytest
 
 from contract.message import make_celery
 from contract.redis.connection import connect
 from contract.settings import Settings, SettingsInvalid, load_settings
-from devstack.running import BKSI
+from tests.conftest import RunBksi
 from worker.consumer.transport.configure import use_transport
 
 
@@ -43,9 +41,8 @@ def test_value_that_cannot_be_used_is_refused_by_name(name: str, value: str, mon
 
 @pytest.mark.bad_input(141, "a password with @ : / in a URL among the settings", "named in one line, without the value")
 @pytest.mark.parametrize("command", ["serve", "worker", "migrate", "doctor"])
-def test_every_command_says_it_in_one_line(command: str) -> None:
-    environment = os.environ | {"BKSI_REDIS_URL": "redis://bksi:CANARY@:/x@redis:6379/0"}
-    done = subprocess.run([BKSI, command], env=environment, capture_output=True, text=True, timeout=60, check=False)
+def test_every_command_says_it_in_one_line(bksi: RunBksi, command: str) -> None:
+    done = bksi(command, env={"BKSI_REDIS_URL": "redis://bksi:CANARY@:/x@redis:6379/0"})
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "BKSI_REDIS_URL" in done.stderr

@@ -12,9 +12,10 @@ has its key before the first try, so that it is the same request whatever was lo
 What is repeated is logged as ``bksi_client``, level INFO.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from bksi_client import types
-from bksi_client.asynchronous import AsyncClient, AsyncJob, AsyncOperation
-from bksi_client.blocking import Client, Job, Operation
 from bksi_client.errors import (
     BatchFailed,
     BksiError,
@@ -24,6 +25,10 @@ from bksi_client.errors import (
     TimedOut,
     Unanswered,
 )
+
+if TYPE_CHECKING:
+    from bksi_client.asynchronous import AsyncClient, AsyncJob, AsyncOperation
+    from bksi_client.blocking import Client, Job, Operation
 
 __all__ = [
     "AsyncClient",
@@ -41,3 +46,19 @@ __all__ = [
     "Unanswered",
     "types",
 ]
+
+_MODULES: Final = {
+    "AsyncClient": "asynchronous",
+    "AsyncJob": "asynchronous",
+    "AsyncOperation": "asynchronous",
+    "Client": "blocking",
+    "Job": "blocking",
+    "Operation": "blocking",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A client, with the HTTP library that it needs and that takes most of the time: `bksi --help` goes without."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

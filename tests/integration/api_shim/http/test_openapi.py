@@ -187,5 +187,9 @@ def test_pages_are_described_as_they_are(door: Client) -> None:
             described = DOCUMENT["paths"][path + suffix][method]["responses"][str(answer.status_code)]
             assert _undeclared(described, answer) == set()
             assert answer.status_code == 303 or "text/html" in described["content"]
+    for path in ("/v1/batches", "/v1/jobs"):
+        described = DOCUMENT["paths"][path]["get"]["responses"]["200"]
+        assert _undeclared(described, door.get(path, headers=browser)) == set()
+        assert "text/html" in described["content"]
     refused = door.get("/v1/batches/none", headers=browser)
     assert _undeclared(DOCUMENT["components"]["responses"]["Refused404"], refused) == set()

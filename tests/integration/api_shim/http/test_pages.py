@@ -69,6 +69,15 @@ def test_browser_gets_a_page_and_everybody_else_json(door: Client) -> None:
     assert door.get("/").json()["code"] == Code.COMPONENT_NOT_FOUND
 
 
+def test_lists_are_pages_at_their_own_addresses_too(door: Client) -> None:
+    request_id = _submitted(door)
+    job = door.post("/v1/jobs", {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": 2}]}).json()
+    assert request_id in _page(door, "/v1/batches")
+    assert request_id not in _page(door, "/v1/batches?status=SUCCESS")
+    assert job["job_id"] in _page(door, "/v1/jobs")
+    assert door.get("/v1/jobs").json()["jobs"][0]["job_id"] == job["job_id"]
+
+
 def test_page_may_load_nothing_but_its_own_files(door: Client) -> None:
     page = door.get("/", headers=BROWSER)
     policy = dict(part.strip().split(" ", 1) for part in page.headers["Content-Security-Policy"].split(";"))
@@ -85,8 +94,9 @@ def test_page_may_load_nothing_but_its_own_files(door: Client) -> None:
 
 
 def test_request_that_waits_refreshes_itself_and_can_be_cancelled(door: Client) -> None:
-    request_id = _submitted(door)
+    request_id = _submitted(door, colour="red")
     page = door.get(f"/v1/batches/{request_id}", headers=BROWSER)
+    assert "colour not a field of this interface; ignored" in _text(page)
     assert re.search(r'<noscript><meta http-equiv="refresh" content="\d+"></noscript>', page.text)
     assert 'data-refresh="' in page.text
     assert "Waiting It waits for a worker." in _text(page)

@@ -24,7 +24,7 @@ from bksi_client import AsyncClient, Client, RequestRefused, StillRunning, Unans
 from contract.settings import Settings
 from devstack import sample
 from devstack.ports import free_port
-from devstack.running import BKSI
+from tests.conftest import RunBksi
 
 SERVE = [sys.executable, "-c", "from api_shim.cli import app; app()"]
 
@@ -327,13 +327,14 @@ def test_public_address_without_applications_does_not_start(redis_url: str) -> N
     assert "BKSI_APPS_FILE" in ended.stderr
 
 
-def test_commands_submit_and_ask(url: str, seed: dict[str, Any], tmp_path: Path, unknown_id: str) -> None:
+def test_commands_submit_and_ask(
+    bksi: RunBksi, url: str, seed: dict[str, Any], tmp_path: Path, unknown_id: str
+) -> None:
     file = tmp_path / "request.json"
     file.write_text(json.dumps(seed))
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [BKSI, *arguments, "--url", url]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return bksi(*arguments, "--url", url)
 
     submitted = run("submit", str(file), "--json")
     assert submitted.returncode == 0

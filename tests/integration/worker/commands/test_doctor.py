@@ -1,11 +1,9 @@
 """`bksi doctor` and the starts it guards, over real servers: some as they should be, one with everything wrong."""
 
 import asyncio
-import os
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -19,10 +17,9 @@ from contract.redis.replay import DEFAULT_USER
 from contract.settings import Settings
 from devstack.ports import free_port
 from devstack.process import Guard
-from devstack.running import BKSI
 from devstack.servers import Valkey
 from tests.compose_redis import ComposeRedis
-from tests.conftest import execute
+from tests.conftest import RunBksi, execute
 from worker.commands.doctor.examine import examine
 from worker.commands.doctor.finding import Finding, Level
 
@@ -276,7 +273,7 @@ async def test_flower_is_asked_as_a_stranger_would(status: int, level: Level) ->
 
 
 def test_command_prints_a_table_and_says_it_by_its_exit_code(
-    bksi: Callable[..., "subprocess.CompletedProcess[str]"], wrong_redis: str, postgres_dsn: str
+    bksi: RunBksi, wrong_redis: str, postgres_dsn: str
 ) -> None:
     env = {"BKSI_REDIS_URL": wrong_redis, "BKSI_POSTGRES_DSN": postgres_dsn}
     printed = bksi("doctor", env=env)
@@ -288,12 +285,7 @@ def test_command_prints_a_table_and_says_it_by_its_exit_code(
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 @pytest.mark.bad_input(104, "a maxmemory-policy that evicts", "neither server nor worker starts")
-def test_nothing_starts_on_a_redis_that_evicts(command: str, wrong_redis: str) -> None:
-    ended = start(command, BKSI_REDIS_URL=wrong_redis)
+def test_nothing_starts_on_a_redis_that_evicts(bksi: RunBksi, command: str, wrong_redis: str) -> None:
+    ended = bksi(command, env={"BKSI_REDIS_URL": wrong_redis, "BKSI_HTTP_PORT": str(free_port())})
     assert ended.returncode == 1
     assert "allkeys-lru" in ended.stderr
-
-
-def start(command: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-    environment = os.environ | {"BKSI_HTTP_PORT": str(free_port())} | settings
-    return subprocess.run([BKSI, command], env=environment, capture_output=True, text=True, timeout=60, check=False)

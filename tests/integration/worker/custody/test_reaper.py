@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 import redis as redis_client
+from opentelemetry.sdk.trace import TracerProvider
 
 from contract.answer.report import Report
 from contract.answer.status import Status
 from contract.codes import Code, Refused
-from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, build_message, new_request_id
+from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, TaskArguments, build_message, new_request_id
 from devstack.process import Guard
 from devstack.servers import Valkey
+from plumbing import traces
 from tests.integration.worker.bench import LEASE_MS, Bench
 from worker.postgres import ledger
 from worker.postgres.engine import driver_connection
+from worker.walk.adopt import adopt
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +52,20 @@ async def test_message_that_is_sent_again_carries_the_trace_on(bench: Bench) -> 
     assert await bench.reaper.sweep() == 2
     assert bench.waiting() == traced + untraced
     assert [headers.get("traceparent") for headers in bench.headers()] == [traceparent, None]
+
+
+async def test_adopted_request_keeps_the_trace_of_the_span_that_adopts_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plumbing.traces._Traces.tracer", TracerProvider().get_tracer("test"))
+    body = {"bk_biz_id": 1, "bk_module_id": 60, "instances": [{"bk_host_id": 2}]}
+    arguments = TaskArguments(request_id=new_request_id(), batch=body)
+
+    with traces.span("lease") as span:
+        await adopt(bench.leases, bench.engine, arguments, body)
+
+    assert span.traceparent
+    assert bench.redis.hget(f"bksi:req:{arguments.request_id}", "trace") == span.traceparent.encode()
 
 
 async def test_nothing_is_sent_again_while_everything_waits(bench: Bench) -> None:

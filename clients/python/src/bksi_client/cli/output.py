@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
 _HIDDEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories of what a terminal obeys instead of showing it, or shows elsewhere than it stands."""
@@ -94,6 +92,9 @@ def _table(found: Iterable[Mapping[str, Any]], columns: Sequence[str], cells: Ma
         for row in [list(columns), *rows]:
             say("\t".join(row))
         return
+    from rich.console import Console  # noqa: PLC0415 - `bksi` and its help stay quick
+    from rich.table import Table  # noqa: PLC0415 - same
+
     table = Table(box=None, pad_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")

@@ -11,7 +11,6 @@ from cyclopts import App, Parameter
 
 from bksi_client.cli.errors import CommandFailed
 from bksi_client.cli.output import say
-from bksi_client.options import checked_url
 
 app = App(name="profile", help="Servers by name, for --profile and BKSI_PROFILE.")
 
@@ -32,6 +31,8 @@ def add(
         app_code: of the calling application.
         language: of messages, en or zh.
     """
+    from bksi_client.options import checked_url  # noqa: PLC0415 - `bksi` and its help stay quick
+
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise CommandFailed(f"{name}: a profile's name has only letters, digits, - and _")
     try:

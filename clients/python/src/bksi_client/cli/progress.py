@@ -5,16 +5,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from bksi_client.blocking import Job, Operation
 from bksi_client.cli.errors import UNFINISHED, CommandFailed
 from bksi_client.cli.output import printable, tell
 from bksi_client.errors import StillRunning
 from bksi_client.types import JobReport, Report, Statistics
+
+if TYPE_CHECKING:
+    from bksi_client.blocking import Job, Operation
 
 _LINE_EVERY_S = 5.0
 
@@ -23,7 +22,7 @@ class _Told(Protocol):
     def __call__(self, done: int, total: int, text: str) -> None: ...
 
 
-def until_ended(operations: Sequence[Operation], timeout: float | None) -> list[Report | None]:
+def until_ended(operations: "Sequence[Operation]", timeout: float | None) -> list[Report | None]:
     """The final report of each, in order; None for those that have not ended after `timeout` seconds in all."""
     ends_at = None if timeout is None else time.monotonic() + timeout
     reports: list[Report | None] = []
@@ -40,7 +39,7 @@ def until_ended(operations: Sequence[Operation], timeout: float | None) -> list[
     return reports
 
 
-def job_until_ended(job: Job, timeout: float | None) -> JobReport:
+def job_until_ended(job: "Job", timeout: float | None) -> JobReport:
     """The job's final report. Raises `CommandFailed` when it has not ended after `timeout` seconds."""
     ends_at = None if timeout is None else time.monotonic() + timeout
     with _telling("instances") as told:
@@ -97,6 +96,9 @@ def _telling(what: str) -> Iterator[_Told]:
     if not sys.stderr.isatty():
         yield _Lines(what)
         return
+    from rich.console import Console  # noqa: PLC0415 - `bksi` and its help stay quick
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
     columns = (
         BarColumn(),
         MofNCompleteColumn(),

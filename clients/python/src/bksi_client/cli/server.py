@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, cast
+from typing import TYPE_CHECKING, Annotated, Final, cast
 
 from cyclopts import Parameter
 
-from bksi_client.blocking import Client
 from bksi_client.cli.errors import FAILED, UNANSWERED, UNFINISHED, CommandFailed
 from bksi_client.cli.profiles import default_profile, profile
 from bksi_client.errors import BksiError, RequestRefused, StillRunning, Unanswered
 from bksi_client.types import Language
+
+if TYPE_CHECKING:
+    from bksi_client.blocking import Client
 
 HERE: Final = "http://127.0.0.1:8080"
 
@@ -32,8 +34,10 @@ class Server:
     patience: Annotated[float, Parameter(help="Seconds to try again while the server is away or busy.")] = 10.0
 
     @contextmanager
-    def client(self) -> Iterator[Client]:
+    def client(self) -> "Iterator[Client]":
         """A client of it, whose errors end the command with one line."""
+        from bksi_client.blocking import Client  # noqa: PLC0415 - `bksi` and its help stay quick
+
         kept = profile(self.profile) if self.profile else {}
         url, from_ = self._url(kept)
         try:

@@ -2,12 +2,11 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from bksi_client.blocking import Client, Job, Operation
 from bksi_client.cli import progress
 from bksi_client.cli.errors import FAILED, UNFINISHED, CommandFailed
 from bksi_client.cli.output import Output, printable, say, tell
@@ -15,6 +14,9 @@ from bksi_client.cli.profiles import app as profiles
 from bksi_client.cli.requests import reading
 from bksi_client.cli.server import Server
 from bksi_client.types import Batch, Item, Outcome, Report, Status, Summary
+
+if TYPE_CHECKING:
+    from bksi_client.blocking import Client, Job, Operation
 
 app: Final = App(name="client", help="What a caller does.")
 app.command(profiles)
@@ -67,7 +69,7 @@ def submit(
             _follow(_accepted(client, batch, idempotency_key, output, waits=wait is not None), wait, output)
 
 
-def _accepted(client: Client, batch: Batch, key: str | None, output: Output, *, waits: bool) -> Iterator[Operation]:
+def _accepted(client: "Client", batch: Batch, key: str | None, output: Output, *, waits: bool) -> "Iterator[Operation]":
     """Each operation as it is accepted, which is said at once."""
     for operation in client.submit_many(batch, key):
         if not waits and output.form != "table":
@@ -77,7 +79,7 @@ def _accepted(client: Client, batch: Batch, key: str | None, output: Output, *, 
         yield operation
 
 
-def _follow(accepted: Iterator[Operation], wait: float | None, output: Output) -> None:
+def _follow(accepted: "Iterator[Operation]", wait: float | None, output: Output) -> None:
     operations = list(accepted)
     if wait is None:
         return
@@ -93,7 +95,7 @@ def _follow(accepted: Iterator[Operation], wait: float | None, output: Output) -
     _unless_all_succeeded(ended)
 
 
-def _follow_job(job: Job, wait: float | None, output: Output) -> None:
+def _follow_job(job: "Job", wait: float | None, output: Output) -> None:
     if wait is None:
         output.show({"job_id": job.id, "idempotency_key": job.idempotency_key}, [job.id], f"accepted job {job.id}")
         return
