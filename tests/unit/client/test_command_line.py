@@ -1,6 +1,7 @@
 """`bksi` for callers: what is wrong is one line that names it, and never a traceback."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,15 @@ def test_what_is_wrong_is_said_in_one_line(run: Run, arguments: tuple[str, ...],
     assert (ended, out, err.count("\n")) == (code, "", 1)
     assert err.startswith("bksi: ")
     assert said in err
+
+
+def test_upload_that_stops_half_way_names_its_key(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "hosts.ndjson"
+    file.write_text('{"bk_biz_id": 1, "bk_module_id": 60}\n{"bk_host_id": 2}\n')
+    code, out, err = run("submit", file, "--job", *AWAY)
+    key = re.match(r"With --idempotency-key ([0-9a-f]{32}) the same command goes on where it stopped\.\n", err)
+    assert (code, out, bool(key)) == (4, "", True)
+    assert "--idempotency-key order-17 " in run("submit", file, "--job", "--idempotency-key", "order-17", *AWAY)[2]
 
 
 def test_wrong_variable_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

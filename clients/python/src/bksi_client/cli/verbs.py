@@ -13,6 +13,7 @@ from bksi_client.cli.output import Output, printable, say, tell
 from bksi_client.cli.profiles import app as profiles
 from bksi_client.cli.requests import reading
 from bksi_client.cli.server import Server
+from bksi_client.errors import Unanswered
 from bksi_client.types import Batch, Item, Outcome, Report, Status, Summary
 
 if TYPE_CHECKING:
@@ -64,9 +65,21 @@ def submit(
     """
     with reading(file) as batch, server.client() as client:
         if job:
-            _follow_job(client.jobs.submit(batch, idempotency_key), wait, output)
+            _follow_job(_accepted_job(client, batch, idempotency_key), wait, output)
         else:
             _follow(_accepted(client, batch, idempotency_key, output, waits=wait is not None), wait, output)
+
+
+def _accepted_job(client: "Client", batch: Batch, key: str | None) -> "Job":
+    """The job, once all of it is accepted. Whoever stops half-way is told how to go on, for nobody else has the key."""
+    from bksi_client.steps import new_key  # noqa: PLC0415 - `bksi` and its help stay quick
+
+    key = key or new_key()
+    try:
+        return client.jobs.submit(batch, key)
+    except (KeyboardInterrupt, CommandFailed, Unanswered):
+        tell(f"With --idempotency-key {key} the same command goes on where it stopped.")
+        raise
 
 
 def _accepted(client: "Client", batch: Batch, key: str | None, output: Output, *, waits: bool) -> "Iterator[Operation]":
