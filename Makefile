@@ -6,7 +6,7 @@ VENV := .venv
 TOOLS := .venv-tools
 BIN := $(VENV)/bin
 # A recipe never depends on what the caller's shell has activated or exported.
-unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_REQUIRE_VIRTUALENV := 1
