@@ -20,12 +20,12 @@ err: Final = PlainConsole(stderr=True, soft_wrap=True)
 
 
 @contextmanager
-def plain_errors(*expected: type[Exception]) -> Iterator[None]:
-    """End the command with exit code 1 and one line when one of `expected` is raised."""
+def plain_errors(*expected: type[Exception], of: str = "") -> Iterator[None]:
+    """End the command with exit code 1 and one line, which names `of`, when one of `expected` is raised."""
     try:
         yield
     except expected as error:
-        _fail(str(error))
+        _fail(f"{of}: {error}" if of else str(error))
 
 
 def in_database(run: Callable[[Engine], Awaitable[Result]], *, statement_timeout_ms: int = 30_000) -> Result:

@@ -93,9 +93,12 @@ def test_wrong_variable_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_mistyped_command_and_option_are_guessed(run: Run) -> None:
     code, _, err = run("sumbit", "x.json")
-    assert (code, "submit" in err) == (2, True)
+    assert (code, err.splitlines()[1:]) == (2, []), "one line"
+    assert err.startswith('bksi: Unknown command "sumbit". Did you mean "submit"?')
+    code, _, err = run("list", "--limt", "3")
+    assert (code, err) == (2, "bksi: Unknown option: --limt. Did you mean --limit?\n")
     code, _, err = run("submit", "--wiat")
-    assert (code, "--wiat" in err) == (2, True)
+    assert (code, err.splitlines()[1:], "there is no option --wiat" in err) == (2, [], True)
 
 
 def test_exit_codes_are_in_the_help(run: Run) -> None:

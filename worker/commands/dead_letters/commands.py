@@ -17,6 +17,7 @@ from contract.queue import Queue
 from contract.redis.connection import connect
 from contract.redis.requests import Requests
 from contract.settings import Settings, load_settings
+from plumbing.urls import without_secrets
 from worker.commands.console import err, out, plain_errors, print_outcomes
 from worker.commands.dead_letters.letters import DeadLetter
 from worker.commands.dead_letters.store import CannotRequeue, DeadLetters
@@ -186,7 +187,8 @@ def _in_redis(run: Callable[[Sequence[DeadLetters]], Awaitable[Result]]) -> Resu
         async with _open(settings) as lists:
             return await run(lists)
 
-    with plain_errors(RedisError, OSError):
+    servers = ", ".join(map(without_secrets, settings.redis_servers))
+    with plain_errors(RedisError, OSError, of=f"BKSI_REDIS_URL ({servers})"):
         return asyncio.run(call())
 
 

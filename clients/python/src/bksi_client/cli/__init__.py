@@ -21,7 +21,9 @@ def main() -> None:
     """Run `bksi`. What is wrong is said in one line on stderr; see `bksi_client.cli.errors` for the exit codes."""
     if find_spec("cyclopts") is None:
         sys.exit(NOTHING_INSTALLED)
-    from bksi_client.cli.errors import CommandFailed  # noqa: PLC0415 - what follows comes with the extra
+    from cyclopts import CycloptsError  # noqa: PLC0415 - what follows comes with the extra
+
+    from bksi_client.cli.errors import USAGE, CommandFailed  # noqa: PLC0415
     from bksi_client.cli.output import printable  # noqa: PLC0415
     from bksi_client.cli.root import root  # noqa: PLC0415
 
@@ -31,7 +33,10 @@ def main() -> None:
         if sys.argv[1:] in ([], ["-h"], ["--help"]):
             # Names and sentences alone; what would read Markdown in them takes as long to load as half of the rest.
             app.help_format = "plaintext"
-        app(sys.argv[1:])
+        app(sys.argv[1:], print_error=False, exit_on_error=False)
+    except CycloptsError as wrong:
+        print(f"bksi: {printable(' '.join(str(wrong).split()))}", file=sys.stderr)  # noqa: T201 - a command speaks
+        sys.exit(USAGE)
     except CommandFailed as failed:
         print(f"bksi: {printable(str(failed))}", file=sys.stderr)  # noqa: T201 - a command speaks
         sys.exit(failed.exit_code)
