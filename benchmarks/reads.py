@@ -4,8 +4,8 @@ One `bksi serve`, two workers and one `bksi read`, on tables that hold a hundred
 submitted over HTTP as fast as they are accepted, and the workers have all they can do. In every other round `bksi read`
 is asked for details a thousand times a second as well.
 
-On a machine with two cores everything stands in everybody's way. ``--apart`` gives the first core to the submitter, its
-Redis and its callers, and the rest to all else, which is how they stand on machines of their own.
+On a machine with two cores everything stands in everybody's way. ``--apart`` gives those who read (`bksi read`, a
+replica of PostgreSQL, its callers) the second core and further ones, and all else the first: as on two machines.
 """
 
 import argparse
@@ -30,9 +30,12 @@ from benchmarks.session import ROOT, Session, open_session
 from benchmarks.shapes import Shape
 from devstack.ports import free_port
 from devstack.process import Process
+from devstack.replica import copy, follow
+from devstack.servers import Postgres
 
 SMALL: Final = Shape(1)
 _IN_FLIGHT: Final = 32
+_CORES_OF_READERS: Final = range(1, os.cpu_count() or 2)
 
 
 def _start(stack: ExitStack, session: Session, name: str, command: str, **environment: str) -> Process:
@@ -47,6 +50,12 @@ def _pin(pids: Iterable[int], cores: Sequence[int]) -> None:
     for process in measure.tree(pids):
         for thread in process.threads():
             os.sched_setaffinity(thread.id, cores)
+
+
+def _replica(stack: ExitStack, session: Session) -> Postgres:
+    standby = copy(session.postgres, session.directory / "replica", session.guard)
+    follow(standby, session.postgres)
+    return stack.enter_context(standby)
 
 
 class _Submits:
@@ -87,7 +96,7 @@ async def _reads(port: int, instances: int, options: argparse.Namespace) -> dict
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     if options.apart:
-        _pin([process.pid], range(1, os.cpu_count() or 2))
+        _pin([process.pid], _CORES_OF_READERS)
     said, _ = await process.communicate()
     if process.returncode:
         raise Failed("the reading callers ended")
@@ -141,19 +150,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of each kind")
     parser.add_argument("--instances", type=int, default=100_000, help="in the tables")
     parser.add_argument("--modules", type=int, default=1500, help="for the instances that are submitted")
-    parser.add_argument("--apart", action="store_true", help="a core for the submitter's side, the rest for all else")
+    parser.add_argument("--apart", action="store_true", help="a replica, and cores of their own, for those who read")
     parser.add_argument("--out")
     options = parser.parse_args(arguments)
     with open_session([SMALL], options.modules, autovacuum=True) as session, ExitStack() as stack:
         instances = asyncio.run(fill(session.postgres.url, 4 * options.instances))
         shim = _start(stack, session, "shim", "serve", BKSI_HTTP_PORT=str(session.http_port))
         read_port = free_port()
-        reading = {"BKSI_READ_DSN": session.postgres.url, "BKSI_READ_PORT": str(read_port)}
-        others = [_start(stack, session, "reader", "read", **reading)]
-        others += [_start(stack, session, f"worker-{number}", "worker") for number in (1, 2)]
+        read = _replica(stack, session) if options.apart else session.postgres
+        reading = {"BKSI_READ_DSN": read.url, "BKSI_READ_PORT": str(read_port)}
+        reader = _start(stack, session, "reader", "read", **reading)
+        workers = [_start(stack, session, f"worker-{number}", "worker") for number in (1, 2)]
         if options.apart:
-            _pin([shim.pid, session.durable_redis.pid, os.getpid()], [0])
-            _pin([session.postgres.pid, *(other.pid for other in others)], range(1, os.cpu_count() or 2))
+            writing = [shim.pid, *(worker.pid for worker in workers)]
+            _pin([os.getpid(), session.postgres.pid, session.durable_redis.pid, *writing], [0])
+            _pin([read.pid, reader.pid], _CORES_OF_READERS)
         rounds = uvloop.run(_measure(session, read_port, instances, options))
     found = _summary(rounds)
     for name, numbers in found.items():
