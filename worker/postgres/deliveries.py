@@ -1,9 +1,9 @@
 """The outbox: requests whose rows CMDB is to have. Rows of `delivery` are added by the statement that writes a request.
 
 Who carries a module's deliveries holds a lock of PostgreSQL's for it, which ends with its connection: a process that is
-killed lets go at once, and one that is frozen does not. Before each call that changes CMDB it is written down for whom
-the call is (`delivery_call`), and after it that the call has ended. So whoever comes next knows of a call whose end
-nobody has heard of, and waits until CMDB cannot be at it any more.
+killed lets go at once, one that is frozen or cannot be heard after two minutes. Before each call that changes CMDB, it
+is written down for whom the call is (`delivery_call`), and after it that the call has ended. So whoever comes next
+knows of a call whose end nobody has heard of, and waits until CMDB cannot be at it any more.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -17,8 +17,16 @@ from worker.expand.sync import StoredProcess
 from worker.postgres.cmdb_rows import stored_processes
 from worker.postgres.engine import Engine, driver_connection, transaction
 
-_LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended('bksi delivery ' || $1::bigint, 0))"
-_UNLOCK: Final = "SELECT pg_advisory_unlock(hashtextextended('bksi delivery ' || $1::bigint, 0))"
+_LOCK: Final = """
+SELECT pg_try_advisory_lock(hashtextextended('bksi delivery ' || $1::bigint, 0)),
+       set_config('idle_session_timeout', $2, false)
+"""
+_UNLOCK: Final = """
+SELECT pg_advisory_unlock(hashtextextended('bksi delivery ' || $1::bigint, 0)),
+       set_config('idle_session_timeout', '0', false)
+"""
+_SILENT_MS: Final = 120_000
+"""Longer than a carrier asks CMDB for one thing, between two statements."""
 _MODULE: Final = "SELECT bk_module_id FROM delivery WHERE request_id = $1"
 _DUE: Final = """
 SELECT request_id, bk_biz_id, bk_module_id, instance_ids, status, code, message, starts, tries FROM delivery
@@ -129,9 +137,14 @@ class OpenCall:
 
 
 @asynccontextmanager
-async def module_lock(driver: Any, bk_module_id: int) -> AsyncIterator[bool]:
-    """Inside the block this connection carries the module's deliveries; False where another one does."""
-    is_ours = bool(await driver.fetchval(_LOCK, bk_module_id))
+async def module_lock(driver: Any, bk_module_id: int, *, silent_ms: int = _SILENT_MS) -> AsyncIterator[bool]:
+    """Inside the block this connection carries the module's deliveries; False where another one does.
+
+    A worker whose connection has died without a word would hold the module until TCP notices, which takes hours. So
+    PostgreSQL ends a session that has said nothing for `silent_ms`, and its lock with it. A worker that lives, and was
+    only slow, fails at its next statement and begins again.
+    """
+    is_ours = bool(await driver.fetchval(_LOCK, bk_module_id, str(silent_ms)))
     try:
         yield is_ours
     except BaseException:

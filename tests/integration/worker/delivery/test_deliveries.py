@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from chaos.cmdb.exchange import Call, Reply, refusal
+from chaos.proxy import FaultProxy
 from contract.answer.status import Delivery, Status
 from contract.codes import Code
 from contract.message import DELIVER_TASK_NAME, QUEUE_NAME
@@ -18,6 +21,7 @@ from worker.catalogue.instance_report import InstanceReport
 from worker.expand.plan import PlannedProcess
 from worker.postgres.deliveries import drop, module_lock
 from worker.postgres.engine import create_engine, driver_connection
+from worker.postgres.errors import DatabaseUnavailable
 
 pytestmark = pytest.mark.anyio
 LEFT = "SELECT status FROM delivery"
@@ -255,6 +259,26 @@ async def test_one_at_a_time_carries_a_module_and_the_others_go_on(side: Side) -
         assert await side.deliverer.deliver(held) == "held"
         assert (await side.deliver(free_)).delivery is Delivery.DELIVERED
     assert (await side.deliver(held)).delivery is Delivery.DELIVERED
+
+
+async def test_worker_that_nobody_hears_any_more_lets_go_of_its_module(side: Side, database: str) -> None:
+    """Its connection has died without a word: PostgreSQL sees an open one that says nothing."""
+    id_ = await side.write(2)
+    server = urlsplit(database)
+    assert server.port is not None
+    with FaultProxy(server.port) as relay:
+        engine = create_engine(database.replace(f":{server.port}/", f":{relay.port}/"))
+        with suppress(DatabaseUnavailable):
+            async with driver_connection(engine) as driver, module_lock(driver, BOUND, silent_ms=1000) as is_ours:
+                assert is_ours
+                relay.freeze_open()
+                assert await side.deliverer.deliver(id_) == "held"
+                while await side.deliverer.deliver(id_) == "held":
+                    await asyncio.sleep(0.02)
+                raise DatabaseUnavailable  # which a carrier finds at its next statement
+        await engine.dispose()
+    assert [host for _, host, _ in keys(side)] == [2]
+    assert await side.rows(LEFT) == []
 
 
 async def test_many_carriers_at_once_double_nothing(side: Side) -> None:
