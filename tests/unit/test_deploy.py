@@ -104,7 +104,8 @@ def test_workers_are_scaled_by_a_metric_that_servers_have() -> None:
 
 
 def test_settings_that_are_named_exist() -> None:
-    texts = [OPERATIONS, *(path.read_text() for path in (ROOT / "deploy").rglob("*.*"))]
+    files = (path for path in (ROOT / "deploy").rglob("*.*") if path.suffix != ".pyc")
+    texts = [OPERATIONS, *(path.read_text() for path in files)]
     named = {name for text in texts for name in re.findall(r"\bBKSI_([A-Z_]+[A-Z])\b", text)}
     assert named - {"PUBLISH", "IMAGE", "WORKERS", "SERVERS"} <= {name.upper() for name in Settings.model_fields}
 
