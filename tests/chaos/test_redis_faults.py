@@ -63,6 +63,8 @@ def test_outage_of_redis_longer_than_a_lease(system: System, valkey: Valkey) -> 
     valkey.start()
 
     _go_on(system, worker)
+    # Requests may have ended by a connection that came back before the one that tells it.
+    wait_until(lambda: "redis is back" in worker.log.read_text(), what="the end of the outage in the log")
     said = worker.log.read_text()
     assert (said.count("redis is away"), said.count("redis is back")) == (1, 1)
     assert "Cannot connect" not in said
