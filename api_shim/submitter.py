@@ -123,9 +123,7 @@ class Submitter:
             BrokerUnavailable: Redis or the broker does not answer.
         """
         request_id = new_request_id()
-        entry = PendingEntry.of(
-            request_id, batch, caller, warnings, kind, traceparent=(headers or {}).get("traceparent")
-        )
+        entry = PendingEntry.of(request_id, batch, caller, warnings, kind, headers=headers)
 
         async def reserve(message: bytes) -> str:
             reserving = self.requests.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
@@ -156,14 +154,7 @@ class Submitter:
     ) -> int:
         """`submit` one batch of a job; raises as `JobStore.add`. Returns how many of the job's have not ended."""
         request_id = new_request_id()
-        entry = PendingEntry.of(
-            request_id,
-            parsed.batch,
-            caller,
-            parsed.warnings,
-            job=part,
-            traceparent=(headers or {}).get("traceparent"),
-        )
+        entry = PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings, job=part, headers=headers)
 
         async def add(message: bytes) -> int:
             unended = await reaching_redis(jobs.add(upload, entry, message, after))

@@ -80,6 +80,11 @@ def close() -> None:
         _Traces.provider.shutdown()
 
 
+def headers(traceparent: str | None) -> dict[str, str] | None:
+    """The headers of a message that carries a trace on; None where there is none."""
+    return {"traceparent": traceparent} if traceparent else None
+
+
 def span(
     name: str,
     *,

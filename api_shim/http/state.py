@@ -132,5 +132,4 @@ def state_of(request: Request) -> AppState:
 
 def trace_headers(exchange: Exchange) -> dict[str, str] | None:
     """The Celery headers that carry the trace on: from our span, or from the caller's where we make none."""
-    traceparent = traces.current().traceparent or exchange.traceparent
-    return {"traceparent": traceparent} if traceparent else None
+    return traces.headers(traces.current().traceparent or exchange.traceparent)

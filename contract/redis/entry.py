@@ -20,6 +20,7 @@ trace     the traceparent of its message, where that has one: a message that is 
 ========= ==================================================================================================
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -59,9 +60,12 @@ class PendingEntry:
         kind: Literal["create", "validate"] = "create",
         *,
         job: JobPart | None = None,
-        traceparent: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> "PendingEntry":
-        """The entry of a batch, whoever writes it: a submitter, or the worker that meets a direct message."""
+        """The entry of a batch, whoever writes it: a submitter, or the worker that meets a direct message.
+
+        `headers` are those of its message.
+        """
         return cls(
             request_id=request_id,
             bk_app_code=caller.bk_app_code,
@@ -72,7 +76,7 @@ class PendingEntry:
             count=len(batch.instances),
             summary=summary(batch.bk_biz_id, batch.bk_module_id, len(batch.instances)),
             job=job,
-            traceparent=traceparent,
+            traceparent=(headers or {}).get("traceparent"),
         )
 
     def fields(self) -> list[str | bytes | int]:

@@ -7,6 +7,7 @@ import orjson
 
 from contract.message import DELIVER_TASK_NAME, QUEUE_NAME
 from contract.queue import Queue
+from plumbing import traces
 from worker.custody.leases import Lease, Leases, Pending
 
 _PAGE: Final = 50
@@ -38,7 +39,7 @@ class WorkerQueue:
             lambda message: self._leases.resend(pending, message),
             pending.request_id,
             pending.summary,
-            {"traceparent": pending.traceparent} if pending.traceparent else None,
+            traces.headers(pending.traceparent),
         )
 
     async def deliver(self, request_id: str, summary: str) -> None:

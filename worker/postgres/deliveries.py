@@ -18,8 +18,8 @@ from worker.postgres.cmdb_rows import stored_processes
 from worker.postgres.engine import Engine, driver_connection, transaction
 
 _LOCK: Final = """
-SELECT pg_try_advisory_lock(hashtextextended('bksi delivery ' || $1::bigint, 0)),
-       set_config('idle_session_timeout', $2, false)
+SELECT set_config('idle_session_timeout', $2, false)
+FROM pg_try_advisory_lock(hashtextextended('bksi delivery ' || $1::bigint, 0)) AS is_ours WHERE is_ours
 """
 _UNLOCK: Final = """
 SELECT pg_advisory_unlock(hashtextextended('bksi delivery ' || $1::bigint, 0)),
@@ -144,7 +144,7 @@ async def module_lock(driver: Any, bk_module_id: int, *, silent_ms: int = _SILEN
     PostgreSQL ends a session that has said nothing for `silent_ms`, and its lock with it. A worker that lives, and was
     only slow, fails at its next statement and begins again.
     """
-    is_ours = bool(await driver.fetchval(_LOCK, bk_module_id, str(silent_ms)))
+    is_ours = await driver.fetchval(_LOCK, bk_module_id, str(silent_ms)) is not None
     try:
         yield is_ours
     except BaseException:

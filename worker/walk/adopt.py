@@ -58,8 +58,8 @@ async def adopt(
         report = asked.ended(*errors, finished_at=now, expires_at=expires_at, permission=permission)
         return await finish(leases, engine, report)
     # Of our own span: what a sender has written there may be anything.
-    traceparent = traces.current().traceparent
-    entry = PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings, traceparent=traceparent)
+    headers = traces.headers(traces.current().traceparent)
+    entry = PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings, headers=headers)
     await leases.reserve(entry, message=b"")
     await async_failpoint("after_adopt", request_id)
     return None

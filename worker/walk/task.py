@@ -309,8 +309,7 @@ class Walk:
         batch = orjson.loads(lease.payload)["batch"]
         line = summary(batch["bk_biz_id"], batch["bk_module_id"], len(batch["instances"]))
         with contextlib.suppress(RedisError, OSError):
-            traceparent = message_header("traceparent")
-            headers = {"traceparent": traceparent} if traceparent else None
+            headers = traces.headers(message_header("traceparent"))
             await self._runtime.queue.hand_back(lease, line, headers, count_attempt=count_attempt)
         return "handed back"
 

@@ -11,6 +11,7 @@ from contract.redis.connection import connect
 from contract.redis.entry import PendingEntry
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
+from plumbing import traces
 from worker.custody.leases import Leases
 from worker.custody.queue import WorkerQueue
 from worker.custody.reaper import Reaper
@@ -41,7 +42,7 @@ class Bench:
         leases = Leases(self.leases.client, self.settings.model_copy(update=settings))
         ids = [new_request_id() for _ in range(count)]
         for id_ in ids:
-            entry = PendingEntry.of(id_, BATCH, Caller(bk_app_code="app"), traceparent=traceparent)
+            entry = PendingEntry.of(id_, BATCH, Caller(bk_app_code="app"), headers=traces.headers(traceparent))
             message = build_message(self.celery, id_, "s") if self.queue.is_beside else b""
             await leases.reserve(entry, message)
         self.accepted += ids

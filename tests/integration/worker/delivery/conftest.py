@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.answer.items import Item
 from contract.answer.report import Report
+from contract.answer.status import Delivery
 from contract.message import make_celery
 from contract.queue import Queue
 from contract.redis.connection import connect
@@ -92,6 +93,11 @@ class Side:
         report = await self.leases.load(request_id)
         assert report is not None
         return report
+
+    async def ends(self, *request_ids: str) -> list[Delivery | None]:
+        """What their callers see of their deliveries."""
+        reports = [await self.leases.load(id_) for id_ in request_ids]
+        return [report and report.delivery for report in reports]
 
     async def hurry(self, request_id: str) -> None:
         """Let what was put off be due."""

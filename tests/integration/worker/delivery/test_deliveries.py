@@ -196,11 +196,7 @@ async def test_what_cannot_be_read_of_cmdb_fails_alone(side: Side) -> None:
     side.cmdb.instances = [service_instance(72, 2, creator=5)]
     odd, plain = await side.write(2), await side.write(3)
     await side.deliver(odd)
-    ended = {id_: await side.leases.load(id_) for id_ in (odd, plain)}
-    assert {id_: report and report.delivery for id_, report in ended.items()} == {
-        odd: Delivery.FAILED,
-        plain: Delivery.DELIVERED,
-    }
+    assert await side.ends(odd, plain) == [Delivery.FAILED, Delivery.DELIVERED]
 
 
 async def test_what_cmdb_never_answers_for_keeps_nobody_waiting(side: Side) -> None:
@@ -258,6 +254,9 @@ async def test_one_at_a_time_carries_a_module_and_the_others_go_on(side: Side) -
         assert is_ours
         assert await side.deliverer.deliver(held) == "held"
         assert (await side.deliver(free_)).delivery is Delivery.DELIVERED
+        async with driver_connection(side.engine) as another, module_lock(another, BOUND) as is_another:
+            assert not is_another
+            assert await another.fetchval("SHOW idle_session_timeout") == "0", "it holds nothing that could be kept"
     assert (await side.deliver(held)).delivery is Delivery.DELIVERED
 
 
@@ -308,11 +307,7 @@ async def test_what_kills_its_workers_ends_and_takes_no_others_along(side: Side)
         await driver.execute("UPDATE delivery SET starts = 10 WHERE request_id = $1", poison)
         await driver.execute("UPDATE delivery SET starts = 1 WHERE request_id = $1", innocent)
     await side.deliver(poison)
-    ended = {id_: await side.leases.load(id_) for id_ in (poison, innocent)}
-    assert {id_: report and report.delivery for id_, report in ended.items()} == {
-        poison: Delivery.FAILED,
-        innocent: Delivery.DELIVERED,
-    }
+    assert await side.ends(poison, innocent) == [Delivery.FAILED, Delivery.DELIVERED]
 
 
 async def test_an_operator_gives_one_up(side: Side) -> None:
