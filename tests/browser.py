@@ -45,6 +45,8 @@ class Browser:
         self._process = subprocess.Popen(
             ["bash", "-c", command, CHROMIUM, *_OPTIONS, f"--user-data-dir={self._profile.name}"],
             pass_fds=(to_it, from_it),
+            # Its sockets lie there too, and go with it: who is killed tidies nothing up.
+            env=os.environ | {"TMPDIR": self._profile.name},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
