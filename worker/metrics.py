@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from contract.answer.items import Outcome
 from contract.answer.report import Report
 from contract.codes import Code
-from plumbing.bounded_names import BoundedNames
+from plumbing.bounded import BoundedNames
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, which nothing here asks for
 REGISTRY: Final = CollectorRegistry()

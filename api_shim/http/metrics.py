@@ -22,7 +22,7 @@ from api_shim.refusals import BrokerUnavailable
 from api_shim.submitter import Submitter
 from contract.codes import Code, Refused
 from contract.request.parse import BatchRefused
-from plumbing.bounded_names import BoundedNames
+from plumbing.bounded import BoundedNames
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, which nothing here asks for
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0)

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import structlog
 
+from plumbing.bounded import Recent
 from plumbing.coalesce import Gather
-from plumbing.lru import Recent
 from worker.catalogue.answers import Answer, AnswerRefused, Kind, answer_of
 from worker.catalogue.cmdb import Cmdb, CmdbRefused, CmdbUnavailable
 from worker.catalogue.items import ADDRESSES

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from plumbing.lru import Recent
+from plumbing.bounded import Recent
 
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_S: Final = 1.0

@@ -12,8 +12,8 @@ from typing import Any, Final, cast
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from plumbing.bounded import Recent
 from plumbing.coalesce import Gather
-from plumbing.lru import Recent
 from worker.expand.bound import Expansion
 from worker.expand.catalogue import CatalogueSlice, Host, Module
 from worker.expand.templates import parse_process_template

@@ -1,4 +1,4 @@
-"""A bounded memory of what was worked out before."""
+"""Memories that cannot grow without end: of what was worked out before, and of names that come from outside."""
 
 import threading
 from collections import OrderedDict
@@ -32,3 +32,25 @@ class Recent(Generic[K, V]):
             self._values.move_to_end(key)
             if len(self._values) > self._limit:
                 self._values.popitem(last=False)
+
+
+OTHER = "other"
+
+
+class BoundedNames:
+    """The first `most` names that are met keep theirs; those that come later are all `OTHER`.
+
+    For labels of a metric: each is a series of its own for ever.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: set[str] = set()
+
+    def __call__(self, name: str) -> str:
+        """`name`, or what stands for it."""
+        if name not in self._kept:
+            if len(self._kept) >= self._most:
+                return OTHER
+            self._kept.add(name)
+        return name

@@ -1,6 +1,6 @@
-"""The bounded memory."""
+"""Memories that cannot grow without end."""
 
-from plumbing.lru import Recent
+from plumbing.bounded import OTHER, BoundedNames, Recent
 
 
 def test_what_was_used_longest_ago_is_forgotten() -> None:
@@ -17,3 +17,8 @@ def test_what_is_put_again_replaces_the_value_and_pushes_nothing_out() -> None:
     for key, value in (("a", 1), ("b", 2), ("a", 3)):
         recent.put(key, value)
     assert [recent.get(key) for key in "ab"] == [3, 2]
+
+
+def test_first_names_keep_theirs_and_later_ones_are_other() -> None:
+    named = BoundedNames(2)
+    assert [named(name) for name in ("a", "b", "a", "c", "b", "")] == ["a", "b", "a", OTHER, "b", OTHER]
