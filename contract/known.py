@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from contract.request.defaults import Mode, OnExisting
-from contract.settings import Settings
+from contract.settings import Mode, OnExisting, Settings
 from plumbing.toml_file import read_toml
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
@@ -42,6 +41,14 @@ class Writer(Configured):
         return self.bk_biz_ids == "*" or bk_biz_id in self.bk_biz_ids
 
 
-def defaults_of(writer: Writer | None, deployment: Settings, names: Sequence[str] = _LEFT_OUT) -> dict[str, str]:
-    """What a body means that leaves these fields out: as its writer, else the deployment has it."""
-    return {name: getattr(writer, name, None) or getattr(deployment, name) for name in names}
+def with_defaults(
+    body: dict[str, Any], writer: Writer | None, deployment: Settings, names: Sequence[str] = _LEFT_OUT
+) -> dict[str, Any]:
+    """`body` with those of these fields that it leaves out, as its writer, else the deployment has them.
+
+    ``null`` equals absent.
+    """
+    missing = {
+        name: getattr(writer, name, None) or getattr(deployment, name) for name in names if body.get(name) is None
+    }
+    return {**body, **missing} if missing else body

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from contract.request.defaults import Mode, OnExisting
 from plumbing.urls import (
     RABBITMQ_SCHEMES,
     REDIS_SCHEMES,
@@ -43,6 +42,8 @@ ServerUrl = Annotated[str, AfterValidator(require_readable)]
 RedisUrl = Annotated[ServerUrl, AfterValidator(require_redis)]
 PostgresUrl = Annotated[ServerUrl, AfterValidator(require_postgres)]
 BrokerUrl = Annotated[ServerUrl, AfterValidator(require_broker)]
+OnExisting = Literal["reuse", "fail"]
+Mode = Literal["atomic", "partial"]
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 

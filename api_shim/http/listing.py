@@ -8,12 +8,12 @@ from starlette.requests import Request
 from api_shim.http.exchange import exchange_of
 from api_shim.http.paging import PAGE, number, one_of, page_limit
 from api_shim.http.state import AppState, state_of
-from api_shim.http.submission import checked_key
 from contract.answer.items import Outcome, item_document
 from contract.answer.job import Job, items_of
 from contract.answer.report import Report
 from contract.answer.status import Status
 from contract.redis.listing import Wanted
+from contract.request.idempotency import parse_idempotency_key
 
 _BATCHES_AT_ONCE: Final = 50
 _BEGIN: Final = "0 0"
@@ -28,7 +28,7 @@ async def own_requests(request: Request, app: str, size: int = PAGE) -> tuple[li
     limit = page_limit(request, size)
     after = state.cursors.read(f"batches {app}", query.get("cursor"))
     if key := query.get("idempotency_key"):
-        one = await state.submitter.find(app, checked_key(key, "query.idempotency_key"))
+        one = await state.submitter.find(app, parse_idempotency_key(key, "query.idempotency_key"))
         return [] if one is None or not _matches(one, status, wanted) else [one], None
 
     narrowed = Wanted("" if status in _UNFINISHED else status or "", status in _UNFINISHED, **wanted)

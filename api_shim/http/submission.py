@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
 from api_shim.http.body import read_body
@@ -14,13 +13,10 @@ from api_shim.identity.doorkeeper import Identity, without_credentials
 from contract.answer.items import Warning_
 from contract.answer.report import Report
 from contract.codes import Code, Reason, Refused, Why
-from contract.known import defaults_of
-from contract.request.defaults import with_defaults
-from contract.request.idempotency import IdempotencyKey, key_of_body, key_of_dry_run
+from contract.known import with_defaults
+from contract.request.idempotency import key_of_body, key_of_dry_run, parse_idempotency_key
 from contract.request.parse import BatchRefused, ParsedBatch, parse
 from plumbing import traces
-
-_KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +92,7 @@ async def _submit(request: Request, kind: Literal["create", "validate"]) -> Acce
 def understood(request: Request, body: dict[str, Any], identity: Identity) -> dict[str, Any]:
     """`body` without credentials, and with what the application or else the deployment means by leaving it out."""
     names = ("on_existing",) if exchange_of(request).style.is_compat else ("on_existing", "mode")
-    defaults = defaults_of(identity.application, state_of(request).settings, names)
-    return with_defaults(without_credentials(body), defaults)
+    return with_defaults(without_credentials(body), identity.application, state_of(request).settings, names)
 
 
 def idempotency_key(request: Request, client_request_id: str | None) -> str | None:
@@ -105,15 +100,7 @@ def idempotency_key(request: Request, client_request_id: str | None) -> str | No
     key = request.headers.get("idempotency-key")
     if key is None:
         return client_request_id
-    return checked_key(key, "Idempotency-Key")
-
-
-def checked_key(key: str, path: str) -> str:
-    """`key`, if it may be an idempotency key; `path` is where it stands."""
-    try:
-        return _KEY.validate_python(key)
-    except ValidationError:
-        raise Refused.field(Code.PARAM_INVALID, path, Why.KEY) from None
+    return parse_idempotency_key(key, "Idempotency-Key")
 
 
 def _all_or_nothing(parsed: ParsedBatch) -> ParsedBatch:

@@ -1,4 +1,4 @@
-"""The patient walk over a caller's JSON, one object after the other, for what `contract.request.plain` does not take.
+"""The patient walk over a caller's JSON, one object after the other, for what `contract.request.parse` does not take.
 
 It tells what is ignored, or wrong, and where.
 """

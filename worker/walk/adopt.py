@@ -5,11 +5,10 @@ from typing import Any
 from contract.answer.permission import iam_permission
 from contract.answer.report import Report
 from contract.codes import Code, Refused
-from contract.known import defaults_of
+from contract.known import with_defaults
 from contract.message import TaskArguments
 from contract.redis.entry import PendingEntry
 from contract.request.batch import MAX_INT64
-from contract.request.defaults import with_defaults
 from contract.request.parse import BatchRefused, parse
 from plumbing import traces
 from plumbing.failpoints import async_failpoint
@@ -37,7 +36,7 @@ async def adopt(
     request_id, caller = arguments.request_id, arguments.caller
     settings, permission = leases.settings, None
     try:
-        parsed = parse(with_defaults(body, defaults_of(sender, settings)))
+        parsed = parse(with_defaults(body, sender, settings))
         errors: tuple[Refused, ...] = ()
     except BatchRefused as refused:
         errors = refused.errors

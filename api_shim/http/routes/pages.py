@@ -11,8 +11,8 @@ from api_shim.http.exchange import Style, exchange_of
 from api_shim.http.pages.list import jobs_page, requests_page
 from api_shim.http.pages.render import back
 from api_shim.http.state import AppState, state_of
-from api_shim.http.submission import checked_key
 from contract.answer.job import Job
+from contract.request.idempotency import parse_idempotency_key
 
 router: Final = APIRouter(include_in_schema=False)
 
@@ -35,7 +35,7 @@ async def _find(state: AppState, app: str, asked: str) -> str | None:
     """The address of the request or job under an id or an idempotency key."""
     found = await state.jobs.either(asked, app)
     if found is None:
-        found = await state.jobs.under_key(checked_key(asked, "query.id"), app)
+        found = await state.jobs.under_key(parse_idempotency_key(asked, "query.id"), app)
     if found is None:
         return None
     return f"/v1/jobs/{found.job_id}" if isinstance(found, Job) else f"/v1/batches/{found.request_id}"

@@ -12,8 +12,7 @@ from contract.codes import Refused
 from contract.message import Caller, Payload
 from contract.request import keys
 from contract.request.batch import PROCESS_PROPERTIES, ProcessInfo, ProcessList, PropertyRule, ServiceInstanceBatch
-from contract.request.parse import BatchRefused, parse
-from contract.request.plain import plain_batch
+from contract.request.parse import BatchRefused, parse, plain_batch
 from contract.request.reader import Reader
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
