@@ -10,9 +10,8 @@ from fastapi.routing import APIRoute
 
 from api_shim.http.bare_app import bare_app
 from api_shim.http.cursor import Cursors
+from api_shim.http.limits import OpenUploads, OpenWaits
 from api_shim.http.metrics import Metrics
-from api_shim.http.open_uploads import OpenUploads
-from api_shim.http.open_waits import OpenWaits
 from api_shim.http.openapi import REFUSAL_RESPONSES
 from api_shim.http.openapi_answers import SECURITY, SECURITY_SCHEMES
 from api_shim.http.openapi_body import SCHEMAS

@@ -9,8 +9,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from api_shim.http.language import negotiate
-from api_shim.http.pages.accept import language_of, prefers_page
+from api_shim.http.negotiation import language_of, negotiate, prefers_page
 from api_shim.identity.doorkeeper import Identity
 from contract.codes import Language
 

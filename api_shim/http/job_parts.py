@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from api_shim.http.rates import RateLimited
+from api_shim.http.limits import RateLimited
 from api_shim.http.state import AppState
 from api_shim.identity.doorkeeper import Identity
 from contract.answer.job import moved_path

@@ -11,10 +11,8 @@ from starlette.requests import Request
 from api_shim.http.body import NO_BODY, Body
 from api_shim.http.cursor import Cursors
 from api_shim.http.exchange import Exchange, exchange_of
+from api_shim.http.limits import OpenUploads, OpenWaits, Rates
 from api_shim.http.metrics import Metrics
-from api_shim.http.open_uploads import OpenUploads
-from api_shim.http.open_waits import OpenWaits
-from api_shim.http.rates import Rates
 from api_shim.identity.doorkeeper import Doorkeeper, Identity, check_query
 from api_shim.identity.said import Unauthenticated
 from api_shim.identity.signature import VALID_S, SignedCall, signed_call

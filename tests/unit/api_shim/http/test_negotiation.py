@@ -3,8 +3,7 @@
 import pytest
 
 from api_shim.http.body import is_json
-from api_shim.http.language import negotiate
-from api_shim.http.pages.accept import prefers_page
+from api_shim.http.negotiation import negotiate, prefers_page
 from api_shim.http.preferences import preferred_wait
 
 

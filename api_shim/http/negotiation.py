@@ -1,11 +1,16 @@
-"""Which language the caller reads."""
+"""What the caller reads: which language, and whether a page for people or JSON for programs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from starlette.requests import Request
 
 from contract.codes import Language
 
 # CMDB's own header names; the second is its older spelling. What the caller's gateway sets wins over the browser's.
-_OWN_HEADERS = ("blueking-language", "x-bkcmdb-language", "http_blueking_language")
+_OWN_HEADERS: Final = ("blueking-language", "x-bkcmdb-language", "http_blueking_language")
+_PAGE: Final = ("text/html", "text/*", "*/*")
+_JSON: Final = ("application/json", "application/*", "*/*")
 
 
 def negotiate(headers: Mapping[str, str]) -> Language:
@@ -13,13 +18,37 @@ def negotiate(headers: Mapping[str, str]) -> Language:
     for name in _OWN_HEADERS:
         if value := headers.get(name):
             return _language(value)
-    ranges = weighted(headers.get("accept-language", ""))
+    ranges = _ranges(headers.get("accept-language", ""))
     known = [(weight, language) for tag, weight in ranges if weight > 0 and (language := _known(tag))]
     # max keeps the first of equals, which is the order of the header (RFC 9110 12.5.4 leaves it open).
     return max(known, key=lambda item: item[0], default=(1.0, "en"))[1]
 
 
-def weighted(header: str) -> list[tuple[str, float]]:
+def prefers_page(accept: str) -> bool:
+    """Whether ``Accept`` names HTML and prefers it to JSON (RFC 9110 12.5.1); programs that take anything get JSON."""
+    if "text/html" not in accept.lower():
+        return False
+    ranges = dict(_ranges(accept))
+    return _closest(ranges, _PAGE) > _closest(ranges, _JSON)
+
+
+def _closest(ranges: dict[str, float], names: Iterable[str]) -> float:
+    """That of the range that fits most closely."""
+    return next((ranges[name] for name in names if name in ranges), 0.0)
+
+
+def language_of(request: Request) -> Language:
+    """That of a page: ``lang`` of its own links, else as for programs."""
+    match request.query_params.get("lang"):
+        case "en":
+            return "en"
+        case "zh":
+            return "zh"
+        case _:
+            return negotiate(request.headers)
+
+
+def _ranges(header: str) -> list[tuple[str, float]]:
     """What a header such as ``Accept`` lists, each in lower case and with its weight (RFC 9110 12.4.2)."""
     return [_weighted(part) for part in header[:1024].split(",")]
 
