@@ -9,9 +9,8 @@ from contract.codes import Code, Reason, Refused, Why
 from contract.request.batch import MAX_INT64, BindRow
 from worker.expand.addresses import PROTOCOL_FAMILY, canonical_ip, depends_on_host, resolve_template_ip
 from worker.expand.catalogue import BindTemplate, Host
-from worker.expand.plan import PlannedBind
+from worker.expand.plan import PlannedBind, Warnings, Where
 from worker.expand.ports import port_range
-from worker.expand.where import Warnings, Where
 
 _COLUMNS: Final = ("ip", "port", "protocol", "enable")
 _NOT_SENT: Final[tuple[int, BindRow]] = 0, {}

@@ -8,10 +8,8 @@ from contract.request.batch import PROCESS_PROPERTIES, BindRow, Process, Process
 from worker.expand.bind_rows import TemplateRow, bound_rows
 from worker.expand.catalogue import Host, ProcessTemplate
 from worker.expand.naming import name_tail, with_address
-from worker.expand.plan import PlannedBind, PlannedProcess
-from worker.expand.uniqueness import check_processes_differ
-from worker.expand.values import first_problem
-from worker.expand.where import Warnings, Where
+from worker.expand.plan import PlannedBind, PlannedProcess, Warnings, Where
+from worker.expand.values import check_processes_differ, first_problem
 
 _NO_INFO: Final = ProcessInfo()
 

@@ -8,9 +8,8 @@ from contract.request.batch import MAX_NAME_BYTES, Instance, ServiceInstanceBatc
 from worker.expand.bound import LastRows, Merged, bound_processes
 from worker.expand.catalogue import CatalogueSlice, Host, Module
 from worker.expand.naming import generate_name, unbound_key
-from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
+from worker.expand.plan import Plan, PlannedInstance, PlannedProcess, Warnings
 from worker.expand.unbound import unbound_processes
-from worker.expand.where import Warnings
 
 
 def expand(catalogue: CatalogueSlice, batch: ServiceInstanceBatch, request_id: str) -> Plan:

@@ -6,9 +6,8 @@ from typing import Any
 
 from contract.codes import Code, Refused
 from worker.expand.catalogue import Host
-from worker.expand.plan import PlannedBind, PlannedInstance, PlannedProcess
-from worker.expand.uniqueness import func_key
-from worker.expand.where import Where
+from worker.expand.plan import PlannedBind, PlannedInstance, PlannedProcess, Where
+from worker.expand.values import func_key
 
 
 @dataclass(frozen=True, slots=True)
