@@ -18,8 +18,7 @@ from plumbing.collector import spare_the_collector
 from plumbing.logs import configure_logging
 from plumbing.toml_file import TomlFileInvalid
 from plumbing.urls import without_secrets
-from worker.consumer.celery_consumer import CONSUMER
-from worker.consumer.events import DISPATCHER, SERIALIZER
+from worker.consumer.celery_consumer import CONSUMER, DISPATCHER, SERIALIZER
 from worker.consumer.transport.configure import use_transport
 from worker.postgres.errors import DatabaseUnsuitable
 from worker.runtime import CmdbUnusable, Runtime

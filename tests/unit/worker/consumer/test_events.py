@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 from celery.events.dispatcher import EventDispatcher
 
-from worker.consumer.events import Dispatcher
+from worker.consumer.celery_consumer import Dispatcher
 
 _FIELDS = {
     "task-received": {
