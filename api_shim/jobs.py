@@ -10,9 +10,8 @@ from typing import Final
 from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.submitter import Submitter, what_failed
 from contract.answer.job import Job
-from contract.answer.part import JobPart
 from contract.answer.report import Report
-from contract.answer.status import Status
+from contract.answer.status import JobPart, Status
 from contract.codes import Code, Refused
 from contract.message import REQUEST_ID_PATTERN, Caller
 from contract.redis.jobs import JobStore, NotThisUploads, Upload, link

@@ -17,7 +17,7 @@ from api_shim.refusals import BrokerUnavailable, Expired, LookupUnanswered
 from api_shim.waiters import Waiters
 from contract.message import QUEUE_NAME, REQUEST_ID_PATTERN
 from contract.queue import BrokerAway, Queue
-from contract.redis.notices import NOTE_TTL_S, Note
+from contract.redis.records import NOTE_TTL_S, Note
 from contract.redis.requests import Requests
 from contract.redis.script import Script
 

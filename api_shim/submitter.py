@@ -20,16 +20,15 @@ from api_shim.lookup import Lookup
 from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.waiters import Waiters
 from contract.answer.items import Warning_
-from contract.answer.part import JobPart
 from contract.answer.report import Report
-from contract.answer.status import Status
+from contract.answer.status import JobPart, Status
 from contract.codes import Code, Refused
 from contract.message import Caller, make_celery, new_request_id
 from contract.queue import Queue
 from contract.redis.connection import connect
-from contract.redis.entry import PendingEntry
 from contract.redis.jobs import JobStore, Upload
 from contract.redis.listing import Listing, Wanted
+from contract.redis.records import PendingEntry
 from contract.redis.requests import QueueFull, Requests
 from contract.request.batch import ServiceInstanceBatch
 from contract.request.idempotency import key_of_retry

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from contract.answer.report import Report
 from contract.redis.connection import WrongServer
-from contract.redis.notices import read_done
+from contract.redis.records import read_done
 from contract.redis.requests import Requests
 from plumbing.cancel import cancel_and_wait
 from plumbing.outages import Outage

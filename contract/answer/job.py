@@ -8,9 +8,8 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from contract.answer.items import SUCCESSES, Item, Outcome, Problem, failed_item
-from contract.answer.part import JobPart
 from contract.answer.report import Envelope, Report
-from contract.answer.status import Statistics, Status
+from contract.answer.status import JobPart, Statistics, Status
 from contract.codes import Code, Language, Refused
 
 _INSTANCES: Final = "instances["

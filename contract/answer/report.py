@@ -22,8 +22,7 @@ from contract.answer.items import (
     warning_document,
     with_cmdb_ids,
 )
-from contract.answer.part import JobPart
-from contract.answer.status import Delivery, Statistics, Status
+from contract.answer.status import Delivery, JobPart, Statistics, Status
 from contract.codes import Code, Language, Refused
 from contract.request.batch import MAX_ERRORS
 

@@ -17,7 +17,7 @@ class Keys:
     prefix: str
 
     def request(self, request_id: str) -> str:
-        """Hash: the pending entry of an unfinished request. Its fields are listed in `contract.redis.entry`."""
+        """Hash: the pending entry of an unfinished request. Its fields are listed in `contract.redis.records`."""
         return f"{self.prefix}req:{request_id}"
 
     def result(self, request_id: str) -> str:
@@ -63,7 +63,7 @@ class Keys:
         return f"{self.prefix}asked:{request_id}"
 
     def unknown(self, request_id: str) -> str:
-        """String with a short TTL: PostgreSQL was asked and cannot give the report; see `contract.redis.notices`."""
+        """String with a short TTL: PostgreSQL was asked and cannot give the report; see `contract.redis.records`."""
         return f"{self.prefix}unknown:{request_id}"
 
     def unseen(self, bk_app_code: str, request_id: str) -> str:

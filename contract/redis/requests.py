@@ -14,15 +14,12 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError
 
 from contract.answer.job import counts_of, problem_of
-from contract.answer.part import JobPart
 from contract.answer.report import Report
-from contract.answer.status import Status
+from contract.answer.status import JobPart, Status
 from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME, Payload
-from contract.redis.entry import BEGIN_ENTRY, PendingEntry
 from contract.redis.keys import MAX_DEAD_LETTERS, Keys
-from contract.redis.letters import ADD_LETTER, PAYLOAD_TTL_S, letter_of
-from contract.redis.notices import MOST_SAID
+from contract.redis.records import ADD_LETTER, BEGIN_ENTRY, MOST_SAID, PAYLOAD_TTL_S, PendingEntry, letter_of
 from contract.redis.script import CLOCK, COUNT_RUNNING, Script
 from contract.settings import Settings
 from plumbing.coalesce import Gather

@@ -7,7 +7,7 @@ from typing import Any
 
 from contract.message import build_message, make_celery
 from contract.redis.connection import connect
-from contract.redis.entry import PendingEntry
+from contract.redis.records import PendingEntry
 from contract.redis.requests import Requests
 from contract.settings import Settings
 from tests.acceptance.calls import finish

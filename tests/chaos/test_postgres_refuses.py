@@ -9,7 +9,7 @@ import pytest
 
 from contract.message import new_request_id
 from contract.redis.connection import connect
-from contract.redis.entry import PendingEntry
+from contract.redis.records import PendingEntry
 from contract.redis.requests import Requests
 from contract.request.parse import parse
 from contract.settings import Settings

@@ -9,11 +9,10 @@ from typing import Any, Final, NamedTuple, cast
 
 import redis.asyncio as aioredis
 
-from contract.answer.part import JobPart
+from contract.answer.status import JobPart
 from contract.message import QUEUE_NAME
 from contract.redis.keys import MAX_DEAD_LETTERS
-from contract.redis.letters import SET_ASIDE
-from contract.redis.notices import NOTE_TTL_S, Note
+from contract.redis.records import NOTE_TTL_S, SET_ASIDE, Note
 from contract.redis.requests import Requests, moment
 from contract.redis.script import CLOCK, COUNT_RUNNING, Script
 from contract.settings import Settings

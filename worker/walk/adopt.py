@@ -7,7 +7,7 @@ from contract.answer.report import Report
 from contract.codes import Code, Refused
 from contract.known import with_defaults
 from contract.message import TaskArguments
-from contract.redis.entry import PendingEntry
+from contract.redis.records import PendingEntry
 from contract.request.batch import MAX_INT64
 from contract.request.parse import BatchRefused, parse
 from plumbing import traces

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from contract.answer.status import Status
 from contract.redis.jobs import JobStore
-from contract.redis.notices import Note
+from contract.redis.records import Note
 from worker.postgres.job_ledger import load_job
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from contract.answer.status import Delivery, Status
 from contract.codes import Code, Refused
 from contract.message import DELIVER_TASK_NAME, PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, summary
 from contract.redis.connection import RedisError
-from contract.redis.notices import Note
+from contract.redis.records import Note
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from plumbing import traces

@@ -14,7 +14,7 @@ from api_shim.submitter import Submitter
 from contract.answer.report import Report
 from contract.answer.status import Status
 from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, new_request_id
-from contract.redis.notices import Note
+from contract.redis.records import Note
 from contract.settings import Settings
 
 APP = "esb_test"

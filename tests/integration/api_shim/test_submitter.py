@@ -15,7 +15,7 @@ from api_shim.submitter import Submitter
 from contract.answer.report import Report
 from contract.answer.status import Status
 from contract.message import QUEUE_NAME, Caller
-from contract.redis.notices import Note
+from contract.redis.records import Note
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from devstack.process import Guard

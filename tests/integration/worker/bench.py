@@ -8,7 +8,7 @@ import redis
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, build_message, make_celery, new_request_id
 from contract.queue import Queue
 from contract.redis.connection import connect
-from contract.redis.entry import PendingEntry
+from contract.redis.records import PendingEntry
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from plumbing import traces

@@ -32,7 +32,7 @@ class DeadLetter:
 
     @classmethod
     def load(cls, stored: bytes) -> "DeadLetter":
-        """What `contract.redis.letters.letter_of` or `worker.consumer.transport.letter.dead_letter` wrote."""
+        """What `contract.redis.records.letter_of` or `worker.consumer.transport.letter.dead_letter` wrote."""
         letter = orjson.loads(stored)
         letter.pop("raw", None)
         about = {name: letter[name] for name in letter.keys() - {"id", "kind", "at", "reason"}}

@@ -14,11 +14,11 @@ from typing import Final, cast
 import orjson
 from kombu.exceptions import KombuError
 
-from contract.answer.part import JobPart
+from contract.answer.status import JobPart
 from contract.codes import Code
 from contract.message import QUEUE_NAME
 from contract.queue import Queue
-from contract.redis.entry import BEGIN_ENTRY, PendingEntry
+from contract.redis.records import BEGIN_ENTRY, PendingEntry
 from contract.redis.requests import Requests
 from contract.redis.script import Script
 from worker.commands.dead_letters.letters import DeadLetter

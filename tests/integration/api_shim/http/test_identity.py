@@ -22,7 +22,7 @@ from api_shim.http.server import InsecureBinding, require_safe_binding
 from api_shim.identity.applications import hash_secret
 from api_shim.identity.doorkeeper import without_credentials
 from contract.redis.keys import Keys
-from contract.redis.notices import Note
+from contract.redis.records import Note
 from contract.settings import Settings
 from tests.integration.api_shim.http.door_client import ESB_PATH, V1_PATH, Client
 

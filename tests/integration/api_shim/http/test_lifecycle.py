@@ -16,7 +16,7 @@ from contract.answer.status import Status
 from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME
 from contract.redis.keys import Keys
-from contract.redis.notices import Note
+from contract.redis.records import Note
 from tests.integration.api_shim.http.door_client import ESB_PATH, NATIVE_PATH, V1_PATH, Client
 
 

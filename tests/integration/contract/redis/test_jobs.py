@@ -4,12 +4,12 @@ import asyncio
 import uuid
 
 from contract.answer.items import Outcome
-from contract.answer.part import JobPart
 from contract.answer.report import Report
+from contract.answer.status import JobPart
 from contract.codes import Code, Refused
 from contract.message import Caller
-from contract.redis.entry import PendingEntry
 from contract.redis.jobs import JobStore
+from contract.redis.records import PendingEntry
 from contract.request.batch import ServiceInstanceBatch
 from tests.integration.contract.redis.test_requests import open_store
 

@@ -17,8 +17,7 @@ from contract.answer.status import Status
 from contract.codes import Code
 from contract.message import QUEUE_NAME, Caller, Payload
 from contract.redis.connection import connect
-from contract.redis.entry import PendingEntry
-from contract.redis.notices import read_done
+from contract.redis.records import PendingEntry, read_done
 from contract.redis.requests import IdempotencyConflict, QueueFull
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings

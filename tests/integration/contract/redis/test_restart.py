@@ -11,7 +11,7 @@ from contract.answer.report import Report
 from contract.answer.status import Status
 from contract.message import QUEUE_NAME, Caller
 from contract.redis.connection import connect
-from contract.redis.entry import PendingEntry
+from contract.redis.records import PendingEntry
 from contract.redis.replay import DEFAULT_USER, Replay, examine_replay, written_by_scripts
 from contract.redis.safety import UnsafeRedis, require_safe_redis
 from contract.request.batch import ServiceInstanceBatch

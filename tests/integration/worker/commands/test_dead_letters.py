@@ -15,7 +15,7 @@ from contract.answer.report import Report
 from contract.answer.status import Status
 from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME, Payload, TaskArguments, build_direct_message
-from contract.redis.letters import PAYLOAD_TTL_S
+from contract.redis.records import PAYLOAD_TTL_S
 from contract.settings import load_settings
 from devstack.process import Guard
 from devstack.servers import Valkey

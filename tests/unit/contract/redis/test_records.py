@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.message import new_request_id
-from contract.redis.notices import read_done
+from contract.redis.records import read_done
 
 IDS = st.lists(st.builds(new_request_id), max_size=20, unique=True)
 REPORTS = st.dictionaries(
