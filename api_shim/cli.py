@@ -39,7 +39,9 @@ def app_secret(app_code: str) -> None:
     import secrets  # noqa: PLC0415 - keep `bksi --help` quick
 
     from api_shim.identity.applications import hash_secret  # noqa: PLC0415 - same
+    from contract.known import require_name  # noqa: PLC0415 - same
 
+    require_name(app_code)
     secret = secrets.token_urlsafe(32)
     entry = f'[apps.{app_code}]\nsecrets = ["{hash_secret(secret)}"]\nbk_biz_ids = []'
     print(f"bk_app_secret, shown only now: {secret}", file=sys.stderr)  # noqa: T201 - a command speaks

@@ -1,5 +1,7 @@
 """What the files of applications and of senders have in common: names, and the businesses that each may write."""
 
+import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -9,8 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from contract.settings import Mode, OnExisting, Settings
 from plumbing.toml_file import read_toml
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+_NAME: Final = "[A-Za-z0-9_-]{1,128}"
+Name = Annotated[str, StringConstraints(pattern=f"^{_NAME}$")]
 """Of an application or a sender: a bk_app_code."""
+
+
+def require_name(app_code: str) -> None:
+    """End the command that makes an entry for `app_code`, if the file would be refused with it."""
+    if not re.fullmatch(_NAME, app_code):
+        sys.exit("bksi: APP_CODE: must be 1 to 128 letters, digits, - or _")
 
 
 _LEFT_OUT: Final = ("on_existing", "mode")

@@ -213,13 +213,18 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def load_settings() -> Settings:
-    """Read the environment once per process.
+    """Read the environment once per process; raises as `read_settings` does."""
+    return read_settings()
+
+
+def read_settings(**given: object) -> Settings:
+    """The environment's settings, but for those that are `given`.
 
     Raises:
         SettingsInvalid: a variable holds what it may not.
     """
     try:
-        return Settings()
+        return Settings.model_validate(given)
     except ValidationError as invalid:
         found = "\n".join(
             f"bksi: {PREFIX}{str(error['loc'][0]).upper()}: {error['msg'].removeprefix('Value error, ')}"

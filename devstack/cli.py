@@ -29,7 +29,8 @@ def up(
 ) -> None:
     """Run servers, workers, the shim and Flower until Ctrl-C or SIGTERM. Data outlasts a restart.
 
-    Once a request would be answered, DATA_DIR/stack.json tells where everything is. The exit code is not 0 when a
+    Once a request would be answered, DATA_DIR/stack.json tells where everything is, and `. DATA_DIR/env` has a shell's
+    `bksi doctor`, `bksi show` … work on it. The exit code is not 0 when a
     part ends by itself; everything else is stopped then.
 
     Args:

@@ -1,6 +1,7 @@
 """Run a stack in the foreground of a terminal: signals stop it, failures become a message and exit code 1."""
 
 import contextlib
+import shlex
 import signal
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from devstack.demo import DemoFailed, show_documented_request
 from devstack.process import ProcessFailed
-from devstack.stack import Addresses, DirectoryInUse, Stack, Stopped
+from devstack.stack import Addresses, DirectoryUnusable, Stack, Stopped
 
 _console = Console(highlight=False, soft_wrap=True)
 _NEXT = """
@@ -26,6 +27,7 @@ def run_up(stack: Stack) -> None:
         _console.print(f"HTTP     {addresses.http}/docs")
         _console.print(f"Flower   {addresses.flower}")
         _console.print(f"Details  {stack.description}")
+        _console.print(f"Shell    . {shlex.quote(str(stack.environment))}  # for `bksi doctor`, `bksi list` …")
         stack.watch()
 
 
@@ -60,7 +62,7 @@ def _running(stack: Stack) -> Iterator[Addresses]:
             _console.print("Stopping ...")
     except Stopped:
         sys.exit("bksi: stopped before it was done")
-    except (ProcessFailed, DirectoryInUse, DemoFailed) as failed:
+    except (ProcessFailed, DirectoryUnusable, DemoFailed) as failed:
         sys.exit(f"bksi: {failed}")
 
 

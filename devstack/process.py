@@ -174,7 +174,9 @@ class Process:
         The process goes on writing to the same file, so what it writes during the copy may be missing.
         """
         if self.log.stat().st_size >= at_bytes:
-            shutil.copyfile(self.log, f"{self.log}.1")
+            # On a full disk the old one is what makes room.
+            with contextlib.suppress(OSError):
+                shutil.copyfile(self.log, f"{self.log}.1")
             os.truncate(self.log, 0)
             self._log_start = 0
 

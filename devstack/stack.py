@@ -1,8 +1,10 @@
 """The whole system on one machine: two servers, then workers, the shim and Flower, each a process of its own."""
 
+import asyncio
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import sys
 import threading
@@ -15,12 +17,14 @@ from typing import Self
 import httpx2
 import psutil
 
-from contract.settings import Settings
+from contract.redis.connection import RedisError, connect
+from contract.settings import Settings, read_settings
 from devstack import sample
 from devstack.ports import free_port, is_free
 from devstack.process import Guard, Process, ProcessFailed
 from devstack.server import Server
 from devstack.servers import Postgres, Valkey
+from plumbing.urls import without_secrets
 
 LOG_BYTES = 20_000_000
 """Of one log, before it is begun anew; the one before is kept as ``.1``."""
@@ -32,8 +36,8 @@ class Stopped(BaseException):
     """Somebody asked the stack to stop while it was starting."""
 
 
-class DirectoryInUse(Exception):
-    """Another stack runs on this data directory."""
+class DirectoryUnusable(Exception):
+    """The data directory cannot be written to, or another stack runs on it."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ class Stack:
         self.directory = directory.absolute()
         self.logs = self.directory / "logs"
         self.description = self.directory / "stack.json"
+        self.environment = self.directory / "env"
+        """For a shell: what points the commands of `bksi` at this stack."""
         self.stopping = threading.Event()
         """Set it, from a signal handler for example, to have the stack stop."""
         self._port = port
@@ -95,19 +101,22 @@ class Stack:
         """Take the directory for this stack alone.
 
         Raises:
-            DirectoryInUse: another stack has it.
+            DirectoryUnusable: another stack has it, or it cannot be written to.
         """
-        # Connection strings with passwords are kept in it.
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = _lock(self.directory / "lock")
-        self.description.unlink(missing_ok=True)
+        try:
+            # Connection strings with passwords are kept in it.
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _lock(self.directory / "lock")
+            self._say_no_more()
+        except OSError as error:
+            raise DirectoryUnusable(f"--data-dir {self.directory}: {error.strerror}") from None
         # The guard holds the lock as well: nobody starts here before it has ended what a killed stack left.
         self._guard = Guard(self._lock)
         return self
 
     def __exit__(self, *exc: object) -> None:
         """Stop every process."""
-        self.description.unlink(missing_ok=True)
+        self._say_no_more()
         for part in self._parts.values():
             part.ask_to_stop()
         for part in self._parts.values():
@@ -123,6 +132,7 @@ class Stack:
 
         Raises:
             ProcessFailed: a part did not come up; its name and the tail of its log are in the text.
+            SettingsInvalid: a given URL, or a variable of the environment, cannot be used.
             Stopped: `stopping` was set meanwhile.
         """
         if self._port and not is_free(self._port):
@@ -131,7 +141,9 @@ class Stack:
             Postgres(self.directory / "postgres", self.guard, log=self._log("postgres"))
         )
         redis = self._redis or self._serve(Valkey(self.directory / "redis", self.guard, log=self._log("redis")))
-        settings = Settings(redis_url=redis, postgres_dsn=postgres, http_port=self._port or free_port())
+        settings = read_settings(redis_url=redis, postgres_dsn=postgres, http_port=self._port or free_port())
+        if self._redis:
+            _require_redis(settings)
         http, flower = f"http://127.0.0.1:{settings.http_port}", f"http://127.0.0.1:{(flower_port := free_port())}"
         shim_environment = _environment(
             BKSI_REDIS_URL=redis, BKSI_HTTP_HOST="127.0.0.1", BKSI_HTTP_PORT=str(settings.http_port)
@@ -172,8 +184,14 @@ class Stack:
             name: part.pid for name, part in self._parts.items()
         }
         addresses = Addresses(http, flower, settings.broker, redis, postgres, metrics, pids)
+        _write_atomically(self.environment, _exports(addresses))
         _write_atomically(self.description, json.dumps(asdict(addresses), indent=2) + "\n")
         return addresses
+
+    def _say_no_more(self) -> None:
+        """Where everything is, is no more true."""
+        self.description.unlink(missing_ok=True)
+        self.environment.unlink(missing_ok=True)
 
     def _follow_cmdb(self, environment: Mapping[str, str]) -> None:
         """Pull, and go on pulling. A worker that began before the first round would create again what CMDB has."""
@@ -261,6 +279,32 @@ def _environment(**variables: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | variables
 
 
+def _require_redis(settings: Settings) -> None:
+    """Say at once that a server that was given does not answer: the parts would wait for it."""
+
+    async def ask() -> None:
+        async with connect(settings, connections=1) as redis:
+            await redis.ping()
+
+    try:
+        asyncio.run(ask())
+    except RedisError as error:
+        raise ProcessFailed(f"--redis ({without_secrets(settings.redis_url)}): {error}") from None
+
+
+def _exports(addresses: Addresses) -> str:
+    """Lines for a shell, after which the commands of `bksi` are found and work on this stack."""
+    variables = {
+        "BKSI_URL": addresses.http,
+        "BKSI_REDIS_URL": addresses.redis,
+        "BKSI_BROKER_URL": addresses.broker,
+        "BKSI_POSTGRES_DSN": addresses.postgres,
+        "BKSI_FLOWER_URL": addresses.flower,
+    }
+    path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n'
+    return path + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+
+
 def _answers(url: str) -> bool:
     try:
         return httpx2.get(url, timeout=5).is_success
@@ -287,7 +331,7 @@ def _lock(path: Path) -> int:
             owner = os.pread(handle, 20, 0).decode()
             if owner and _runs(int(owner)):
                 os.close(handle)
-                raise DirectoryInUse(f"process {owner} runs a stack in {path.parent}") from None
+                raise DirectoryUnusable(f"process {owner} runs a stack in {path.parent}") from None
             # Its owner was killed; the guard is still ending what it left.
             time.sleep(0.05)
         else:
@@ -295,7 +339,7 @@ def _lock(path: Path) -> int:
             os.pwrite(handle, str(os.getpid()).encode(), 0)
             return handle
     os.close(handle)
-    raise DirectoryInUse(f"the lock of {path.parent} is not let go")
+    raise DirectoryUnusable(f"the lock of {path.parent} is not let go")
 
 
 def _runs(pid: int) -> bool:

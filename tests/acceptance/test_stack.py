@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -97,6 +98,43 @@ def test_port_of_another_stack_is_refused(stack: RunningStack, bksi: Callable[..
     assert refused.stderr == f"bksi: 127.0.0.1:{port} is in use: choose another --port, or 0 for any that is free\n"
 
 
+@pytest.mark.parametrize("directory", ["/proc/nowhere", "/dev/null"])
+def test_directory_that_cannot_be_written_to_is_said_by_name(directory: str, bksi: Callable[..., Any]) -> None:
+    refused = bksi("up", "--data-dir", directory, "--port", 0)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"bksi: --data-dir {directory}: ")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("postgres", "redis", "said"),
+    [
+        ("mysql://u:CANARY@h/d", "redis://h", "BKSI_POSTGRES_DSN: give postgresql://"),
+        ("postgresql://h/d", "h:6379", "BKSI_REDIS_URL: give redis://"),
+        ("postgresql://h/d", "redis://:CANARY@127.0.0.1:1/0", "--redis (redis://127.0.0.1:1/0): Error "),
+    ],
+)
+def test_given_server_that_cannot_be_used_is_said_in_one_line(
+    postgres: str, redis: str, said: str, bksi: Callable[..., Any], tmp_path: Path
+) -> None:
+    refused = bksi("up", "--data-dir", tmp_path, "--port", 0, "--postgres", postgres, "--redis", redis)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"bksi: {said}")
+    assert refused.stderr.count("\n") == 1
+    assert "CANARY" not in refused.stderr
+
+
+def test_shell_that_reads_its_environment_has_the_commands_and_they_work_on_it(stack: RunningStack) -> None:
+    file = stack.directory / "env"
+    commands = f". {file} && bksi list --json --limit 1 && bksi dlq ls --json && bksi deliver ls --json"
+    done = subprocess.run(
+        ["/bin/sh", "-ec", commands], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    # It holds passwords.
+    assert file.stat().st_mode & 0o077 == 0
+
+
 @pytest.mark.usefixtures("usual_ports_taken", "stack")
 def test_data_outlasts_ctrl_c_and_a_second_stack_with_the_usual_ports_taken(
     start: Callable[..., RunningStack],
@@ -108,6 +146,7 @@ def test_data_outlasts_ctrl_c_and_a_second_stack_with_the_usual_ports_taken(
     assert first.supervisor.wait(TIMEOUT_S) == 0
     assert left_of(processes) == []
     assert not (first.directory / "stack.json").exists()
+    assert not (first.directory / "env").exists()
 
     second = start()
     assert submit_documented_request(second)["data"] == answer["data"]
