@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api_shim.http.exchange import Exchange, Style
 from api_shim.http.pages.refusal import refusal_page
 from api_shim.refusals import Expired, NotRetryable, TooLate
+from contract.answer.document import report_document
 from contract.answer.report import Envelope, Report
 from contract.codes import Code, Refused, text
 
@@ -113,7 +114,7 @@ def finished(
     if exchange.style.is_compat:
         content, status = report.envelope(exchange.language).model_dump(), 200
     else:
-        content = report.document(exchange.language)
+        content = report_document(report, exchange.language)
     exchange.code = content["code"]
     return _json(exchange, content, status, headers)
 

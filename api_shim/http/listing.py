@@ -8,7 +8,8 @@ from starlette.requests import Request
 from api_shim.http.exchange import exchange_of
 from api_shim.http.paging import PAGE, number, one_of, page_limit
 from api_shim.http.state import AppState, state_of
-from contract.answer.items import Outcome, item_document
+from contract.answer.document import item_document
+from contract.answer.items import Outcome
 from contract.answer.job import Job, items_of
 from contract.answer.report import Report
 from contract.answer.status import Status

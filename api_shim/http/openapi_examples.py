@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from contract.answer.document import report_document
 from contract.answer.items import Outcome, process_item
 from contract.answer.job import JobStatus
 from contract.answer.permission import iam_permission
@@ -140,19 +141,19 @@ def _one(name: str, summary: str, value: Any) -> _Examples:
     return {name: {"summary": summary, "value": value}}
 
 
-SUCCEEDED: Final = _one("success", "All rows exist", _DONE.document())
-ACCEPTED: Final = _one("accepted", "Waits for a worker", _PENDING.document())
-FAILED: Final = _one("failed", "A worker refused it", _REFUSED.document())
-CANCELLED: Final = _one("cancelled", "No worker will start it", _CANCELLED.document())
+SUCCEEDED: Final = _one("success", "All rows exist", report_document(_DONE))
+ACCEPTED: Final = _one("accepted", "Waits for a worker", report_document(_PENDING))
+FAILED: Final = _one("failed", "A worker refused it", report_document(_REFUSED))
+CANCELLED: Final = _one("cancelled", "No worker will start it", report_document(_CANCELLED))
 COMPAT: Final[_Examples] = {
     **_one("success", "All rows exist", _DONE.envelope().model_dump()),
     **_one("running", "Not ended yet", _PENDING.envelope().model_dump()),
     **_one("failed", "Nothing was created", _REFUSED.envelope().model_dump()),
 }
 _NAMES: Final = ("items", "warnings", "errors")
-_LISTED: Final = {name: value for name, value in _DONE.document().items() if name not in _NAMES}
+_LISTED: Final = {name: value for name, value in report_document(_DONE).items() if name not in _NAMES}
 BATCHES: Final = {**_LISTED, "bk_biz_id": 1, "bk_module_id": 60}
-ITEMS: Final[list[Any]] = _DONE.document()["items"]
+ITEMS: Final[list[Any]] = report_document(_DONE)["items"]
 JOB_BATCH: Final = {
     "request_id": _ID,
     "status": "SUCCESS",

@@ -58,17 +58,6 @@ class Warning_(TypedDict):  # noqa: N801 - `Warning` is a builtin
     reason: str
 
 
-def warning_document(warning: Warning_, language: Language = "en") -> dict[str, str]:
-    """The warning as v1 shows it."""
-    try:
-        reason = Reason(warning["reason"])
-    except ValueError:
-        message = warning["reason"]
-    else:
-        message = reason.english if language == "en" else reason.chinese
-    return {"path": warning["path"], "reason": warning["reason"], "message": message}
-
-
 class Problem(BaseModel):
     """A code with what its text needs: a `Refused` that can be stored."""
 
@@ -191,23 +180,3 @@ def _without_new_id(process: ProcessItem) -> ProcessItem:
 def item_problem(item: Item) -> Problem:
     """Why an instance was not created; code 0 where it was."""
     return Problem(code=item.get("code", 0), message_args=item.get("message_args", ()), path=item.get("path", ""))
-
-
-_NOTHING: Final = {"bk_process_id": None, "process_template_id": 0, "bk_process_name": None}
-
-
-def item_document(item: Item, language: Language = "en", *, is_handed_on: bool = False) -> dict[str, Any]:
-    """The item as v1 shows it; of a request that is handed on to CMDB, with CMDB's ids."""
-    nothing = {**_NOTHING, "cmdb_id": None} if is_handed_on else _NOTHING
-    return {
-        "index": item["index"],
-        "bk_host_id": item["bk_host_id"],
-        "outcome": item["outcome"].value,
-        "service_instance_id": item.get("service_instance_id"),
-        **({"cmdb_id": item.get("cmdb_id")} if is_handed_on else {}),
-        "processes": [
-            {**nothing, **process, "outcome": process["outcome"].value} for process in item.get("processes", ())
-        ],
-        **item_problem(item).document(language),
-        "warnings": [warning_document(warning, language) for warning in item.get("warnings", ())],
-    }

@@ -1,7 +1,7 @@
 """The answer: the documented six keys, and the report around them that v1 shows.
 
 `Report` is what the worker stores, in Redis and in PostgreSQL alike; a compat caller sees `Report.envelope`, a v1
-caller `Report.document`. Texts are rendered when somebody reads, in the reader's language.
+caller `contract.answer.document`. Texts are rendered when somebody reads, in the reader's language.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +17,7 @@ from contract.answer.items import (
     Problem,
     Warning_,
     failed_item,
-    item_document,
     item_problem,
-    warning_document,
     with_cmdb_ids,
 )
 from contract.answer.status import Delivery, JobPart, Statistics, Status
@@ -281,38 +279,6 @@ class Report(Problem):
             "request_id": self.request_id,
             "data": self.data if done else None,
         }
-
-    def document(self, language: Language = "en") -> dict[str, Any]:
-        """The v1 answer, ready for JSON: the six keys, then what v1 adds.
-
-        While unfinished, code is 0 and ``result`` true, because the request was accepted, and `data` is null: v1
-        callers read `status`. A PART_FAILED request carries CMDB's index maps beside `data`, which stays null as in
-        every failure: ``success_created`` {index: service instance id} and ``error_msg`` {index: message}.
-        """
-        document = self.envelope(language).model_dump()
-        if not self.status.is_final:
-            document |= {"result": True, "code": Code.SUCCESS.value}
-        document |= {
-            "status": self.status.value,
-            "statistics": self.statistics.model_dump(),
-            "items": [item_document(item, language, is_handed_on=self.delivery is not None) for item in self.items],
-            "warnings": [warning_document(warning, language) for warning in self.warnings],
-            "errors": [problem.document(language) for problem in self.errors],
-            **self.model_dump(mode="json", include={"created_at", "finished_at", "expires_at", "attempts"}),
-        }
-        if self.job is not None:
-            document["job_id"] = self.job.job_id
-        if self.delivery is not None:
-            document["delivery"] = self.delivery.value
-            document["delivery_error"] = self.delivery_problem and self.delivery_problem.document(language)
-        if self.preview is not None:
-            document["preview"] = list(self.preview)
-        if self.status is Status.PART_FAILED:
-            created = [item for item in self.items if item["outcome"].is_success]
-            others = [item for item in self.items if not item["outcome"].is_success]
-            document["success_created"] = {str(item["index"]): item.get("service_instance_id") for item in created}
-            document["error_msg"] = {str(item["index"]): item_problem(item).message(language) for item in others}
-        return document
 
     def dump(self) -> bytes:
         """The report as stored: JSON, the six keys in English first, so that any Redis client can read an outcome.

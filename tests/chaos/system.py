@@ -19,6 +19,7 @@ from api_shim.submitter import Submitter
 from chaos.history import Judgement, Told, judge
 from chaos.model import UNBOUND_MODULE, Batch, Instance
 from chaos.stored import read_stored
+from contract.answer.document import report_document
 from contract.answer.report import Report
 from contract.message import QUEUE_NAME, TASK_NAME, Caller, make_celery
 from contract.request.parse import parse
@@ -149,7 +150,7 @@ class System:
         self.submitter  # noqa: B018 - as above
         reports = self.run(wait_for_all())
         for id_, report in zip(ids, reports, strict=True):
-            self.told[id_].reports.append(report.document())
+            self.told[id_].reports.append(report_document(report))
         return reports
 
     def judge(self) -> Judgement:

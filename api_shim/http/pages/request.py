@@ -13,6 +13,7 @@ from api_shim.http.listing import items_of_request
 from api_shim.http.pages import standing
 from api_shim.http.pages.refusal import advice, problems
 from api_shim.http.pages.render import link, page
+from contract.answer.document import report_document
 from contract.answer.items import Outcome
 from contract.answer.report import Report
 from contract.answer.status import Status
@@ -25,7 +26,7 @@ ITEMS: Final = 50
 def request_page(request: Request, report: Report, headers: Mapping[str, str]) -> Response:
     """How a request stands, and what became of each instance."""
     exchange = exchange_of(request)
-    document, counts = report.document(exchange.language), standing.of_report(report)
+    document, counts = report_document(report, exchange.language), standing.of_report(report)
     items, cursor = items_of_request(request, report, ITEMS)
     path = f"/v1/batches/{report.request_id}"
     preview = document.get("preview")

@@ -16,6 +16,7 @@ from api_shim.http.pages.list import requests_page
 from api_shim.http.pages.render import back
 from api_shim.http.state import AppState, state_of, trace_headers
 from api_shim.refusals import BrokerUnavailable
+from contract.answer.document import report_document
 from contract.answer.report import Report
 from contract.codes import Code, Refused
 
@@ -94,7 +95,8 @@ async def _known(state: AppState, request_id: str, bk_app_code: str) -> Report:
 
 def _summary(report: Report, exchange: Exchange) -> dict[str, Any]:
     """A report without what has one entry per instance."""
-    document = report.model_copy(update={"items": (), "warnings": (), "preview": None}).document(exchange.language)
+    listed = report.model_copy(update={"items": (), "warnings": (), "preview": None})
+    document = report_document(listed, exchange.language)
     for name in ("items", "warnings", "errors", "success_created", "error_msg"):
         document.pop(name, None)
     return document | {"bk_biz_id": report.bk_biz_id, "bk_module_id": report.bk_module_id}

@@ -10,6 +10,7 @@ import pytest
 
 from chaos.cmdb.exchange import Call, Reply, refusal
 from chaos.proxy import FaultProxy
+from contract.answer.document import report_document
 from contract.answer.status import Delivery, Status
 from contract.codes import Code
 from contract.message import DELIVER_TASK_NAME, QUEUE_NAME
@@ -98,8 +99,8 @@ async def test_a_process_of_a_later_template_waits_for_cmdbs_own_synchronisation
     id_ = await side.write(2, 3, processes=[nginx(), later])
     report = await side.deliver(id_)
     assert report.delivery is Delivery.FAILED
-    assert "1108035" in str(report.document()["delivery_error"])
-    assert "synchronise" in str(report.document()["delivery_error"])
+    assert "1108035" in str(report_document(report)["delivery_error"])
+    assert "synchronise" in str(report_document(report)["delivery_error"])
     assert "create_process_instance" not in {call.api for call in side.cmdb.calls}
     assert [one["bk_host_id"] for one in side.cmdb.instances] == [2, 3], "the others are there"
 
@@ -224,7 +225,7 @@ async def test_a_refusal_fails_the_one_it_means_and_says_why(side: Side) -> None
     assert delivered is not None
     assert delivered.delivery is Delivery.DELIVERED
     assert failed is not None
-    document = failed.document()
+    document = report_document(failed)
     assert (document["delivery"], document["result"], document["code"]) == ("FAILED", False, Code.NOT_DELIVERED)
     assert "1110056" in document["delivery_error"]["message"]
     assert await side.rows("SELECT status, code, is_told FROM delivery") == [("FAILED", 1110056, True)]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from contract.answer.document import item_document, report_document, warning_document
 from contract.answer.items import (
     Item,
     Outcome,
@@ -16,10 +17,8 @@ from contract.answer.items import (
     ProcessItem,
     Warning_,
     failed_item,
-    item_document,
     process_item,
     repeated_item,
-    warning_document,
 )
 from contract.answer.report import About, Report
 from contract.answer.status import Statistics, Status
@@ -71,7 +70,7 @@ def test_report_of_every_status_is_stored_and_loaded_unchanged(status: Status) -
     stored = report.dump()
     assert list(json.loads(stored))[:6] == SIX
     assert Report.load(stored) == report
-    assert Report.load(stored).document("zh") == report.document("zh")
+    assert report_document(Report.load(stored), "zh") == report_document(report, "zh")
 
 
 def test_stored_form_is_what_earlier_versions_wrote() -> None:
@@ -155,7 +154,7 @@ def test_stored_form_is_the_models_own_behind_the_six_keys(report: Report) -> No
 
 @pytest.mark.parametrize("status", Status)
 def test_document_starts_with_the_six_keys_and_is_plain_json(status: Status) -> None:
-    document = report_of(status).document()
+    document = report_document(report_of(status))
     assert list(document)[:6] == SIX
     assert json.loads(json.dumps(document)) == document
     added = [
@@ -195,7 +194,7 @@ def test_envelope_is_true_for_nothing_but_a_success(status: Status) -> None:
 def test_unfinished_request_is_1190001_to_a_compat_caller_and_0_to_v1(status: Status) -> None:
     report = report_of(status)
     assert report.envelope().code == 1190001
-    document = report.document()
+    document = report_document(report)
     assert (document["result"], document["code"], document["data"]) == (True, 0, None)
     assert document["message"] == "Accepted, still running; poll this request_id"
 
@@ -210,7 +209,7 @@ def test_atomic_failure_blames_the_lowest_index_and_skips_the_others() -> None:
         (Outcome.FAILED, 1110056),
         (Outcome.FAILED, 1113016),
     ]
-    assert [error["code"] for error in report.document()["errors"]] == [1110056, 1113016]
+    assert [error["code"] for error in report_document(report)["errors"]] == [1110056, 1113016]
     assert report.statistics == Statistics(total_count=3, failed_count=3)
 
 
@@ -242,11 +241,11 @@ def test_missing_permission_is_shown_in_the_envelope() -> None:
 
 
 def test_partial_success_carries_cmdbs_index_maps_beside_a_null_data() -> None:
-    document = report_of(Status.PART_FAILED).document()
+    document = report_document(report_of(Status.PART_FAILED))
     assert (document["result"], document["code"], document["data"]) == (False, 1190011, None)
     assert document["success_created"] == {"0": 53}
     assert document["error_msg"] == {"1": "These hosts are not in the module: 7, 8 (instances[1].bk_host_id)"}
-    assert "success_created" not in report_of(Status.SUCCESS).document()
+    assert "success_created" not in report_document(report_of(Status.SUCCESS))
 
 
 def test_instance_that_is_asked_for_twice_has_one_id() -> None:
@@ -255,7 +254,7 @@ def test_instance_that_is_asked_for_twice_has_one_id() -> None:
     assert report.data == [53, 53]
     assert [item["outcome"] for item in report.items] == [Outcome.CREATED, Outcome.EXISTING]
     assert report.items[1]["processes"][0]["outcome"] is Outcome.EXISTING
-    assert report.document("zh")["items"][1]["warnings"] == [
+    assert report_document(report, "zh")["items"][1]["warnings"] == [
         {
             "path": "instances[1]",
             "reason": "duplicate_in_request",
@@ -265,7 +264,7 @@ def test_instance_that_is_asked_for_twice_has_one_id() -> None:
 
 
 def test_item_is_rendered_in_the_readers_language() -> None:
-    document = report_of(Status.FAILED).document("zh")
+    document = report_document(report_of(Status.FAILED), "zh")
     assert document["items"][1] == {
         "index": 1,
         "bk_host_id": 2,
