@@ -1,17 +1,34 @@
-"""A job that Redis has forgotten, asked for by a poller: PostgreSQL's ledger knows each of its batches."""
+"""What Redis has forgotten, asked for by a poller: PostgreSQL's ledger knows each request, and each batch of a job."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contract.answer.status import Status
 from contract.redis.jobs import JobStore
 from contract.redis.records import Note
+from worker.custody.finish import publish
+from worker.postgres import ledger
 from worker.postgres.job_ledger import load_job
+from worker.walk.take import arguments_of
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 
-async def restore_job(runtime: "Runtime", job_id: str) -> bool:
+async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
+    """Put the report of an ended request back into Redis, or a short-lived note that nobody knows the request."""
+    request_id = arguments_of(kwargs).request_id
+    entry = await ledger.load(runtime.engine, request_id)
+    if entry is None and await _restore_job(runtime, request_id):
+        return "job published"
+    if entry is None or entry.report is None:
+        note = Note() if entry is None else Note(entry.bk_app_code, entry.status)
+        await runtime.leases.note_missing(request_id, note)
+        return "unknown" if entry is None else "expired"
+    await publish(runtime.leases, entry.report)
+    return "published"
+
+
+async def _restore_job(runtime: "Runtime", job_id: str) -> bool:
     """Put the job back into Redis, or a note that its reports are gone; False when there never was such a job.
 
     Raises:

@@ -7,11 +7,12 @@ a report or a dead letter has its place.
 import asyncio
 import uuid
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from celery.exceptions import Reject
 from kombu.exceptions import KombuError
+from pydantic import ValidationError
 
 from contract.answer.report import Report
 from contract.credentials import IDENTITY_KEYS
@@ -19,7 +20,7 @@ from contract.message import QUEUE_NAME, TaskArguments, build_direct_message, se
 from contract.redis.connection import RedisError
 from contract.redis.requests import QueueFull
 from plumbing.failpoints import async_failpoint
-from plumbing.traceback_lines import frames_of
+from plumbing.logs import frames_of
 from worker.consumer.transport.letter import dead_letter
 from worker.custody.finish import publish
 from worker.custody.intake import Paused
@@ -37,8 +38,24 @@ _log = structlog.get_logger(__name__)
 _PAUSE_S: Final = 1.0
 
 
+class BatchFailed(Exception):
+    """A request ended with ``result`` false. The text is the envelope's code and message; no values."""
+
+    def __repr__(self) -> str:
+        """Flower shows this: what a caller did wrong is no matter of Python's."""
+        return str(self)
+
+
 class AnotherSuspect(Exception):
     """Another request that was started before and never ended runs in this process."""
+
+
+def arguments_of(kwargs: dict[str, Any]) -> TaskArguments:
+    """What a message says; raises `BatchFailed` where it is not for this task."""
+    try:
+        return TaskArguments.model_validate(kwargs)
+    except ValidationError:
+        raise BatchFailed("the message's arguments are not those of this task") from None
 
 
 async def take(runtime: "Runtime", arguments: TaskArguments, held: AsyncExitStack) -> Lease | Report:

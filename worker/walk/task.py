@@ -17,21 +17,19 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import structlog
 from celery import Celery
-from pydantic import ValidationError
 
 from contract.answer.items import Item, Warning_, failed_item
 from contract.answer.report import About, Report
 from contract.answer.status import Delivery, Status
 from contract.codes import Code, Refused
-from contract.message import DELIVER_TASK_NAME, PUBLISH_TASK_NAME, TASK_NAME, Payload, TaskArguments, summary
+from contract.message import DELIVER_TASK_NAME, PUBLISH_TASK_NAME, TASK_NAME, Payload, summary
 from contract.redis.connection import RedisError
-from contract.redis.records import Note
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 from plumbing import traces
 from plumbing.failpoints import async_failpoint
+from plumbing.logs import frames_of
 from plumbing.retrying import retrying
-from plumbing.traceback_lines import frames_of
 from plumbing.traces import Span
 from worker.consumer.pool import CoroutineTask, message_header
 from worker.custody.finish import decide, finish, given_up, publish, tell_end
@@ -41,12 +39,11 @@ from worker.expand.catalogue import CatalogueSlice
 from worker.expand.expand import expand
 from worker.expand.preview import preview
 from worker.metrics import HANDED_BACK, lane_of
-from worker.postgres import ledger
 from worker.postgres.draft import WriteRequest
 from worker.postgres.errors import DatabaseError, is_retryable
 from worker.senders import NotTrusted
-from worker.walk.restore_job import restore_job
-from worker.walk.take import is_own_fault, not_taken, take
+from worker.walk.publish_again import publish_again
+from worker.walk.take import BatchFailed, arguments_of, is_own_fault, not_taken, take
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
@@ -55,14 +52,6 @@ _log = structlog.get_logger(__name__)
 _RETRY_FOR_S: Final = 20.0
 _FIRST_REST_S: Final = 1.0
 """Between the first two starts of a request that failed by its own doing; each further one is twice as long."""
-
-
-class BatchFailed(Exception):
-    """A request ended with ``result`` false. The text is the envelope's code and message; no values."""
-
-    def __repr__(self) -> str:
-        """Flower shows this: what a caller did wrong is no matter of Python's."""
-        return str(self)
 
 
 def register(celery: Celery, runtime: "Runtime") -> None:
@@ -128,10 +117,7 @@ class Walk:
             return await self._run(kwargs, span)
 
     async def _run(self, kwargs: dict[str, Any], span: Span) -> str:
-        try:
-            arguments = TaskArguments.model_validate(kwargs)
-        except ValidationError:
-            raise BatchFailed("the message's arguments are not those of this task") from None
+        arguments = arguments_of(kwargs)
         span.set(request_id=arguments.request_id)
         async with AsyncExitStack() as held:
             try:
@@ -215,28 +201,23 @@ class Walk:
         return self._runtime.full_lane if lane_of(lease.count) == "large" else contextlib.nullcontext()
 
     async def _attempt(self, attempt: Attempt) -> tuple[Report, bytes | None]:
-        """How a request ends, as PostgreSQL has it, and the report's bytes where the ledger has had them made."""
+        """How a request ends, as PostgreSQL has it, and the report's bytes where the ledger has had them made.
+
+        What the database may take back is tried again, the rest is the caller's to know.
+
+        Raises:
+            DatabaseError: the database was away for longer than `_RETRY_FOR_S`.
+        """
         if attempt.lease.state == "exhausted":
             return await self._decide(attempt, attempt.refusal(Refused(Code.DEAD_LETTER))), None
         try:
             async with asyncio.timeout(self._runtime.settings.attempt_timeout_s):
-                return await self._work(attempt)
+                return await retrying(lambda: self._write(attempt), on=is_retryable, for_s=_RETRY_FOR_S)
         except Refused as refused:
             return await self._decide(attempt, attempt.refusal(refused)), None
 
-    async def _work(self, attempt: Attempt) -> tuple[Report, bytes | None]:
-        """Catalogue, rules, rows. What the database may take back is tried again, the rest is the caller's to know.
-
-        Returns:
-            How the request ended, and the report's bytes where the ledger has had them made.
-
-        Raises:
-            Refused: the batch as a whole cannot be created.
-            DatabaseError: the database was away for longer than `_RETRY_FOR_S`.
-        """
-        return await retrying(lambda: self._write(attempt), on=is_retryable, for_s=_RETRY_FOR_S)
-
     async def _write(self, attempt: Attempt) -> tuple[Report, bytes | None]:
+        """Catalogue, rules, rows; raises `Refused` where the batch as a whole cannot be created."""
         batch = attempt.batch
         hosts = batch.bk_host_ids
         with traces.span("plan"):
@@ -312,23 +293,6 @@ class Walk:
             headers = traces.headers(message_header("traceparent"))
             await self._runtime.queue.hand_back(lease, line, headers, count_attempt=count_attempt)
         return "handed back"
-
-
-async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
-    """Put the report of an ended request back into Redis, or a short-lived note that nobody knows the request."""
-    try:
-        request_id = TaskArguments.model_validate(kwargs).request_id
-    except ValidationError:
-        raise BatchFailed("the message's arguments are not those of this task") from None
-    entry = await ledger.load(runtime.engine, request_id)
-    if entry is None and await restore_job(runtime, request_id):
-        return "job published"
-    if entry is None or entry.report is None:
-        note = Note() if entry is None else Note(entry.bk_app_code, entry.status)
-        await runtime.leases.note_missing(request_id, note)
-        return "unknown" if entry is None else "expired"
-    await publish(runtime.leases, entry.report)
-    return "published"
 
 
 def _line(report: Report) -> str:
