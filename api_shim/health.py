@@ -7,10 +7,8 @@ from redis.exceptions import RedisError
 
 from api_shim.refusals import BrokerUnavailable, reaching_redis
 from contract.queue import BrokerAway, Queue
-from contract.redis.probe import write_probe
+from contract.redis.health import Waiting, Workers, look_at_waiting, look_at_workers, write_probe
 from contract.redis.requests import Requests
-from contract.redis.waiting import Waiting, look_at_waiting
-from contract.redis.workers import Workers, look_at_workers
 
 
 class Health:
@@ -18,7 +16,7 @@ class Health:
 
     def __init__(self, requests: Requests, queue: Queue) -> None:
         self.reached = ""
-        """Which Redis took the last `ready`'s write; see `contract.redis.probe`."""
+        """Which Redis took the last `ready`'s write; see `contract.redis.health`."""
         self.paused: Sequence[str] = ()
         """Why some workers took no requests when `ready` last asked."""
         self._requests = requests

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -12,6 +13,7 @@ import orjson
 import structlog
 
 _STDERR: Final = 2
+_MOST_FRAMES: Final = 5
 _SHARED: Final[Sequence[Any]] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -91,3 +93,8 @@ class _Lines:
             os.write(_STDERR, line)
 
     debug = info = warning = error = critical = msg
+
+
+def frames_of(error: BaseException) -> list[str]:
+    """Where an error was raised: the innermost frames. Not what it says: that may hold a caller's values."""
+    return traceback.format_tb(error.__traceback__)[-_MOST_FRAMES:]

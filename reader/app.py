@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse, Response
 from api_shim.http.answers import refusal, succeeded
 from api_shim.http.bare_app import bare_app
 from api_shim.http.body import read_body
-from api_shim.http.cursor import Cursors
 from api_shim.http.exchange import LISTINGS, esb_paths, exchange_of
 from api_shim.http.metrics import Metrics
+from api_shim.http.paging import Cursors
 from api_shim.identity.doorkeeper import Doorkeeper
 from contract.codes import Code, Refused
 from contract.settings import Settings

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api_shim.http.answers import refusal
-from api_shim.http.cursor import Cursors
 from api_shim.http.exchange import exchange_of
 from api_shim.http.limits import Rates
 from api_shim.http.metrics import Metrics
+from api_shim.http.paging import Cursors
 from api_shim.identity.doorkeeper import Doorkeeper, Identity, check_query
 from api_shim.identity.said import Unauthenticated
 from contract.codes import Code, Refused

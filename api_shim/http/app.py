@@ -9,13 +9,13 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api_shim.http.bare_app import bare_app
-from api_shim.http.cursor import Cursors
 from api_shim.http.limits import OpenUploads, OpenWaits
 from api_shim.http.metrics import Metrics
 from api_shim.http.openapi import REFUSAL_RESPONSES
 from api_shim.http.openapi_answers import SECURITY, SECURITY_SCHEMES
 from api_shim.http.openapi_body import SCHEMAS
 from api_shim.http.openapi_codes import DESCRIPTION
+from api_shim.http.paging import Cursors
 from api_shim.http.port import fingerprint
 from api_shim.http.routes import actions, batches, compat, jobs, pages
 from api_shim.http.routes import health as operations

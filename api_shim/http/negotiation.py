@@ -1,5 +1,6 @@
-"""What the caller reads: which language, and whether a page for people or JSON for programs."""
+"""How a caller would like to be answered: language, a page for people or JSON for programs, and how soon."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -9,6 +10,7 @@ from contract.codes import Language
 
 # CMDB's own header names; the second is its older spelling. What the caller's gateway sets wins over the browser's.
 _OWN_HEADERS: Final = ("blueking-language", "x-bkcmdb-language", "http_blueking_language")
+_WAIT: Final = re.compile(r"""wait\s*=\s*"?([0-9]{1,9})"?""", re.IGNORECASE | re.ASCII)
 _PAGE: Final = ("text/html", "text/*", "*/*")
 _JSON: Final = ("application/json", "application/*", "*/*")
 
@@ -30,6 +32,18 @@ def prefers_page(accept: str) -> bool:
         return False
     ranges = dict(_ranges(accept))
     return _closest(ranges, _PAGE) > _closest(ranges, _JSON)
+
+
+def preferred_wait(header: str | None, maximum: float) -> int | None:
+    """``Prefer: wait=N``: whole seconds to be kept waiting for the end that are granted, at most `maximum`.
+
+    None when nothing valid is asked for, as RFC 7240 2 wants.
+    """
+    for preference in (header or "")[:1024].split(","):
+        # Parameters of a preference follow after a semicolon; `wait` has none.
+        if match := _WAIT.fullmatch(preference.partition(";")[0].strip()):
+            return min(int(match[1]), int(maximum))
+    return None
 
 
 def _closest(ranges: dict[str, float], names: Iterable[str]) -> float:

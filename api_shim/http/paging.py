@@ -1,13 +1,18 @@
-"""Query parameters of paged answers."""
+"""Paged answers: their query parameters, and their opaque, signed cursors: what one says was said by us."""
 
+import base64
+import hashlib
+import hmac
 from typing import Final
 
 from starlette.requests import Request
 
 from contract.codes import Code, Refused, Why
+from contract.settings import Settings
 
 PAGE: Final = 100
 MAX_PAGE: Final = 500
+_SIGNATURE_BYTES: Final = 12
 
 
 def one_of(request: Request, name: str, known: list[str]) -> str | None:
@@ -32,3 +37,30 @@ def page_limit(request: Request, size: int = PAGE) -> int:
     if not 1 <= limit <= MAX_PAGE:
         raise Refused(Code.PAGE_LIMIT_INVALID, path="query.limit")
     return limit
+
+
+class Cursors:
+    """Signs with a key that every server of one Redis derives alike, so that any of them reads the others' cursors."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._key = hashlib.sha256(f"cursor {settings.redis_url} {settings.key_prefix}".encode()).digest()
+
+    def make(self, purpose: str, value: str) -> str:
+        """A cursor that only `read` with the same `purpose` takes."""
+        return base64.urlsafe_b64encode(self._sign(purpose, value) + value.encode()).decode().rstrip("=")
+
+    def read(self, purpose: str, cursor: str | None) -> str | None:
+        """What `make` was given; None without a cursor. Raises `Refused` (1199006) for any other text."""
+        if not cursor:
+            return None
+        try:
+            raw = base64.b64decode(cursor[:256] + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            signature, value = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:].decode()
+        except ValueError:
+            raise Refused.field(Code.PARAM_INVALID, "query.cursor", Why.CURSOR) from None
+        if not hmac.compare_digest(signature, self._sign(purpose, value)):
+            raise Refused.field(Code.PARAM_INVALID, "query.cursor", Why.CURSOR)
+        return value
+
+    def _sign(self, purpose: str, value: str) -> bytes:
+        return hmac.digest(self._key, f"{purpose}\0{value}".encode(), "sha256")[:_SIGNATURE_BYTES]

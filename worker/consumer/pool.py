@@ -28,7 +28,7 @@ from celery.utils.serialization import get_pickleable_exception
 from kombu.serialization import loads
 from kombu.utils.encoding import safe_repr
 
-from plumbing.traceback_lines import frames_of
+from plumbing.logs import frames_of
 from worker.consumer.transport.screen import read_json
 
 _log = structlog.get_logger(__name__)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from contract.message import TaskArguments
 from contract.redis.connection import RedisError
-from plumbing.traceback_lines import frames_of
+from plumbing.logs import frames_of
 from worker.postgres.errors import DatabaseError
 
 if TYPE_CHECKING:

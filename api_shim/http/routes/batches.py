@@ -10,8 +10,8 @@ from starlette.responses import Response
 from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import finished, whole_seconds, with_etag
 from api_shim.http.exchange import Style, exchange_of
+from api_shim.http.negotiation import preferred_wait
 from api_shim.http.pages.request import request_page
-from api_shim.http.preferences import preferred_wait
 from api_shim.http.state import state_of
 from api_shim.http.submission import submit
 from api_shim.refusals import BrokerUnavailable

@@ -12,12 +12,11 @@ from kombu.exceptions import KombuError
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from contract.redis.connection import WrongServer, connect
+from contract.redis.health import Workers, describe, look_at_workers, write_probe
 from contract.redis.keys import Keys
-from contract.redis.probe import describe, write_probe
 from contract.redis.replay import DEFAULT_USER, MEND, Replay, examine_replay
 from contract.redis.requests import Requests
 from contract.redis.safety import CLUSTER_MEND, NEEDED_POLICY, SENTINEL_MEND, is_sentinel
-from contract.redis.workers import Workers, look_at_workers
 from contract.settings import Settings
 from plumbing.urls import is_encrypted, is_local, without_secrets
 from worker.commands.doctor.clocks import examine_clock
