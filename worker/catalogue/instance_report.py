@@ -30,6 +30,8 @@ class InstanceReport:
     """Id here and CMDB's where both had created the same one."""
     moved: list[tuple[int, int]] = field(default_factory=list)
     """CMDB's id and the id here, where CMDB's was in use here."""
+    returned: list[tuple[int, int, int]] = field(default_factory=list)
+    """Id here, CMDB's, and the id here before, of what CMDB had no more and has again."""
     left_out: list[str] = field(default_factory=list)
     has_unreadable_id: bool = False
 
@@ -46,8 +48,9 @@ class InstanceReport:
         self.instances["unchanged"] += sync.unchanged
         self.twins += sync.twins
         self.moved += sync.moved
-        added = {id_ for id_, _, _ in sync.added}
-        self.matched += [(id_, cmdb_id) for id_, cmdb_id in sync.linked if id_ not in added]
+        self.returned += sync.returned
+        known = {id_ for id_, _, _ in (*sync.added, *sync.returned)}
+        self.matched += [(id_, cmdb_id) for id_, cmdb_id in sync.linked if id_ not in known]
         processes = sync.processes
         self.processes["added"] += len(processes.added)
         self.processes["changed"] += len(processes.changed)
@@ -67,6 +70,7 @@ class InstanceReport:
             "twins": [list(pair) for pair in self.twins],
             "matched": [{"id": id_, "cmdb_id": cmdb_id} for id_, cmdb_id in self.matched],
             "moved": [{"cmdb_id": cmdb_id, "id": id_} for cmdb_id, id_ in self.moved],
+            "returned": [{"id": id_, "cmdb_id": cmdb_id, "former_id": old} for id_, cmdb_id, old in self.returned],
             "left_out": self.left_out,
         }
 
@@ -90,6 +94,7 @@ class InstanceReport:
     def _lines(self) -> Iterator[Text]:
         for title, found in (
             ("gone in CMDB, kept and marked here", [f"{id_} (CMDB's {cmdb_id})" for id_, cmdb_id in self.gone]),
+            ("CMDB has it again", [_returned(*one) for one in self.returned]),
             ("CMDB has two of one module and host", [f"{first} and {second}" for first, second in self.twins]),
             ("created on both sides", [f"{id_} is CMDB's {cmdb_id}" for id_, cmdb_id in self.matched]),
             ("id in use here", [f"CMDB's {cmdb_id} is {id_}" for cmdb_id, id_ in self.moved]),
@@ -99,6 +104,11 @@ class InstanceReport:
                 yield Text(f"{title}: {line}", style="yellow")
             if len(found) > SHOWN:
                 yield Text(f"… and {len(found) - SHOWN} more (--json lists all)")
+
+
+def _returned(id_: int, cmdb_id: int, former_id: int) -> str:
+    anew = "" if id_ == former_id else f", created anew meanwhile; {former_id} stays marked as gone"
+    return f"{id_} (CMDB's {cmdb_id}){anew}"
 
 
 def print_instance_report(report: InstanceReport, console: Console, *, json: bool) -> None:

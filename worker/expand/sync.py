@@ -128,6 +128,9 @@ class Sync:
     """CMDB's ids of two under one key; the second is kept apart."""
     moved: list[tuple[int, int]] = field(default_factory=list)
     """CMDB's id and the id here, where another instance had CMDB's."""
+    returned: list[tuple[int, int, int]] = field(default_factory=list)
+    """Id here, CMDB's, and the id here before, of what CMDB had no more and has again. Where a request has created it
+    anew meanwhile, that one is it from now on."""
     refused: list[tuple[int, str]] = field(default_factory=list)
     """CMDB's id of what cannot be stored beside the rest, and why."""
     processes: ProcessSync = field(default_factory=ProcessSync)
@@ -150,8 +153,11 @@ def sync_instances(
     for instance in listed:
         mine = by_cmdb_id.get(instance.id)
         holder = holders.get(instance.key)
-        if mine is None and isinstance(holder, StoredInstance) and holder.cmdb_id is None:
+        former = mine if mine is not None and mine.is_gone else None
+        if (mine is None or former) and isinstance(holder, StoredInstance) and holder.cmdb_id is None:
             mine = holder
+        if mine is not None and former is not None:
+            sync.returned.append((mine.id, instance.id, former.id))
         is_free = holder is None or holder is mine
         key = instance.key[2] if is_free else apart_key("cmdb", instance.id)
         if not is_free and holder is not None:

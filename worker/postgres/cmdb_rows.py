@@ -74,6 +74,11 @@ UPDATE service_instance AS s SET bk_module_id = new.bk_module_id, bk_host_id = n
     last_time = coalesce(new.last_time, now())
 FROM json_populate_recordset(NULL::service_instance, $1::text::json) AS new WHERE s.id = new.id
 """
+_RELEASE: Final = """
+WITH former AS (UPDATE cmdb_instance SET cmdb_id = NULL WHERE service_instance_id = ANY ($1::bigint[]))
+DELETE FROM cmdb_process USING process
+WHERE process.bk_process_id = cmdb_process.bk_process_id AND process.service_instance_id = ANY ($1::bigint[])
+"""
 _LINK_INSTANCES: Final = """
 INSERT INTO cmdb_instance (service_instance_id, cmdb_id) SELECT * FROM unnest($1::bigint[], $2::bigint[])
 ON CONFLICT (service_instance_id) DO UPDATE SET gone_at = NULL, linked_at = now()
@@ -240,6 +245,8 @@ async def _write_instances(driver: Any, sync: Sync) -> None:
     for statement, found in ((_CHANGE_INSTANCES, sync.changed), (_ADD_INSTANCES, sync.added)):
         if found:
             await driver.execute(statement, _json(_instance_row(*one) for one in found))
+    if former := [before for id_, _, before in sync.returned if id_ != before]:
+        await driver.execute(_RELEASE, former)
     if sync.linked:
         await driver.execute(_LINK_INSTANCES, *zip(*sync.linked, strict=True))
 

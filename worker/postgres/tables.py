@@ -270,7 +270,8 @@ cmdb_instance = Table(
     "cmdb_instance",
     metadata,
     Column("service_instance_id", BigInteger, ForeignKey("service_instance.id"), primary_key=True, autoincrement=False),
-    Column("cmdb_id", BigInteger, nullable=False),
+    # Null where CMDB has it again, and a request had created it here anew: that one has CMDB's id.
+    Column("cmdb_id", BigInteger),
     _now("linked_at"),
     Column("gone_at", DateTime(timezone=True)),
     UniqueConstraint("cmdb_id"),

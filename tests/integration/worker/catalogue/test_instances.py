@@ -111,6 +111,49 @@ async def test_what_cmdb_has_no_more_is_kept_and_marked_and_does_not_exist(
     assert [item["outcome"] for item in items] == [Outcome.CREATED, Outcome.EXISTING, Outcome.EXISTING]
 
 
+async def test_what_one_list_left_out_is_back_with_the_next(cmdb: CmdbServer, engine: AsyncEngine) -> None:
+    cmdb.instances = [service_instance(72, 2), service_instance(73, 3)]
+    await pulled(engine, cmdb)
+    one = cmdb.instances.pop(0)
+    assert (await pulled(engine, cmdb)).gone == [(72, 72)]
+    cmdb.instances.insert(0, one)
+    report = await pulled(engine, cmdb)
+    assert (report.returned, report.matched, report.gone) == ([(72, 72, 72)], [], [])
+    (item,) = await written(Writer(engine), 2)
+    assert (item["service_instance_id"], item["outcome"]) == (72, Outcome.EXISTING)
+
+
+@pytest.mark.parametrize("name", ["", "web"])
+async def test_what_was_created_anew_and_is_back_in_cmdb_is_one(
+    cmdb: CmdbServer, engine: AsyncEngine, database: str, name: str
+) -> None:
+    """The one that the request was given stays; the former is marked as gone, and the report says so."""
+    cmdb.instances = [service_instance(72, 2, "web", service_template_id=0) if name else service_instance(72, 2)]
+    await pulled(engine, cmdb)
+    there = cmdb.instances
+    cmdb.instances = []
+    await pulled(engine, cmdb)
+    (item,) = await written(Writer(engine), 2, keys=[name])
+    assert item["outcome"] == Outcome.CREATED
+    cmdb.instances = [*there, service_instance(75, 5)]
+
+    report = await pulled(engine, cmdb)
+    anew = item["service_instance_id"]
+    assert report.returned == [(anew, 72, 72)]
+    assert (report.twins, report.matched, report.gone, report.left_out) == ([], [], [], [])
+    assert report.as_dict()["returned"] == [{"id": anew, "cmdb_id": 72, "former_id": 72}]
+    links = "SELECT service_instance_id, cmdb_id, gone_at IS NOT NULL FROM cmdb_instance ORDER BY 1"
+    assert await fetch(engine, links) == [(72, None, True), (75, 75, False), (anew, 72, False)]
+    before = await rows(database, *TABLES)
+    again = await pulled(engine, cmdb)
+    assert (again.instances["unchanged"], again.gone, again.returned) == (2, [], [])
+    assert await rows(database, *TABLES) == before
+    (item,) = await written(Writer(engine), 2, keys=[name])
+    assert (item["service_instance_id"], item["outcome"]) == (anew, Outcome.EXISTING)
+    cmdb.instances = []
+    assert sorted((await pulled(engine, cmdb)).gone) == [(75, 75), (anew, 72)]
+
+
 async def test_a_host_that_came_back_has_what_cmdb_says(cmdb: CmdbServer, engine: AsyncEngine) -> None:
     cmdb.instances = [service_instance(72, 2)]
     await pulled(engine, cmdb)
