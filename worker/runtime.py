@@ -75,8 +75,8 @@ class Runtime:
         self.held_leases: dict[str, Lease] = {}
         """The leases this process holds, by token."""
         self.walks: set[asyncio.Task[Any]] = set()
-        self.deliverer: Deliverer | None = None
         """What runs under these leases; cancelled, it gives its request back."""
+        self.deliverer: Deliverer | None = None
         self.loop: asyncio.AbstractEventLoop
         self._background: list[asyncio.Task[None]] = []
         self._stopping = False

@@ -4,6 +4,7 @@
 |---|---|---|
 | busy | 1199997 with HTTP 200 | nothing |
 | broken | 502, no JSON | nothing |
+| unwell | 1199017 or 1199999 with HTTP 200 | nothing |
 | silent | no answer | nothing |
 | half | no answer, or 504 | half of it (bk-cmdb#2561, #5021) |
 | unheard | no answer, or 504 | all of it |
@@ -21,11 +22,15 @@ from typing import Final
 
 from chaos.cmdb.exchange import Reply, refusal
 
-CHANGING: Final = ("busy", "broken", "silent", "half", "unheard", "slow")
-READING: Final = ("busy", "broken", "silent", "slow", "shifted")
+CHANGING: Final = ("busy", "broken", "unwell", "silent", "half", "unheard", "slow")
+READING: Final = ("busy", "broken", "unwell", "silent", "slow", "shifted")
 KINDS: Final = frozenset((*CHANGING, *READING))
-MUCH: Final = {"busy": 0.03, "broken": 0.03, "silent": 0.03, "half": 0.15, "unheard": 0.1, "slow": 0.1, "shifted": 0.1}
-
+MUCH: Final = dict.fromkeys(("busy", "broken", "unwell", "silent"), 0.03) | {
+    "half": 0.15,
+    "unheard": 0.1,
+    "slow": 0.1,
+    "shifted": 0.1,
+}
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +79,8 @@ class Failures:
                 return refusal(1199997, "too many requests")
             case "broken":
                 return Reply(502, "<html>Bad Gateway</html>")
+            case "unwell":
+                return refusal(1199017 if self._uniform(1) < 0.5 else 1199999, "something is wrong with CMDB")
             case "silent":
                 return self.no_answer()
             case "slow":

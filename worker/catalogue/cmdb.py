@@ -1,9 +1,11 @@
 """Call a live CMDB (API server, API gateway or ESB) patiently, and without ever showing a credential."""
 
 import json
+import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, Final, Self
 
 import httpx2
@@ -18,8 +20,12 @@ LONGEST_WAIT_S: Final = 120.0
 
 _BUSY: Final = frozenset({1199997, 1306429})
 """CMDB's limiter and ESB's, both answered with HTTP 200."""
-_UNSURE: Final = frozenset((0, 1199002, 1199017, 1199018, 1199020, 1199021, 1199058, 1199065, 1199066, 1199067))
-"""No answer of CMDB's at all; a call from one of its servers to another, its database or its transaction failed."""
+_UNWELL: Final = frozenset((1199002, 1199017, 1199018, 1199020, 1199021, 1199058, 1199065, 1199066, 1199067))
+"""A call from one of CMDB's servers to another, its database or its transaction failed; HTTP 200 all the same."""
+_ESB_UNWELL: Final = frozenset((1306201, 1306208))
+"""CMDB gave ESB no answer, or none that ESB could read."""
+_UNEXPLAINED: Final = frozenset((1199998, 1199999, 1306000))
+"""Something that CMDB or ESB has no code for: a server that is ill, or a body that breaks it each time."""
 _IDENTITY_MISSING: Final = 1199027
 _ESB: Final = "/api/c/compapi"
 
@@ -37,15 +43,24 @@ class CmdbRefused(Exception):
 
 
 class CmdbUnavailable(Exception):
-    """CMDB did not answer; asking again later may help.
+    """CMDB did not answer, or is unwell; asking again later may help.
 
     `is_undone`: it has certainly not begun with what it was asked for. `after_s` is when to ask again, if it said so.
+    `answer` is what it said where that may be a no after all, if it says so again and again.
     """
 
-    def __init__(self, reason: str, *, is_undone: bool = False, after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        is_undone: bool = False,
+        after_s: float | None = None,
+        answer: CmdbRefused | None = None,
+    ) -> None:
         super().__init__(reason)
         self.is_undone = is_undone
         self.after_s = after_s
+        self.answer = answer
 
 
 class AuthorizationInvalid(Exception):
@@ -55,10 +70,18 @@ class AuthorizationInvalid(Exception):
 class _TryAgain(Exception):
     """Busy or broken for the moment. `after_s` is what the server asked for, None = as we see fit."""
 
-    def __init__(self, reason: str, after_s: float | None = None, *, is_undone: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        after_s: float | None = None,
+        *,
+        is_undone: bool = False,
+        answer: CmdbRefused | None = None,
+    ) -> None:
         super().__init__(reason)
         self.after_s = after_s
         self.is_undone = is_undone
+        self.answer = answer
 
 
 class Cmdb:
@@ -98,7 +121,7 @@ class Cmdb:
 
     def __enter__(self) -> Self:
         """Keep connections open between calls."""
-        self._client = httpx2.Client(headers=self._headers, timeout=self._timeout_s)
+        self._client = httpx2.Client(headers=self._headers, timeout=self._timeout_s, verify=_trusted())
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -147,11 +170,13 @@ class Cmdb:
         try:
             return self._call_once(api, self._url(api, path), body, method).get("data")
         except CmdbRefused as refused:
-            if refused.code in _UNSURE:
-                raise CmdbUnavailable(str(refused)) from None
-            raise
+            if refused.code:
+                raise
+            raise CmdbUnavailable(str(refused)) from None
         except _TryAgain as error:
-            raise CmdbUnavailable(f"{api}: {error}", is_undone=error.is_undone, after_s=error.after_s) from None
+            raise CmdbUnavailable(
+                f"{api}: {error}", is_undone=error.is_undone, after_s=error.after_s, answer=error.answer
+            ) from None
         except httpx2.RequestError as error:
             is_undone = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
             reason = f"{api}: {type(error).__name__}: {self._plain(str(error))}"
@@ -173,13 +198,26 @@ class Cmdb:
         if code is None:
             raise CmdbRefused(f"{api}: HTTP {response.status_code} without an answer of CMDB's; check the URL")
         message = self._plain(str(answer.get("message", answer.get("bk_error_msg", ""))))
-        raise CmdbRefused(f"{api}: CMDB answered {code}: {message}", code if isinstance(code, int) else 0, message)
+        said = f"CMDB answered {code}: {message}"
+        refused = CmdbRefused(f"{api}: {said}", code if isinstance(code, int) else 0, message)
+        if refused.code in _UNWELL | _ESB_UNWELL | _UNEXPLAINED:
+            raise _TryAgain(said, answer=refused if refused.code in _UNEXPLAINED else None)
+        raise refused
 
     def _plain(self, text: str) -> str:
         """Some servers repeat in an error what they were sent."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Whom to trust, read once: it takes 25 ms. Connections are made anew by each client.
+
+    One that CMDB has closed meanwhile would leave it open whether a call was heard.
+    """
+    return httpx2.create_ssl_context()
 
 
 def _wait(error: Exception) -> bool | float:

@@ -32,7 +32,11 @@ _OF_TEMPLATE: Final = CmdbRefused(
     1108035,
     "CMDB adds a process of a service template itself: synchronise the template there, then retry the delivery",
 )
+_GONE: Final = CmdbRefused("CMDB has removed it since", said="CMDB has removed it since: a new request creates it anew")
+_AGAIN: Final = "again and again; CMDB's own log says why. Mend it there, then retry the delivery"
 _DROPPED: Final = "given up by an operator"
+_MOST_TRIES: Final = 10
+"""After so many, an error that CMDB has no code for is taken for a no to the one instance that it was called for."""
 SAID: Final = 500
 """So much of what CMDB says is kept."""
 
@@ -63,24 +67,31 @@ class Carrier:
         """How many instances CMDB is called for at once."""
         self._seen_id = 0
         """The highest of CMDB's ids that the last look has shown."""
+        self._tries: Mapping[int, int] = {}
         self.refused: dict[int, CmdbRefused] = {}
         """Why CMDB does not take an instance, by its id here."""
 
-    async def carry(self, instance_ids: Sequence[int]) -> None:
+    async def carry(self, tries: Mapping[int, int]) -> None:
         """Bring instances to CMDB; those that it takes are linked, the others in `refused`.
+
+        Args:
+            tries: how often it was tried to bring each of them.
 
         Raises:
             CmdbUnavailable: CMDB is away, busy, or has not answered a call.
             Settling: it has not answered one before.
             DatabaseError: PostgreSQL is away.
         """
+        self._tries = tries
         call = await deliveries.open_call(self._driver, self._bk_module_id, MOST_INSTANCES)
         self._size = call.piece
         if call.age_s is not None:
             await self._settle(call, call.age_s)
-        ours = await deliveries.read_ours(self._driver, instance_ids)
+        ours = await deliveries.read_ours(self._driver, list(tries))
+        # What is gone was in no list of CMDB's, and may be there all the same.
+        lacking = [one for one in ours if one.is_gone or lacks(one)]
         # What CMDB did not answer for goes last: it may never answer for it, and shall not keep others waiting.
-        lacking = sorted(filter(lacks, ours), key=lambda one: one.id in call.instance_ids)
+        lacking.sort(key=lambda one: one.id in call.instance_ids)
         while lacking:
             piece = next(pieces(lacking, self._size))
             await self._bring_or_refuse(piece)
@@ -120,6 +131,7 @@ class Carrier:
             calls = missing(found)
             if not calls:
                 self.refused.update({one.id: _OF_TEMPLATE for one in found if lacks(one)})
+                self.refused.update({one.id: _GONE for one in found if one.is_gone})
                 return None
             if (problem := made.get(calls[0].place)) is not None:
                 return problem
@@ -138,13 +150,14 @@ class Carrier:
             known = await deliveries.linked(self._driver, found.ids)
             free = [one for one in found.instances if one.id not in known]
             await deliveries.link(self._driver, adopted(ours, call.instance_ids, call.after_id, free))
-        keys, ids = {one.key for one in ours}, {one.cmdb_id for one in ours}
+        keys, mine = {one.key for one in ours}, [one.id for one in ours]
+        ids = await deliveries.cmdb_ids(self._driver, mine)
         about = [one for one in found.instances if one.key in keys or one.id in ids]
         if about:
             await self._rows.sync(self._driver, about, read_at)
             if strange := {one.id for one in about} - await deliveries.linked(self._driver, [one.id for one in about]):
                 raise Unclear(f"service instance {min(strange)} of CMDB cannot be taken over")
-        return await deliveries.read_ours(self._driver, [one.id for one in ours])
+        return await deliveries.read_ours(self._driver, mine)
 
     async def _make(self, call: Call) -> None:
         """Make a call, with its beginning and its end written down."""
@@ -159,6 +172,9 @@ class Carrier:
             await deliveries.end_call(driver, module)
             raise
         except CmdbUnavailable as error:
+            if error.answer is not None and size == 1 and self._tries.get(call.instance_ids[0], 0) >= _MOST_TRIES:
+                await deliveries.end_call(driver, module)
+                raise CmdbRefused(str(error), error.answer.code, f"{error.answer.said} ({_AGAIN})") from None
             if error.is_undone:
                 await deliveries.end_call(driver, module)
             else:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
@@ -153,20 +154,20 @@ class Deliverer:
     async def _carry(self, carrier: Carrier, chosen: Sequence[Delivery]) -> Later:
         """Carry them."""
         pending = [one for one in chosen if one.status == "PENDING"]
-        ids = sorted({id_ for one in pending for id_ in one.instance_ids})
+        tries = {id_: one.tries for one in sorted(pending, key=attrgetter("tries")) for id_ in one.instance_ids}
         if pending and pending[0].starts >= _MOST_STARTS:
-            carrier.refused.update(dict.fromkeys(ids, CmdbRefused(Code.DEAD_LETTER.english, int(Code.DEAD_LETTER))))
+            carrier.refused.update(dict.fromkeys(tries, CmdbRefused(Code.DEAD_LETTER.english, int(Code.DEAD_LETTER))))
             return Later()
         try:
-            await carrier.carry(ids)
+            await carrier.carry(tries)
         except Settling:
             return Later(_LOOK_AGAIN_S, has_failed=False)
         except CmdbRefused as refused:
-            carrier.refused.update(dict.fromkeys(ids, refused))
+            carrier.refused.update(dict.fromkeys(tries, refused))
         except CmdbUnavailable as error:
-            tries = max(one.tries for one in chosen)
-            _log.warning("not delivered", bk_module_id=chosen[0].bk_module_id, tries=tries, reason=str(error))
-            longest = min(2.0 ** min(tries, 10), _LONGEST_PAUSE_S)  # tries go on for as long as CMDB is away
+            most = max(one.tries for one in chosen)
+            _log.warning("not delivered", bk_module_id=chosen[0].bk_module_id, tries=most, reason=str(error))
+            longest = min(2.0 ** min(most, 10), _LONGEST_PAUSE_S)  # tries go on for as long as CMDB is away
             pause_s = error.after_s or random.uniform(0.5, 1.0) * longest  # noqa: S311
             return Later(max(pause_s, 1.0), str(error)[:SAID])
         return Later()

@@ -48,6 +48,19 @@ class Ours:
         """Whether it was to be a second one of its name on its host."""
         return self.key[2] != self.instance_key
 
+    @property
+    def is_named_by_cmdb(self) -> bool:
+        """Whether its name is one that CMDB generates and would not take: it may generate another one by then."""
+        return len(self.name.encode()) > _MOST_NAME_BYTES
+
+    def may_be(self, listed: CmdbInstance) -> bool:
+        """Whether one of CMDB's, which came of a call for it, is it."""
+        if not self.is_named_by_cmdb:
+            return listed.key == self.key
+        names = {process.values["bk_process_name"] for process in self.processes}
+        there = {process.values["bk_process_name"] for process in listed.processes or ()}
+        return listed.key[:2] == self.key[:2] and there <= names
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -108,9 +121,10 @@ def pieces(ours: Iterable[Ours], most: int) -> Iterator[list[Ours]]:
 def adopted(
     ours: Iterable[Ours], called_for: Collection[int], after_id: int, listed: Sequence[CmdbInstance]
 ) -> list[tuple[int, int]]:
-    """The id here and CMDB's of clones that came of a call whose end is not known.
+    """The id here and CMDB's of what no name tells, and that came of a call whose end is not known.
 
-    A name does not tell them from one that was there before: that they are younger does, as CMDB's ids only ascend.
+    A clone has the name of one that was there before, and what CMDB names itself may have another one than here. That
+    they are younger tells them, as CMDB's ids only ascend.
 
     Args:
         ours: instances of the module.
@@ -121,8 +135,9 @@ def adopted(
     young = [one for one in listed if one.id > after_id]
     links = []
     for mine in ours:
-        if mine.is_clone and mine.cmdb_id is None and mine.id in called_for:
-            found = next((one for one in young if one.key == mine.key), None)
+        is_nameless = mine.is_clone or mine.is_named_by_cmdb
+        if is_nameless and mine.cmdb_id is None and mine.id in called_for:
+            found = next(filter(mine.may_be, young), None)
             if found is not None:
                 young.remove(found)
                 links.append((mine.id, found.id))
@@ -150,8 +165,7 @@ def _instance(one: Ours) -> dict[str, Any]:
         {"process_template_id": process.process_template_id, "process_info": _info(process.values, process.bind_info)}
         for process in one.processes
     ]
-    # A longer name is one that CMDB generates itself, and would not take.
-    name = {"service_instance_name": one.name} if len(one.name.encode()) <= _MOST_NAME_BYTES else {}
+    name = {} if one.is_named_by_cmdb else {"service_instance_name": one.name}
     return {"bk_host_id": one.bk_host_id, **name, "processes": processes}
 
 

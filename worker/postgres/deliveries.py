@@ -66,6 +66,7 @@ INSERT INTO cmdb_instance (service_instance_id, cmdb_id) SELECT * FROM unnest($1
 ON CONFLICT DO NOTHING
 """
 _LINKED: Final = "SELECT cmdb_id FROM cmdb_instance WHERE cmdb_id = ANY ($1::bigint[])"
+_CMDB_IDS: Final = "SELECT cmdb_id FROM cmdb_instance WHERE service_instance_id = ANY ($1::bigint[])"
 _OURS: Final = """
 SELECT s.id, s.bk_biz_id, s.bk_module_id, s.bk_host_id, s.service_template_id, s.instance_key, s.name, l.cmdb_id,
        l.gone_at IS NOT NULL AS is_gone
@@ -76,6 +77,11 @@ _REPORT: Final = "SELECT report FROM request_ledger WHERE request_id = $1 FOR UP
 _SET_REPORT: Final = "UPDATE request_ledger SET status = $2, code = $3, report = $4 WHERE request_id = $1"
 _END: Final = """
 UPDATE delivery SET status = $2, code = $3, message = $4, starts = 0 WHERE request_id = $1 AND status = 'PENDING'
+"""
+_RECONSIDER: Final = """
+UPDATE delivery SET status = 'PENDING', starts = 0, tries = 0, due_at = now(), is_told = false
+FROM (SELECT bk_module_id, instance_ids FROM delivery WHERE request_id = $1) AS one
+WHERE delivery.bk_module_id = one.bk_module_id AND status = 'FAILED' AND delivery.instance_ids && one.instance_ids
 """
 _FORGET: Final = "DELETE FROM delivery WHERE request_id = $1 AND status IN ('DELIVERED', 'DROPPED')"
 _TOLD: Final = "UPDATE delivery SET is_told = true WHERE request_id = $1 AND status = 'FAILED'"
@@ -218,6 +224,11 @@ async def linked(driver: Any, cmdb_ids: Sequence[int]) -> set[int]:
     return {id_ for (id_,) in await driver.fetch(_LINKED, cmdb_ids)}
 
 
+async def cmdb_ids(driver: Any, ids: Sequence[int]) -> set[int]:
+    """CMDB's ids of instances here."""
+    return {id_ for (id_,) in await driver.fetch(_CMDB_IDS, ids)}
+
+
 async def set_size(driver: Any, bk_module_id: int, piece: int) -> None:
     """How many instances the next calls of a module are for."""
     await driver.execute(_SIZE, bk_module_id, piece)
@@ -232,7 +243,10 @@ async def read_ours(driver: Any, ids: Sequence[int]) -> list[Ours]:
 
 
 async def end(driver: Any, delivery: Delivery, end: End, change: Callable[[Report], Report]) -> Report | None:
-    """End a delivery, and let the ledger's report say so; returns it, None when it is gone."""
+    """End a delivery, and let the ledger's report say so; returns it, None when it is gone.
+
+    What failed for some of the same instances is looked at again where this one went well.
+    """
     async with transaction(driver):
         stored = await driver.fetchval(_REPORT, delivery.request_id)
         report = None if stored is None else change(Report.load(stored))
@@ -240,6 +254,8 @@ async def end(driver: Any, delivery: Delivery, end: End, change: Callable[[Repor
             dumped = report.dump().decode()
             await driver.execute(_SET_REPORT, delivery.request_id, report.status.value, int(report.code), dumped)
         await driver.execute(_END, delivery.request_id, *end)
+        if end.status == "DELIVERED":
+            await driver.execute(_RECONSIDER, delivery.request_id)
     return report
 
 

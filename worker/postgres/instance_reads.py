@@ -72,14 +72,24 @@ _V1: Final = f"{_DETAIL}, s.request_id, {_CMDB_ID}"
 SHAPES: Final = {"head": _HEAD, "detail": _DETAIL, "v1": _V1}
 
 
+_IS_GONE: Final = "EXISTS (SELECT FROM cmdb_instance l WHERE l.service_instance_id = s.id AND l.gone_at IS NOT NULL)"
+_HOSTS_WITHOUT: Final = f"""
+SELECT r.bk_host_id FROM module_host_relation r JOIN module m USING (bk_module_id)
+WHERE m.bk_supplier_account = ANY ($1::text[]) AND m.bk_biz_id = $2::bigint AND m.bk_module_id = $3::bigint
+    AND ($4::bigint[] IS NULL OR r.bk_host_id = ANY ($4::bigint[])) AND r.bk_host_id > $5::bigint
+    AND NOT EXISTS (
+        SELECT FROM service_instance s
+        WHERE s.bk_module_id = r.bk_module_id AND s.bk_host_id = r.bk_host_id AND NOT {_IS_GONE}
+    )
+ORDER BY 1 LIMIT $6::bigint"""  # noqa: S608 - our own names
+
+
 class _Conditions:
     """The conditions of a filter as SQL, and their arguments."""
 
     def __init__(self, wanted: Filter) -> None:
         self.arguments: list[Any] = []
-        self.terms = [
-            "NOT EXISTS (SELECT FROM cmdb_instance l WHERE l.service_instance_id = s.id AND l.gone_at IS NOT NULL)"
-        ]
+        self.terms = [f"NOT {_IS_GONE}"]
         self._add("s.bk_supplier_account = ANY ({}::text[])", list(wanted.accounts))
         for column, value in (("bk_biz_id", wanted.bk_biz_id), ("bk_module_id", wanted.bk_module_id)):
             if value is not None:
@@ -160,3 +170,16 @@ async def list_processes(engine: AsyncEngine, wanted: Filter) -> str | None:
     async with driver_connection(engine) as driver:
         found: str | None = await driver.fetchval(sql, *conditions.arguments)
     return found
+
+
+async def hosts_without_instance(engine: AsyncEngine, wanted: Filter, *, limit: int | None = None) -> list[int]:
+    """The hosts of a module that have no service instance there, ids ascending; raises as `list_instances`.
+
+    Args:
+        engine: as of `list_instances`.
+        wanted: a business, its module, and hosts among its own; `after_id` is a host here.
+        limit: the most to return; None = all.
+    """
+    asked = (list(wanted.accounts), wanted.bk_biz_id, wanted.bk_module_id, wanted.bk_host_ids, wanted.after_id or 0)
+    async with driver_connection(engine) as driver:
+        return [id_ for (id_,) in await driver.fetch(_HOSTS_WITHOUT, *asked, limit)]

@@ -57,8 +57,13 @@ class Side:
         self.leases = Leases(self._client, self.settings)
         celery = make_celery(self.settings)
         queue = WorkerQueue(self.leases, Queue(celery, self.settings))
-        bridge = Bridge(lambda: Cmdb(cmdb.url, timeout_s=5, give_up_after_s=5))
+        self._give_up_after_s = 5.0
+        bridge = Bridge(lambda: Cmdb(cmdb.url, timeout_s=5, give_up_after_s=self._give_up_after_s))
         self.deliverer = Deliverer(create_engine(dsn), bridge, self.leases, queue, self.settings)
+
+    def bridge_gives_up_after(self, seconds: float) -> None:
+        """A look that is refused for the moment is not repeated for longer."""
+        self._give_up_after_s = seconds
 
     async def write(
         self,

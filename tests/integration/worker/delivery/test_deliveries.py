@@ -11,6 +11,7 @@ import pytest
 from chaos.cmdb.exchange import Call, Reply, refusal
 from chaos.proxy import FaultProxy
 from contract.answer.document import report_document
+from contract.answer.items import Outcome
 from contract.answer.status import Delivery, Status
 from contract.codes import Code
 from contract.message import DELIVER_TASK_NAME, QUEUE_NAME
@@ -143,13 +144,25 @@ async def test_clones_that_came_of_an_unheard_call_are_not_made_again(side: Side
     await side.deliver(id_)
     side.cmdb.failures.set({})
     # A pull that comes in between leaves it to whoever knows which of ours it is.
-    with Cmdb(side.cmdb.url) as client:
-        await pull_instances(side.engine, client, 1)
+    await pulled(side)
     await side.hurry(id_)
     report = await side.deliver(id_)
     assert report.delivery is Delivery.DELIVERED
     assert len(side.cmdb.instances) == 2
     assert await side.rows("SELECT count(*), count(DISTINCT cmdb_id) FROM cmdb_instance") == [(2, 2)]
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+async def test_what_cmdb_names_itself_is_known_by_whatever_name(side: Side, is_heard: bool) -> None:
+    """A name over 256 bytes is of a host with many addresses; CMDB knows others by now than the catalogue."""
+    id_ = await side.write(2, module=UNBOUND, keys=["10.0.0.2_job_1_8001"])
+    await side.rows("UPDATE service_instance SET name = $1, instance_key = $1", "10.0.0.1," * 40 + "_job_1_8001")
+    side.cmdb.failures.set({} if is_heard else {"unheard": 1.0})
+    await side.deliver(id_)
+    side.cmdb.failures.set({})
+    await side.hurry(id_)
+    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert [one["name"] for one in side.cmdb.instances] == ["10.0.0.2_job_1_8001"]
 
 
 async def test_a_clone_is_made_although_its_name_is_there(side: Side) -> None:
@@ -160,7 +173,14 @@ async def test_a_clone_is_made_although_its_name_is_there(side: Side) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [refusal(1199997, "slow down"), Reply(502, "<html>"), refusal(1199002, "http request failed")]
+    "reply",
+    [
+        refusal(1199997, "slow down"),
+        Reply(502, "<html>"),
+        refusal(1199002, "http request failed"),
+        refusal(1199999, "internal server error"),
+        refusal(1306201, "request third-party interface error"),
+    ],
 )
 async def test_cmdb_that_is_busy_or_broken_is_asked_again_later(side: Side, reply: Reply) -> None:
     id_ = await side.write(2)
@@ -183,6 +203,41 @@ async def test_what_answers_in_cmdbs_place_while_it_is_upgraded_fails_nothing(si
     side.cmdb.before = lambda call: None
     await side.hurry(id_)
     assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+
+
+async def test_cmdb_that_cannot_say_what_it_has_fails_nothing(side: Side) -> None:
+    """Its database is away: it answers so, with HTTP 200, to whoever looks."""
+    ill = refusal(1199017, "db operation failed")
+    side.cmdb.before = lambda call: ill if call.api == "list_service_instance_detail" else None
+    side.bridge_gives_up_after(0.1)
+    id_ = await side.write(2)
+    assert (await side.deliver(id_)).delivery is Delivery.PENDING
+    assert side.created() == []
+    side.cmdb.before = lambda call: None
+    await side.hurry(id_)
+    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+
+
+async def test_an_error_without_a_reason_that_stays_is_a_refusal_in_the_end(side: Side) -> None:
+    def fail(call: Call) -> Reply | None:
+        asked = call.body["instances"] if call.api == "create_service_instance" else ()
+        return refusal(1199999, "proc broke down") if any(one["bk_host_id"] == 2 for one in asked) else None
+
+    side.cmdb.before = fail
+    poison, innocent = await side.write(2), await side.write(3)
+    await side.rows("UPDATE delivery SET tries = 10 WHERE request_id = $1", poison)
+    for _ in range(4):
+        await side.deliver(poison)
+        await asyncio.sleep(side.settings.cmdb_settle_s)
+        await side.rows("UPDATE delivery SET due_at = now()")
+    assert await side.ends(poison, innocent) == [Delivery.FAILED, Delivery.DELIVERED]
+    ((code, message),) = await side.rows("SELECT code, message FROM delivery")
+    assert code == 1199999
+    assert message.startswith("proc broke down (again and again")
+
+    side.cmdb.before = lambda call: None
+    assert await side.retry(poison)
+    assert (await side.deliver(poison)).delivery is Delivery.DELIVERED
 
 
 async def test_cmdb_may_be_away_for_days(side: Side) -> None:
@@ -233,6 +288,17 @@ async def test_a_refusal_fails_the_one_it_means_and_says_why(side: Side) -> None
     side.cmdb.hosts_of[BOUND].append(4)
     assert await side.retry(bad)
     assert (await side.deliver(bad)).envelope().result
+
+
+async def test_what_failed_is_looked_at_again_once_another_request_brings_it(side: Side) -> None:
+    side.cmdb.hosts_of[BOUND].remove(4)
+    failed = await side.write(4)
+    assert (await side.deliver(failed)).delivery is Delivery.FAILED
+    side.cmdb.hosts_of[BOUND].append(4)
+    later = await side.write(4)
+    await side.deliver(later)
+    assert await side.ends(failed, later) == [Delivery.DELIVERED, Delivery.DELIVERED]
+    assert await side.rows(LEFT) == []
 
 
 async def test_somebody_else_was_first(side: Side) -> None:
@@ -318,6 +384,55 @@ async def test_an_operator_gives_one_up(side: Side) -> None:
     report = await side.deliver(id_)
     assert (report.delivery, report.status) == (Delivery.FAILED, Status.FAILED)
     assert await side.rows(LEFT) == []
+    assert side.cmdb.instances == []
+
+
+async def pulled(side: Side) -> InstanceReport:
+    with Cmdb(side.cmdb.url) as client:
+        return await pull_instances(side.engine, client, 1)
+
+
+@pytest.mark.parametrize("where", [BOUND, UNBOUND])
+async def test_what_a_pull_has_missed_and_a_request_made_anew_is_one_in_cmdb(side: Side, where: int) -> None:
+    """One of CMDB's lists left it out: it is created here anew, and CMDB is asked before anything is created there."""
+    names = ["10.0.0.2_job_1_8001"] if where == UNBOUND else None
+    await side.deliver(await side.write(2, module=where, keys=names))
+    there = side.cmdb.instances
+    side.cmdb.instances = []
+    assert [cmdb_id for _, cmdb_id in (await pulled(side)).gone] == [1000]
+    side.cmdb.instances = there
+
+    report = await side.deliver(await side.write(2, module=where, keys=names))
+    assert report.delivery is Delivery.DELIVERED
+    assert (report.items[0]["outcome"], report.items[0]["cmdb_id"]) == (Outcome.CREATED, 1000)
+    assert [one["id"] for one in side.cmdb.instances] == [1000]
+    found = await pulled(side)
+    assert (found.gone, found.twins, found.instances["unchanged"]) == ([], [], 1)
+    listed = "SELECT service_instance_id, cmdb_id FROM cmdb_instance WHERE gone_at IS NULL"
+    assert await side.rows(listed) == [(report.items[0]["service_instance_id"], 1000)]
+
+
+async def test_what_a_pull_has_missed_is_looked_for_before_its_delivery_ends(side: Side) -> None:
+    names = ["10.0.0.2_job_1_8001"]
+    await side.deliver(await side.write(2, module=UNBOUND, keys=names))
+    healed = await side.write(2, module=UNBOUND, keys=names, processes=[free(1, 1), free(2, 5)])
+    there = side.cmdb.instances
+    side.cmdb.instances = []
+    await pulled(side)
+    side.cmdb.instances = there
+    assert (await side.deliver(healed)).delivery is Delivery.DELIVERED
+    assert len(side.cmdb.instances[0]["process_instances"]) == 2
+    assert await side.rows("SELECT gone_at FROM cmdb_instance") == [(None,)]
+
+
+async def test_what_cmdb_has_removed_meanwhile_is_not_said_to_be_delivered(side: Side) -> None:
+    await side.deliver(await side.write(2))
+    id_ = await side.write(2)
+    side.cmdb.instances = []
+    await pulled(side)
+    report = await side.deliver(id_)
+    assert report.delivery is Delivery.FAILED
+    assert "a new request creates it anew" in str(report_document(report)["delivery_error"])
     assert side.cmdb.instances == []
 
 

@@ -1,11 +1,12 @@
 """What CMDB lacks, as calls: what is here and what CMDB is known to have of it, in; bodies of CMDB's own API, out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from worker.expand.delivery import MOST_PROCESSES, Ours, adopted, lacks, missing, pieces
 from worker.expand.plan import PlannedBind
-from worker.expand.sync import CmdbInstance, StoredProcess
+from worker.expand.sync import CmdbInstance, CmdbProcess, StoredProcess
 
 
 def row(id_: int) -> PlannedBind:
@@ -94,3 +95,15 @@ def test_a_clone_is_known_by_its_youth() -> None:
     assert adopted([clone, other], [1, 2], 80, listed) == [(1, 81)]
     assert adopted([clone, other], [], 80, listed) == []
     assert adopted([clone, other], [1, 2], 82, listed) == []
+
+
+def test_what_cmdb_names_itself_is_known_by_its_processes() -> None:
+    long = {"service_template_id": 0, "name": "10.0.0.1," * 40, "instance_key": "10.0.0.1," * 40}
+    mine, listed = ours(1, None, process(10), **long), theirs(81, 1, "10.0.0.9_p10")
+
+    def found(number: int) -> list[tuple[int, int]]:
+        there = replace(listed, processes=(CmdbProcess(810, 0, process(number).values),))
+        return adopted([mine], [1], 80, [there])
+
+    assert found(10) == [(1, 81)]
+    assert found(11) == []
