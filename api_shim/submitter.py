@@ -21,7 +21,7 @@ from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching
 from api_shim.waiters import Waiters
 from contract.answer.items import Warning_
 from contract.answer.report import Report
-from contract.answer.status import JobPart, Status
+from contract.answer.status import Delivery, JobPart, Status
 from contract.codes import Code, Refused
 from contract.message import Caller, make_celery, new_request_id
 from contract.queue import Queue
@@ -235,23 +235,26 @@ class Submitter:
     async def retry(self, request_id: str, caller: Caller, headers: dict[str, str] | None = None) -> Submitted | None:
         """Submit a request that did not succeed again, as a new one; None when unknown.
 
-        What is there is found again, but for clones, of which only what failed is asked for.
+        What is there is found again, and handed on to CMDB if it lacks it. Of clones only what failed is asked for.
 
         Asked twice while the new one is unfinished, both get the same request_id.
 
         Raises:
-            NotRetryable: it is unfinished, or has succeeded.
+            NotRetryable: it is unfinished, or has succeeded and CMDB has it, or its rows would be cloned once more.
             PayloadGone: what it asked for is not kept any more.
         """
         report = await self.poll(request_id, caller.bk_app_code)
         if report is None:
             return None
-        if not report.status.is_final or report.status is Status.SUCCESS:
+        is_left_here = report.delivery is Delivery.FAILED
+        if not report.status.is_final or (report.status is Status.SUCCESS and not is_left_here):
             raise NotRetryable(report.status)
         payload = await reaching_redis(self.requests.load_kept(request_id))
         if payload is None:
             raise PayloadGone
         is_clone = payload.batch.on_existing == "clone"
+        if is_clone and is_left_here:
+            raise NotRetryable(Status.SUCCESS)
         return await self.submit(
             what_failed(payload.batch, report) if is_clone else payload.batch,
             caller,

@@ -2,9 +2,10 @@
 -- Store reports, and end their requests.
 -- KEYS for each report: result req kept unknown
 -- ARGV for each: id report kept_s letter counts problem
--- The payload of a request that failed stays for kept_s (0: not at all), so that it can be tried again. A letter goes to
--- the dead letters in the very step that ends the request, hence once. A note that nobody knows the request, left by a
--- poll before a bare message was taken, must not outlive it. What is published: `contract.redis.records`. A batch is
+-- The payload of a request that failed stays for kept_s (0: not at all, -1: no longer), so that it can be tried again. A
+-- letter goes to the dead letters in the very step that ends the request, hence once. A note that nobody knows the
+-- request, left by a poll before a bare message was taken, must not outlive it. What is published:
+-- `contract.redis.records`. A batch is
 -- counted in its job as it ends, and with the last one the job is said to have ended.
 -- -> for each: 1 the entry ended now · 0 it had ended before
 local now = clock()
@@ -14,7 +15,9 @@ for n = 1, (#KEYS - first_key + 1) / 4 do
   local result, req, kept = unpack(KEYS, key, key + 2)
   local id, report, kept_s, letter, counts, problem = unpack(ARGV, arg, arg + 5)
   redis.call('SET', result, report, 'EX', ttl_s)
-  if kept_s ~= '0' and redis.call('HEXISTS', req, 'payload') == 1 then
+  if kept_s == '-1' then
+    redis.call('DEL', kept)
+  elseif kept_s ~= '0' and redis.call('HEXISTS', req, 'payload') == 1 then
     redis.call('SET', kept, redis.call('HGET', req, 'payload'), 'EX', kept_s)
   end
   local part, count, owner = unpack(redis.call('HMGET', req, 'job', 'count', 'owner'))

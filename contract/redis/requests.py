@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError
 
 from contract.answer.job import counts_of, problem_of
 from contract.answer.report import Report
-from contract.answer.status import JobPart, Status
+from contract.answer.status import Delivery, JobPart, Status
 from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME, Payload
 from contract.redis.keys import MAX_DEAD_LETTERS, Keys
@@ -24,6 +24,7 @@ from contract.redis.script import CLOCK, COUNT_RUNNING, Script
 from contract.settings import Settings
 from plumbing.coalesce import Gather
 
+_FORGOTTEN: Final = -1
 _COUNT_END: Final = "contract/redis/parts/count_end.lua"
 """Part of each script that ends a request, which may be a batch of a job."""
 _SUBMIT: Final = Script(
@@ -110,7 +111,10 @@ def _counted(report: Report) -> tuple[str, str]:
 
 
 def _payload_ttl_s(report: Report, letter: bytes | None, settings: Settings) -> int:
-    if report.status is Status.SUCCESS:
+    """0: it is not to be tried again; `_FORGOTTEN`: and was kept till now."""
+    if report.delivery is Delivery.DELIVERED:
+        return _FORGOTTEN
+    if report.status is Status.SUCCESS and report.delivery is None:
         return 0
     return settings.result_ttl_s if letter is None else max(PAYLOAD_TTL_S, settings.result_ttl_s)
 

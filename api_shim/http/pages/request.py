@@ -16,7 +16,7 @@ from api_shim.http.pages.render import link, page
 from contract.answer.document import report_document
 from contract.answer.items import Outcome
 from contract.answer.report import Report
-from contract.answer.status import Status
+from contract.answer.status import Delivery, Status
 from contract.codes import Language
 
 ITEMS: Final = 50
@@ -65,5 +65,5 @@ def _errors(report: Report, document: dict[str, Any]) -> list[dict[str, Any]]:
 def _verbs(report: Report) -> Iterator[str]:
     if report.status is Status.PENDING:
         yield "cancel"
-    elif report.status.is_final and report.status is not Status.SUCCESS:
+    elif report.status.is_final and (report.status is not Status.SUCCESS or report.delivery is Delivery.FAILED):
         yield "retry"

@@ -32,11 +32,11 @@ def _end(door: Client, request_id: str, *, refused: Refused | None = None) -> No
     door.run(door.door.submitter.requests.publish(report))
 
 
-def _wait_for_cmdb(door: Client, request_id: str) -> Callable[[Problem | None], None]:
-    """Its rows are here, and its end waits for CMDB; call it with CMDB's refusal, or None."""
+def _wait_for_cmdb(door: Client, request_id: str, *, is_awaited: bool = True) -> Callable[[Problem | None], None]:
+    """Its rows are here, and go to CMDB, which its end waits for or not; call it with CMDB's refusal, or None."""
     about: dict[str, Any] = {"request_id": request_id, "bk_biz_id": 1, "bk_module_id": 60}
     item = Item(index=0, bk_host_id=2, outcome=Outcome.CREATED, service_instance_id=53)
-    waits = Report.settled([item], created_at=datetime.now(tz=UTC), **about).to_deliver(is_awaited=True)
+    waits = Report.settled([item], created_at=datetime.now(tz=UTC), **about).to_deliver(is_awaited=is_awaited)
     publish = door.door.submitter.requests.publish
     door.run(publish(waits))
 
@@ -168,6 +168,37 @@ def test_what_cmdb_has_refused_can_be_tried_again_once_for_all_who_ask(door: Cli
     repeated = door.call("POST", f"{location}:retry")
     assert repeated.json()["request_id"] == again.json()["request_id"]
     assert repeated.headers["Idempotent-Replayed"] == "true"
+
+
+REFUSED_BY_CMDB = Problem(code=Code.NOT_DELIVERED, message_args=(1110056, "not in the module"))
+
+
+def test_what_has_ended_before_cmdb_refused_it_can_be_tried_again(
+    door: Client, seed: dict[str, Any], redis: "redis_client.Redis"
+) -> None:
+    location = _accepted(door, seed).headers["Location"]
+    request_id = location.rpartition("/")[2]
+    end = _wait_for_cmdb(door, request_id, is_awaited=False)
+    assert door.call("POST", f"{location}:retry").status_code == 409, "it has succeeded, and CMDB is asked"
+    end(REFUSED_BY_CMDB)
+    assert door.get(location).json()["status"] == "SUCCESS"
+
+    again = door.call("POST", f"{location}:retry")
+    assert (again.status_code, again.json()["status"]) == (202, "PENDING")
+    end(None)
+    assert door.call("POST", f"{location}:retry").status_code == 409, "CMDB has it now"
+    assert not redis.exists(Keys("bksi:").kept(request_id)), "what it asked for is kept no longer"
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_retry_clones_nothing_once_more_that_cmdb_refused(door: Client, is_awaited: bool) -> None:
+    instance = {"bk_host_id": 2, "processes": [{"process_info": {"bk_process_name": "a", "bk_func_name": "a"}}]}
+    body = {"bk_biz_id": 1, "bk_module_id": 61, "on_existing": "clone", "instances": [instance]}
+    location = _accepted(door, body).headers["Location"]
+    _wait_for_cmdb(door, location.rpartition("/")[2], is_awaited=is_awaited)(REFUSED_BY_CMDB)
+
+    answer = door.call("POST", f"{location}:retry")
+    assert (answer.status_code, answer.json()["code"]) == (409, 1190016)
 
 
 @pytest.mark.parametrize("path", [ESB_PATH, NATIVE_PATH])
