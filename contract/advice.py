@@ -60,7 +60,7 @@ ADVICE: Final[Mapping[Code, tuple[str, str]]] = {
         "将 request_id 告知运维，排除原因后再重试。",
     ),
     Code.NOT_DELIVERED: (
-        "The rows are here; look at CMDB's code and message. Retry it once its cause is removed, or `bksi deliver retry`.",
+        "The rows are here; look at CMDB's code and message, remove the cause, then retry it, or `bksi deliver retry`.",
         "数据已在本系统；查看 CMDB 的错误码与信息，排除原因后重试该请求，或执行 `bksi deliver retry`。",
     ),
     Code.PARTLY_FAILED: (

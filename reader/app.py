@@ -11,20 +11,20 @@ from starlette.responses import PlainTextResponse, Response
 from api_shim.http.answers import refusal, succeeded
 from api_shim.http.bare_app import bare_app
 from api_shim.http.body import read_body
-from api_shim.http.exchange import LISTINGS, esb_paths, exchange_of
+from api_shim.http.exchange import HOSTS_WITHOUT_INSTANCE, LISTINGS, esb_paths, exchange_of
 from api_shim.http.metrics import Metrics
 from api_shim.http.paging import Cursors
 from api_shim.identity.doorkeeper import Doorkeeper
 from contract.codes import Code, Refused
 from contract.settings import Settings
-from reader.asked import one_instance, page, selection
+from reader.asked import one_instance, one_module, page, selection
 from reader.state import ReaderState, database_away, state_of
 from reader.v1 import router as v1
 from worker.postgres.cmdb_pulls import ages
 from worker.postgres.engine import Engine, create_engine, driver_connection
 from worker.postgres.errors import DatabaseError
 from worker.postgres.fitness import require_suitable
-from worker.postgres.instance_reads import count_instances, list_instances, list_processes
+from worker.postgres.instance_reads import count_instances, hosts_without_instance, list_instances, list_processes
 
 
 def create_app(settings: Settings, dsn: str) -> FastAPI:
@@ -52,6 +52,7 @@ def create_app(settings: Settings, dsn: str) -> FastAPI:
         name = route.__name__
         for number, path in enumerate((LISTINGS[name], *esb_paths(name))):
             app.add_api_route(path, route, methods=["POST"], operation_id=f"{name}_{number}", tags=["compat"])
+    app.add_api_route(HOSTS_WITHOUT_INSTANCE, with_no_service_instance, methods=["POST"], tags=["compat"])
     app.include_router(v1)
     app.add_api_route("/healthz", healthz, include_in_schema=False)
     app.add_api_route("/readyz", readyz, include_in_schema=False)
@@ -106,6 +107,17 @@ async def list_process_instance(request: Request) -> Response:
     found = await list_processes(state.engine, wanted)
     data = [] if found is None else orjson.Fragment(found)
     return succeeded(exchange_of(request), {"data": data}, 200)
+
+
+async def with_no_service_instance(request: Request) -> Response:
+    """What CMDB's own pages ask: the hosts of a module that have no service instance there."""
+    state = state_of(request)
+    body = (await read_body(request, type_may_be_missing=True)).content
+    identity = state.admit(request, body)
+    wanted = one_module(body, state.accounts(identity))
+    identity.require_business(wanted.bk_biz_id or 0)
+    found = await hosts_without_instance(state.engine, wanted)
+    return succeeded(exchange_of(request), {"data": {"bk_host_ids": found}}, 200)
 
 
 async def _listing(request: Request, shape: str, *, needs_limit: bool, order: str) -> Response:

@@ -82,6 +82,14 @@ def one_instance(body: Mapping[str, Any], accounts: tuple[str, ...]) -> Filter:
     return Filter(accounts, business(body), ids=[id_])
 
 
+def one_module(body: Mapping[str, Any], accounts: tuple[str, ...]) -> Filter:
+    """The module, and the hosts of it, among which ``with_no_service_instance`` looks."""
+    module = _id(body, "bk_module_id")
+    if module is None:
+        raise Refused.field(Code.PARAM_INVALID, "bk_module_id")
+    return Filter(accounts, business(body), bk_module_id=module, bk_host_ids=_ids(body, "bk_host_ids"))
+
+
 def _id(body: Mapping[str, Any], name: str) -> int | None:
     value = body.get(name)
     if value is None or value == 0:

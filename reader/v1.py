@@ -1,5 +1,7 @@
-"""``/v1/service-instances``: our own listing, paged by cursor, and one instance by its id."""
+"""``/v1/service-instances`` and ``/v1/hosts-without-instance``: our own listings, paged by cursor."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -14,11 +16,12 @@ from contract.codes import Code, Refused
 from contract.request.batch import MAX_INT64
 from reader.asked import MAX_HOSTS, MAX_LIMIT
 from reader.state import state_of
-from worker.postgres.instance_reads import Filter, list_instances
+from worker.postgres.instance_reads import Filter, hosts_without_instance, list_instances
 
 router: Final = APIRouter(prefix="/v1", tags=["service instances"])
 _DEFAULT_LIMIT: Final = 100
-_KNOWN: Final = frozenset({"bk_biz_id", "bk_module_id", "bk_host_id", "id", "name", "cursor", "limit"})
+_KNOWN_OF_HOSTS: Final = frozenset({"bk_biz_id", "bk_module_id", "bk_host_id", "cursor", "limit"})
+_KNOWN: Final = _KNOWN_OF_HOSTS | {"id", "name"}
 
 
 @router.get("/service-instances")
@@ -29,33 +32,27 @@ async def list_service_instances(request: Request) -> Response:
     ``limit`` (100, at most 1000) and ``cursor`` turn pages.
     """
     state, query = state_of(request), request.query_params
-    identity = state.admit(request)
-    for name in query:
-        if name not in _KNOWN:
-            raise Refused.field(Code.PARAM_INVALID, f"query.{name}")
-    bk_biz_id = next(iter(_ids(query, "bk_biz_id") or ()), None)
-    if bk_biz_id is None:
-        raise Refused.field(Code.PARAM_REQUIRED, "query.bk_biz_id")
-    identity.require_business(bk_biz_id)
-    limit = next(iter(_ids(query, "limit") or ()), _DEFAULT_LIMIT)
-    if limit > MAX_LIMIT:
-        raise Refused(Code.PAGE_LIMIT_INVALID, path="query.limit")
-    purpose = f"service-instances {bk_biz_id}"
-    after = state.cursors.read(purpose, query.get("cursor"))
-    wanted = Filter(
-        accounts=state.accounts(identity),
-        bk_biz_id=bk_biz_id,
-        bk_module_id=next(iter(_ids(query, "bk_module_id") or ()), None),
-        bk_host_ids=_ids(query, "bk_host_id"),
-        ids=_ids(query, "id"),
-        names=[query["name"]] if "name" in query else None,
-        after_id=None if after is None else int(after),
-    )
+    wanted, limit = _asked(request, _KNOWN)
+    wanted = replace(wanted, ids=_ids(query, "id"), names=[query["name"]] if "name" in query else None)
     rows = await list_instances(state.engine, wanted, shape="v1", limit=limit + 1)
     shown = rows[:limit]
-    last = str(orjson.loads(shown[-1])["id"]) if len(rows) > limit else None
-    cursor = None if last is None else state.cursors.make(purpose, last)
+    last = orjson.loads(shown[-1])["id"] if len(rows) > limit else None
+    cursor = None if last is None else _cursor(request, wanted, last)
     return listed(exchange_of(request), "service_instances", [orjson.Fragment(row) for row in shown], cursor)
+
+
+@router.get("/hosts-without-instance")
+async def list_hosts_without_instance(request: Request) -> Response:
+    """The hosts of a module that have no service instance there, ids ascending: those to ask for.
+
+    ``bk_host_id`` chooses among them and may be a list: ``2,3``. ``limit`` and ``cursor`` as of service instances.
+    """
+    wanted, limit = _asked(request, _KNOWN_OF_HOSTS)
+    if wanted.bk_module_id is None:
+        raise Refused.field(Code.PARAM_REQUIRED, "query.bk_module_id")
+    found = await hosts_without_instance(state_of(request).engine, wanted, limit=limit + 1)
+    cursor = _cursor(request, wanted, found[limit - 1]) if len(found) > limit else None
+    return listed(exchange_of(request), "bk_host_ids", found[:limit], cursor)
 
 
 @router.get("/service-instances/{service_instance_id}")
@@ -70,6 +67,44 @@ async def get_service_instance(request: Request, service_instance_id: int) -> Re
             answer = succeeded(exchange_of(request), {"service_instance": orjson.Fragment(row)}, 200)
             return with_etag(answer, request.headers.get("if-none-match"))
     raise Refused(Code.REQUEST_NOT_FOUND)
+
+
+def _asked(request: Request, known: Collection[str]) -> tuple[Filter, int]:
+    """What every listing asks for, of a caller who may: the filter, and how many."""
+    state, query = state_of(request), request.query_params
+    identity = state.admit(request)
+    for name in query:
+        if name not in known:
+            raise Refused.field(Code.PARAM_INVALID, f"query.{name}")
+    bk_biz_id = _id(query, "bk_biz_id")
+    if bk_biz_id is None:
+        raise Refused.field(Code.PARAM_REQUIRED, "query.bk_biz_id")
+    identity.require_business(bk_biz_id)
+    limit = _id(query, "limit") or _DEFAULT_LIMIT
+    if limit > MAX_LIMIT:
+        raise Refused(Code.PAGE_LIMIT_INVALID, path="query.limit")
+    after = state.cursors.read(_purpose(request, bk_biz_id), query.get("cursor"))
+    wanted = Filter(
+        accounts=state.accounts(identity),
+        bk_biz_id=bk_biz_id,
+        bk_module_id=_id(query, "bk_module_id"),
+        bk_host_ids=_ids(query, "bk_host_id"),
+        after_id=None if after is None else int(after),
+    )
+    return wanted, limit
+
+
+def _cursor(request: Request, wanted: Filter, last: int) -> str:
+    return state_of(request).cursors.make(_purpose(request, wanted.bk_biz_id), str(last))
+
+
+def _purpose(request: Request, bk_biz_id: int | None) -> str:
+    """What a cursor is good for."""
+    return f"{request.url.path.rpartition('/')[2]} {bk_biz_id}"
+
+
+def _id(query: QueryParams, name: str) -> int | None:
+    return next(iter(_ids(query, name) or ()), None)
 
 
 def _ids(query: QueryParams, name: str) -> list[int] | None:

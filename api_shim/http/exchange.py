@@ -19,6 +19,8 @@ LISTINGS: Final = {
     "list_process_instance": "/api/v3/findmany/proc/process_instance",
 }
 """CMDB's listings, by their names of ESB's; a reader answers them."""
+HOSTS_WITHOUT_INSTANCE: Final = "/api/v3/findmany/proc/host/with_no_service_instance"
+"""What CMDB's own pages ask, which ESB has no name for; a reader answers it."""
 NATIVE_PATH: Final = "/api/v3/create/proc/service_instance"
 
 
@@ -28,7 +30,7 @@ def esb_paths(name: str) -> tuple[str, ...]:
 
 
 ESB_PATHS: Final = esb_paths("create_service_instance")
-_NATIVE: Final = frozenset({NATIVE_PATH, *LISTINGS.values()})
+_NATIVE: Final = frozenset({NATIVE_PATH, HOSTS_WITHOUT_INSTANCE, *LISTINGS.values()})
 _ESB: Final = frozenset({*ESB_PATHS, *(path for name in LISTINGS for path in esb_paths(name))})
 _CORRELATION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 # W3C Trace Context level 1: version 00, ids that are not all zero.

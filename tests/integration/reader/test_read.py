@@ -41,6 +41,15 @@ bk_biz_ids = [2]
 PORTS = (bind(9, "9"), bind(1, "1"))
 
 
+_HOSTS_OF_MODULES = """
+INSERT INTO module (bk_module_id, bk_biz_id, bk_set_id, bk_module_name, service_template_id, "default")
+    VALUES (60, 1, 1, 'web', 5, 0), (61, 1, 1, 'db', 0, 0);
+INSERT INTO host (bk_host_id) SELECT generate_series(2, 9);
+INSERT INTO module_host_relation (bk_module_id, bk_host_id, bk_biz_id)
+    SELECT 60, generate_series(2, 9), 1 UNION SELECT 61, generate_series(3, 4), 1
+"""
+
+
 async def _fill(dsn: str) -> list[int]:
     """CMDB's 72 to 74 of which 73 is gone, five of ours on hosts 2 to 6, and one of the account "tencent"."""
     engine = create_engine(dsn, connections=1)
@@ -55,6 +64,7 @@ async def _fill(dsn: str) -> list[int]:
     mine = Caller(bk_app_code="x", bk_username="admin", bk_supplier_account="tencent")
     hidden = (await writer.write(replace(request(plan([7])), caller=mine))).report
     async with driver_connection(engine) as driver:
+        await driver.execute(_HOSTS_OF_MODULES)
         await record(driver, 1, "catalogue", 120)
         await record(driver, 1, "instances", 7200)
     await engine.dispose()
@@ -212,6 +222,26 @@ def test_processes_of_one_instance(reader: Reader) -> None:
     assert set(answer) == {"result", "code", "message", "permission", "request_id", "data"}
     body["service_instance_id"] = 73
     assert reader.ask("/api/v3/findmany/proc/process_instance", body)[1]["data"] == []
+
+
+def test_hosts_that_have_no_instance_in_a_module(reader: Reader) -> None:
+    """Of the hosts 2 to 9 in module 60, those that nobody has created one on; what CMDB has no more counts as none."""
+    path = "/api/v3/findmany/proc/host/with_no_service_instance"
+    status, answer = reader.ask(path, {"bk_biz_id": 1, "bk_module_id": 60})
+    assert (status, answer["code"], answer["data"]) == (200, 0, {"bk_host_ids": [8, 9]})
+    body = {"bk_biz_id": 1, "bk_module_id": 60, "bk_host_ids": [2, 9, 99]}
+    assert reader.ask(path, body)[1]["data"] == {"bk_host_ids": [9]}
+    assert reader.ask(path, {"bk_biz_id": 1, "bk_module_id": 61})[1]["data"] == {"bk_host_ids": [3]}
+    assert reader.ask(path, {"bk_biz_id": 1})[1]["code"] == 1199006
+    assert reader.ask(path, body, app="other")[1]["code"] == 9900403
+
+    v1 = f"/v1/hosts-without-instance?{urlencode({'bk_biz_id': 1, 'bk_module_id': 60, 'limit': 1})}"
+    first = reader.ask(v1)[1]
+    assert first["bk_host_ids"] == [8]
+    second = reader.ask(f"{v1}&cursor={first['next_cursor']}")[1]
+    assert (second["bk_host_ids"], second["next_cursor"]) == ([9], None)
+    assert reader.ask("/v1/hosts-without-instance?bk_biz_id=1")[1]["code"] == 1199010
+    assert reader.ask("/v1/hosts-without-instance?bk_biz_id=1&bk_module_id=60&name=web")[1]["code"] == 1199006
 
 
 def test_v1_turns_pages_by_cursor(reader: Reader) -> None:
