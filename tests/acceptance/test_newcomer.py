@@ -35,7 +35,22 @@ def test_up_keeps_the_same_system_running() -> None:
     assert make("--dry-run", "up", "ARGS=--port 9000").stdout == f"{VENV}/bin/bksi up --data-dir data --port 9000\n"
 
 
+def make_anew(target: str, venv: Path) -> str:
+    """What would be run where nothing is installed."""
+    command = ["make", "--dry-run", f"VENV={venv}", target]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=NEWCOMERS).stdout
+
+
+def locks(shown: str) -> list[str]:
+    return re.findall(r"-r requirements/(\S+)", shown)
+
+
 def test_first_of_them_says_that_it_installs_and_how_long(tmp_path: Path) -> None:
-    command = ["make", "--dry-run", f"VENV={tmp_path / 'venv'}", "demo"]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=NEWCOMERS).stdout
-    assert re.search(r"Installing into .*, once: about a minute", shown)
+    assert re.search(r"Installing into .*, once: about half a minute", make_anew("demo", tmp_path / "venv"))
+
+
+def test_trying_it_installs_nothing_of_the_tests(tmp_path: Path) -> None:
+    """What is in up.lock: test_supply_chain.py."""
+    for target in ("demo", "up"):
+        assert locks(make_anew(target, tmp_path / "venv")) == ["build.lock", "up.lock"]
+    assert locks(make_anew("unit", tmp_path / "venv")) == ["build.lock", "up.lock", "dev.lock"]
