@@ -18,7 +18,7 @@ import orjson
 from contract.answer.report import Report
 from worker.postgres.columns import BIND_ROWS, INSTANCES, PROCESSES, NewRows, bigint_array, quoted, typed
 from worker.postgres.draft import Draft
-from worker.postgres.job_ledger import JOB_COLUMNS, job_values
+from worker.postgres.ledger import JOB_COLUMNS, job_values
 
 # Another transaction wrote the same request or the same instance first. Any other violation is nobody's race: rows
 # under an existing instance are only added while it is locked.

@@ -7,7 +7,6 @@ from contract.redis.jobs import JobStore
 from contract.redis.records import Note
 from worker.custody.finish import publish
 from worker.postgres import ledger
-from worker.postgres.job_ledger import load_job
 from worker.walk.take import arguments_of
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ async def _restore_job(runtime: "Runtime", job_id: str) -> bool:
         DatabaseError: PostgreSQL could not be read.
         redis.exceptions.RedisError: Redis is away.
     """
-    known = await load_job(runtime.engine, job_id)
+    known = await ledger.load_job(runtime.engine, job_id)
     if known is None:
         return False
     if known.is_purged:
