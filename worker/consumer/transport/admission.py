@@ -1,7 +1,7 @@
 """Which of the messages that a channel takes go on to Celery, and what becomes of the others."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 import structlog
 from kombu.utils.json import loads
@@ -10,20 +10,13 @@ from redis.exceptions import ResponseError
 from contract.redis.keys import MAX_PARKED
 from worker.consumer.transport.aside import Aside
 from worker.consumer.transport.deliveries import Deliveries, Taken
+from worker.consumer.transport.link import Link
 from worker.consumer.transport.screen import NewerVersion, Screen, Unfit
 from worker.metrics import DEAD_LETTERS
 
-T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 MESSAGE_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What a message that the screen did not see through may raise."""
-
-
-class Ask(Protocol):
-    """Asks Redis; None when it refuses, which is tried again after a while."""
-
-    def __call__(self, question: Callable[[], T], /) -> T | None:
-        """The answer."""
 
 
 class Admission:
@@ -32,15 +25,15 @@ class Admission:
     Args:
         screen: decides.
         deliveries: have the messages.
-        ask: asks Redis.
+        link: asks Redis.
         queue_of: the name of the queue that a message came from.
     """
 
-    def __init__(self, screen: Screen, deliveries: Deliveries, ask: Ask, queue_of: Callable[[Taken], str]) -> None:
+    def __init__(self, screen: Screen, deliveries: Deliveries, link: Link, queue_of: Callable[[Taken], str]) -> None:
         self._screen = screen
         self._deliveries = deliveries
         self._aside = Aside(deliveries)
-        self._ask = ask
+        self._ask = link.ask
         self._queue_of = queue_of
         self._newer: list[tuple[Taken, str]] = []
 
@@ -61,11 +54,7 @@ class Admission:
 
     def _payload(self, taken: Taken, *, is_screened: bool) -> dict[str, Any] | None:
         try:
-            if is_screened:
-                fit = self._screen.check(taken.raw, taken.size)
-                payload = {**fit.payload, "decoded": fit.content}
-            else:
-                payload = loads(taken.raw)
+            payload = self._screen.check(taken.raw, taken.size) if is_screened else loads(taken.raw)
             payload["properties"]["delivery_tag"] = taken.tag
         except NewerVersion as newer:
             self._newer.append((taken, newer.task))

@@ -91,7 +91,7 @@ class Channel(stock.Channel):
     def admission(self) -> Admission:
         """What becomes of what it takes."""
         if self._admission is None:
-            self._admission = Admission(self.screen, self.consumer, self._link.ask, self._queue)
+            self._admission = Admission(self.screen, self.consumer, self._link, self._queue)
         return self._admission
 
     def turn(self) -> int:

@@ -9,7 +9,6 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -42,19 +41,6 @@ class NewerVersion(Exception):
         self.task = task
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A message that may reach Celery.
-
-    Attributes:
-        payload: the wire message, as kombu's virtual transports expect it.
-        content: the decoded body, ``[args, kwargs, embed]``.
-    """
-
-    payload: dict[str, Any]
-    content: list[Any]
-
-
 class Screen:
     """Decides about raw messages.
 
@@ -71,8 +57,12 @@ class Screen:
             stem, version = match["stem"], int(match["version"])
             self._newest[stem] = max(version, self._newest.get(stem, version))
 
-    def check(self, raw: bytes, size: int | None = None) -> Fit:
+    def check(self, raw: bytes, size: int | None = None) -> dict[str, Any]:
         """Look at one raw message; `size` is its length where `raw` is only its beginning.
+
+        Returns:
+            The wire message, as kombu's virtual transports expect it, with its body, ``[args, kwargs, embed]``, under
+            ``decoded``.
 
         Raises:
             Unfit: it may not reach Celery.
@@ -83,7 +73,8 @@ class Screen:
         payload = _object(_parse(raw, "the message"), "the message")
         self._check_headers(payload.get("content-type"), payload.get("content-encoding"), payload.get("headers"))
         _check_properties(_object(payload.get("properties"), "properties"))
-        return Fit(payload, _content(_decoded(payload.get("body"))))
+        payload["decoded"] = _content(_decoded(payload.get("body")))
+        return payload
 
     def check_parts(self, content_type: Any, content_encoding: Any, headers: Any, body: bytes) -> None:
         """Look at a message that came in parts, as AMQP has it.

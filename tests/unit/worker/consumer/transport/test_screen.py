@@ -36,8 +36,8 @@ celery = _celery()
 def test_good_message_passes_unchanged() -> None:
     message = wire(args=[1, "zwei"])
     fit = screen.check(raw(message))
-    assert fit.payload == message
-    assert fit.content == [[1, "zwei"], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
+    assert fit.pop("decoded") == [[1, "zwei"], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
+    assert fit == message
 
 
 @pytest.mark.parametrize("shape", UNFIT.values(), ids=UNFIT.keys())
@@ -65,18 +65,18 @@ def test_newer_version_of_a_known_task_is_told_apart_from_an_unknown_task() -> N
 
 
 def test_every_name_passes_without_a_list_of_tasks() -> None:
-    assert Screen().check(raw(wire(task="anything"))).payload["headers"]["task"] == "anything"
+    assert Screen().check(raw(wire(task="anything")))["headers"]["task"] == "anything"
 
 
 def test_custom_headers_of_a_sender_pass() -> None:
     message = wire()
     message["headers"]["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    assert screen.check(raw(message)).payload["headers"]["traceparent"]
+    assert screen.check(raw(message))["headers"]["traceparent"]
 
 
 def test_kombu_types_are_read_as_kombu_reads_them() -> None:
     message = wire(args=[{"__type__": "uuid", "__value__": {"hex": "0" * 32}}])
-    assert screen.check(raw(message)).content[0][0].hex == "0" * 32
+    assert screen.check(raw(message))["decoded"][0][0].hex == "0" * 32
 
 
 @pytest.mark.bad_input(95, "eta, expires, timelimit or shadow in a message; 5 KB of argsrepr", "dead letter")
@@ -186,14 +186,15 @@ def _refused_or_safe(data: bytes) -> None:
         fit = screen.check(data)
     except (Unfit, NewerVersion):
         return
-    fit.payload["properties"]["delivery_tag"] = "1 work"
+    fit["properties"]["delivery_tag"] = "1 work"
     channel = Mock(no_ack_consumers=None)
     channel.decode_body = lambda body, encoding: base64.b64decode(body)
-    message = Message({**fit.payload, "decoded": fit.content}, channel)
-    assert message.decode() == fit.content
+    content = fit["decoded"]
+    message = Message(fit, channel)
+    assert message.decode() == content
     request = Request(message, app=celery, task=celery.tasks["mark.v1"], hostname="h", headers=message.headers)
     hard, soft = request.time_limits
-    assert request.args == fit.content[0]
+    assert request.args == content[0]
     assert request.stamps is not None
     assert request.info()["id"] == request.id
     assert request.maybe_expire() in {True, False, None}
