@@ -16,10 +16,13 @@ def serve(*, share_port: Annotated[bool, Parameter(negative=())] = False) -> Non
         share_port: Join the servers of the same configuration that were started on this port with --share-port too:
             one for each core, or the next one of a rolling restart.
     """
-    from api_shim.http import server  # noqa: PLC0415 - `bksi` and its help stay quick
-    from contract.settings import load_settings  # noqa: PLC0415 - same
-    from plumbing import failpoints  # noqa: PLC0415 - same
-    from plumbing.logs import configure_logging  # noqa: PLC0415 - same
+    from plumbing.collector import without_collections  # noqa: PLC0415 - `bksi` and its help stay quick
+
+    with without_collections():
+        from api_shim.http import server  # noqa: PLC0415 - same
+        from contract.settings import load_settings  # noqa: PLC0415 - same
+        from plumbing import failpoints  # noqa: PLC0415 - same
+        from plumbing.logs import configure_logging  # noqa: PLC0415 - same
 
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)

@@ -1,9 +1,21 @@
 """Python's garbage collector, for a process that runs for long."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 _COLLECT_EVERY: Final = 20_000
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """For imports: hardly anything of them is garbage, and looking for it is a tenth of their time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def spare_the_collector() -> None:

@@ -12,9 +12,12 @@ def worker(
     *, name: Annotated[str | None, Parameter(help="Node name; the default names host and process.")] = None
 ) -> None:
     """Run one worker process until SIGTERM; it finishes or hands back what it has. Start one per core."""
-    from contract.settings import load_settings  # noqa: PLC0415 - see worker.cli
-    from plumbing.logs import configure_logging  # noqa: PLC0415 - same
-    from worker.app import app  # noqa: PLC0415 - importing it builds the Celery app
+    from plumbing.collector import without_collections  # noqa: PLC0415 - see worker.cli
+
+    with without_collections():
+        from contract.settings import load_settings  # noqa: PLC0415 - same
+        from plumbing.logs import configure_logging  # noqa: PLC0415 - same
+        from worker.app import app  # noqa: PLC0415 - importing it builds the Celery app
 
     settings = load_settings()
     # Before Celery does it, which warns of a few things first.

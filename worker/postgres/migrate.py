@@ -4,13 +4,14 @@ import asyncio
 from typing import Any, Final
 
 from alembic import command
+from alembic.config import Config
 from sqlalchemy import Connection, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.postgres.engine import create_engine, driver_connection
 from worker.postgres.errors import typed_errors
 from worker.postgres.fitness import require_known, require_own_sessions
-from worker.postgres.revisions import alembic_config
+from worker.postgres.revisions import MIGRATIONS
 
 ADVISORY_LOCK: Final = 0x626B7369  # "bksi"
 """Session-level lock that lets one upgrade run at a time; the others wait and then find nothing left to do."""
@@ -59,6 +60,14 @@ async def _upgrade(engine: AsyncEngine, revision: str) -> None:
         await connection.commit()
         await connection.execute(select(func.pg_advisory_unlock(ADVISORY_LOCK)))
         await connection.commit()
+
+
+def alembic_config() -> Config:
+    """Where alembic finds the migrations."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 def _run(connection: Connection, revision: str) -> None:

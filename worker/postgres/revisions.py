@@ -4,22 +4,13 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-
-_MIGRATIONS: Final = Path(__file__).parent / "migrations"
-
-
-def alembic_config() -> Config:
-    """Where alembic finds the migrations."""
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    return config
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 @cache
 def known_revisions() -> tuple[str, ...]:
-    """All of them, the newest first."""
-    scripts = ScriptDirectory.from_config(alembic_config())
-    return tuple(script.revision for script in scripts.walk_revisions())
+    """All of them, the newest first: the numbers that the files of the migrations begin with.
+
+    Alembic would say the same, but takes a tenth of a worker's start to load.
+    """
+    return tuple(sorted((file.name.partition("_")[0] for file in MIGRATIONS.glob("versions/[0-9]*.py")), reverse=True))
