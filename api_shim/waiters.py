@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from contract.answer.report import Report
 from contract.redis.connection import WrongServer
 from contract.redis.records import read_done
-from contract.redis.requests import Requests
+from contract.redis.requests import Requests, read_report
 from plumbing.cancel import cancel_and_wait
 from plumbing.outages import Outage
 
@@ -138,7 +138,9 @@ class Waiters:
         for request_id, report in (await self._requests.load_finished(request_ids)).items():
             self._answer(request_id, report)
 
-    def _answer(self, request_id: str, report: Report) -> None:
+    def _answer(self, request_id: str, report: Report | ValueError) -> None:
+        if isinstance(report, ValueError):  # its callers' waits run out
+            return
         if not report.status.is_final:  # its rows are there, and its caller waits for CMDB's ids
             return
         for future in self._futures.get(request_id, ()):
@@ -169,7 +171,7 @@ class Waiters:
             for event in self._events.get(request_id, ()):
                 event.set()
             if report is not None and request_id in self._futures:
-                self._answer(request_id, Report.load(report))
+                self._answer(request_id, read_report(request_id, report))
         await self._wake([id_ for id_, report in said.items() if report is None and id_ in self._futures])
 
     async def _repair(self) -> None:

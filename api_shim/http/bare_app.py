@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api_shim.http.answers import refusal
 from api_shim.http.body import BodyBroken
@@ -16,6 +18,8 @@ from api_shim.http.middleware import Frame
 from api_shim.http.routes import assets
 from contract.codes import Code, Refused
 from contract.request.parse import BatchRefused
+
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def bare_app(
@@ -60,10 +64,17 @@ async def _batch_refused(request: Request, error: Exception) -> Response:
 async def _no_route(request: Request, error: Exception) -> Response:
     """404 and 405 are what the router says; a wrong path or method keeps its status everywhere."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    path = "method" if error.status_code == 405 else "path"
+    is_path = error.status_code != 405
     return refusal(
         exchange_of(request),
-        [Refused(Code.COMPONENT_NOT_FOUND, path=path)],
+        [Refused(Code.COMPONENT_NOT_FOUND, path="path" if is_path else "method")],
         status=error.status_code,
-        headers=error.headers,
+        headers=error.headers if is_path else {"Allow": ", ".join(_allowed(request))},
     )
+
+
+def _allowed(request: Request) -> list[str]:
+    """What the path can be asked by; the router names what the first of its routes takes."""
+    asked = [(method, {**request.scope, "method": "GET" if method == "HEAD" else method}) for method in _METHODS]
+    routes = request.app.routes
+    return [method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)]

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 
 from api_shim.http.strict_json import NotJson, loads
-from contract.codes import Code, Refused, Why
+from contract.codes import Code, Language, Refused, Why
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """Eight times a full, indented request of 100 instances."""
@@ -34,6 +34,33 @@ class MalformedBody(Refused):
         super().__init__(code)
         self.reason = reason
         self.offset = offset
+
+    def message(self, language: Language = "en") -> str:
+        """The text to show. Compat callers have nothing else."""
+        said = super().message(language)
+        if self.reason in _SAID_BY_THE_CODE:
+            return said
+        return f"{said}: {self.reason}" if language == "en" else f"{said}：{_CHINESE.get(self.reason, self.reason)}"
+
+
+_SAID_BY_THE_CODE: Final = ("empty", "not JSON")
+_CHINESE: Final = {
+    "not UTF-8": "不是 UTF-8",
+    "not UTF-8 without a byte order mark": "不是不带 BOM 的 UTF-8",
+    "not application/json in UTF-8": "Content-Type 不是 UTF-8 的 application/json",
+    "a content coding is not taken": "不支持 Content-Encoding",
+    "over 4 MiB": "超过 4 MiB",
+    "too slow": "传输过慢",
+    "ended early, or not in chunks as announced": "提前结束，或分块格式与声明不符",
+    "a key appears twice in one object": "同一对象中有重复的键",
+    "a number is not finite": "数值不是有限数",
+    "a number has too many digits": "数值位数过多",
+    "half a surrogate pair": "代理对不完整",
+    "nested too deeply": "嵌套过深",
+    "a string is too long": "字符串过长",
+    "an object has too many keys": "对象的键过多",
+}
+"""Of a reason; one that is not here is said in English."""
 
 
 class BodyBroken(MalformedBody):

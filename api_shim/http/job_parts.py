@@ -1,10 +1,11 @@
-"""Cut a job's instances into batches of a hundred."""
+"""Cut a job's instances into batches of a hundred, or of fewer that are as long as a request's body may be."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from api_shim.http.body import MAX_BODY_BYTES
 from api_shim.http.limits import RateLimited
 from api_shim.http.state import AppState
 from api_shim.identity.doorkeeper import Identity
@@ -16,18 +17,23 @@ from contract.request.parse import BatchRefused, ParsedBatch, parse
 _LET_OTHERS_S: Final = 0.01
 
 
-async def cut(head: dict[str, Any], instances: AsyncIterator[Any], *, strict: bool) -> AsyncIterator[ParsedBatch]:
+async def cut(
+    head: dict[str, Any], instances: AsyncIterator[tuple[Any, int]], *, strict: bool
+) -> AsyncIterator[ParsedBatch]:
     """Each hundred of `instances` as a batch under `head`; an error names the instance by its place in the job.
+
+    They come with their sizes: a batch is cut before the hundred once it has 4 MiB.
 
     Raises:
         BatchRefused: as `parse`, when the iterator comes to it.
     """
-    first, waiting, since = 0, [], time.monotonic()
-    async for instance in instances:
+    first, waiting, held, since = 0, [], 0, time.monotonic()
+    async for instance, size in instances:
         waiting.append(instance)
-        if len(waiting) == MAX_INSTANCES:
+        held += size
+        if len(waiting) == MAX_INSTANCES or held >= MAX_BODY_BYTES:
             yield _parsed(head, waiting, first, strict=strict)
-            first, waiting = first + len(waiting), []
+            first, waiting, held = first + len(waiting), [], 0
             if time.monotonic() - since > _LET_OTHERS_S:
                 await asyncio.sleep(0)
                 since = time.monotonic()

@@ -179,7 +179,7 @@ JOB: Final[dict[str, Any]] = {
         "running_count": 0,
     },
     "outcomes": {outcome.value: int(outcome is Outcome.CREATED) for outcome in Outcome},
-    "created_at": _ACCEPTED_AT.isoformat(),
+    "created_at": "2026-11-26T08:00:00Z",
     "finished_at": None,
     "expires_at": None,
     "links": {"self": _JOB_PATH, "batches": f"{_JOB_PATH}/batches", "items": f"{_JOB_PATH}/items"},

@@ -1,5 +1,7 @@
 """A job's body, read as it arrives: its head, then one instance after the other. Never more than one of them is kept.
 
+However it is cut into chunks, each byte is looked at a few times at most: its sender may be slow, or mean.
+
 The sender is held back by not being read: nothing is taken from the connection until who reads wants the next instance.
 """
 
@@ -27,10 +29,13 @@ _INSTANCES: Final = "instances"
 
 @dataclass(frozen=True, slots=True)
 class JobBody:
-    """`head` is all but the instances. `whole` is the body of a small JSON job, of which all is checked first."""
+    """`head` is all but the instances, which come with their sizes in the body; 0 where the whole is small.
+
+    `whole` is the body of a small JSON job, of which all is checked first.
+    """
 
     head: dict[str, Any]
-    instances: AsyncIterator[Any]
+    instances: AsyncIterator[tuple[Any, int]]
     whole: bytes | None = None
 
 
@@ -91,27 +96,29 @@ async def _open_ndjson(chunks: AsyncIterator[bytes]) -> JobBody:
     return JobBody(head, _decoded(lines))
 
 
-async def _decoded(lines: AsyncIterator[tuple[bytes, int]]) -> AsyncIterator[Any]:
+async def _decoded(lines: AsyncIterator[tuple[bytes, int]]) -> AsyncIterator[tuple[Any, int]]:
     async for line, offset in lines:
         try:
-            yield loads(line)
+            yield loads(line), len(line)
         except NotJson as error:
             raise MalformedBody(Code.BODY_NOT_JSON, error.reason, offset + (error.offset or 0)) from None
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, int]]:
     """Lines that are not blank, each with its place in the body."""
-    rest, offset = b"", 0
+    rest, offset = bytearray(), 0
     async for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            if line.strip():
-                yield line, offset
-            offset += len(line) + 1
+        rest += chunk
+        if b"\n" in chunk:
+            *whole, rest = rest.split(b"\n")
+            for line in whole:
+                if line.strip():
+                    yield bytes(line), offset
+                offset += len(line) + 1
         if len(rest) > MAX_INSTANCE_BYTES:
             raise MalformedBody(Code.BODY_TOO_LARGE, f"a line over {MAX_INSTANCE_BYTES} bytes")
     if rest.strip():
-        yield rest, offset
+        yield bytes(rest), offset
 
 
 async def _open_json(chunks: AsyncIterator[bytes]) -> JobBody:
@@ -131,9 +138,9 @@ async def _open_json(chunks: AsyncIterator[bytes]) -> JobBody:
     return JobBody({name: value for name, value in content.items() if name != _INSTANCES}, _each(instances), whole)
 
 
-async def _each(values: list[Any]) -> AsyncIterator[Any]:
+async def _each(values: list[Any]) -> AsyncIterator[tuple[Any, int]]:
     for value in values:
-        yield value
+        yield value, 0
 
 
 class _Text:
@@ -155,23 +162,24 @@ class _Text:
                 raise self._malformed("a key appears twice in one object" if key in head else "not JSON")
             await self._take(":")
             head[key] = await self._value()
+            if self._place > MAX_BODY_BYTES:
+                raise MalformedBody(Code.BODY_TOO_LARGE, "more than 4 MiB before the instances")
             await self._take(",")
         await self._take(":")
         await self._take("[")
         return head
 
-    async def elements(self) -> AsyncIterator[Any]:
+    async def elements(self) -> AsyncIterator[tuple[Any, int]]:
         """The instances, and then the object's end."""
         closing = await self._peek() == "]"
         while not closing:
-            yield await self._value()
+            begin = self._place
+            yield await self._value(), self._place - begin
             closing = await self._take(",]") == "]"
         if await self._take("},]") != "}":
             # It would belong to the head, and batches were accepted without it.
             raise MalformedBody(Code.BODY_NOT_JSON, "in a job over 4 MiB nothing may follow on instances", self._place)
-        while await self._grow():
-            pass
-        if _BLANK.sub("", self._text[self._at :]):
+        if await self._peek():
             raise self._malformed("not JSON")
 
     @property
@@ -181,14 +189,16 @@ class _Text:
     async def _value(self) -> Any:
         await self._peek()
         while True:
+            held = len(self._text) - self._at
             try:
                 value, end = read_value(self._text, self._at)
             except NotJson as error:
-                if len(self._text) - self._at <= MAX_INSTANCE_BYTES and await self._grow():
+                # Tried again when there is twice as much: after each small chunk would take for ever.
+                if held <= MAX_INSTANCE_BYTES and await self._grow(held):
                     continue
                 raise self._malformed(error.reason) from None
-            # What ends with the text may go on in the next chunk, as a number does.
-            if end < len(self._text) or not await self._grow():
+            # A number that ends with the text may go on in the next chunk.
+            if end < len(self._text) or self._text[end - 1] in '}]"' or not await self._grow(held):
                 self._at = end
                 return value
 
@@ -209,17 +219,21 @@ class _Text:
             if not await self._grow():
                 return ""
 
-    async def _grow(self) -> bool:
-        chunk = await anext(self._chunks, None)
-        if chunk is None:
-            return False
+    async def _grow(self, by: int = 1) -> bool:
+        """Read on until `by` more characters are there, or the end; whether any are."""
+        pieces, more = [self._text[self._at :]], 0
+        while more < by and (chunk := await anext(self._chunks, None)) is not None:
+            pieces.append(self._decode(chunk))
+            more += len(pieces[-1])
+        if more < by:
+            self._decode(b"", is_last=True)
         self._gone += self._at
-        self._text, self._at = self._text[self._at :] + self._decode(chunk), 0
-        return True
+        self._text, self._at = "".join(pieces), 0
+        return more > 0
 
-    def _decode(self, chunk: bytes) -> str:
+    def _decode(self, chunk: bytes, *, is_last: bool = False) -> str:
         try:
-            return self._decoder.decode(chunk)
+            return self._decoder.decode(chunk, is_last)
         except UnicodeDecodeError:
             raise MalformedBody(Code.BODY_NOT_JSON, "not UTF-8") from None
 

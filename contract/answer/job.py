@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -125,9 +125,9 @@ class Job:
             "batch_count": self.batches,
             "statistics": self.statistics.model_dump(),
             "outcomes": {outcome.value: self.outcomes.get(outcome, 0) for outcome in Outcome},
-            "created_at": self.created_at.isoformat(),
-            "finished_at": finished_at and finished_at.isoformat(),
-            "expires_at": finished_at and (finished_at + timedelta(days=keep_days)).isoformat(),
+            "created_at": _written(self.created_at),
+            "finished_at": finished_at and _written(finished_at),
+            "expires_at": finished_at and _written(finished_at + timedelta(days=keep_days)),
             "links": {"self": path, "batches": f"{path}/batches", "items": f"{path}/items"},
         }
 
@@ -193,3 +193,8 @@ def moved_path(path: str, first: int) -> str:
         return path
     index, rest = path.removeprefix(_INSTANCES).split("]", 1)
     return f"{_INSTANCES}{int(index) + first}]{rest}"
+
+
+def _written(moment: datetime) -> str:
+    """As in a report."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

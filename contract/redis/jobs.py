@@ -253,7 +253,7 @@ def _stored(job: Job) -> list[Any]:
         "app": job.bk_app_code,
         "biz": job.bk_biz_id,
         "module": job.bk_module_id,
-        "begun": int(job.created_at.timestamp() * 1000),
+        "begun": round(job.created_at.timestamp() * 1000),
         "batches": job.batches,
         "accepted": job.accepted,
         "ended": job.ended,
@@ -266,5 +266,5 @@ def _stored(job: Job) -> list[Any]:
     if job.problem is not None:
         fields["problem"] = job.problem.model_dump_json()
     if job.finished_at is not None:
-        fields["finished"] = int(job.finished_at.timestamp() * 1000)
+        fields["finished"] = round(job.finished_at.timestamp() * 1000)
     return [part for pair in fields.items() for part in pair]

@@ -112,7 +112,7 @@ def read_done(message: bytes) -> dict[str, bytes | None]:
     ``Report.load`` reads. Everybody who listens hears everything, so long reports are left to those who wait for them.
     """
     head, *reports = message.split(b"\n")
-    ids = head.decode().split()
+    ids = head.decode(errors="replace").split()
     return dict(zip(ids, reports, strict=True)) if len(reports) == len(ids) else dict.fromkeys(ids)
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import redis.asyncio as aioredis
+import structlog
 from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError
 
@@ -25,6 +26,7 @@ from contract.settings import Settings
 from plumbing.coalesce import Gather
 
 _FORGOTTEN: Final = -1
+_log: Final = structlog.get_logger(__name__)
 _COUNT_END: Final = "contract/redis/parts/count_end.lua"
 """Part of each script that ends a request, which may be a batch of a job."""
 _SUBMIT: Final = Script(
@@ -96,10 +98,19 @@ def _unfinished(request_id: str, fields: Sequence[bytes | None], now_ms: int) ->
     )
 
 
-def _found(request_id: str, answer: bytes | Sequence[bytes | None] | None, now_ms: int) -> Report | None:
+def _found(request_id: str, answer: bytes | Sequence[bytes | None] | None, now_ms: int) -> Report | ValueError | None:
     if answer is None:
         return None
-    return Report.load(answer) if isinstance(answer, bytes) else _unfinished(request_id, answer, now_ms)
+    return read_report(request_id, answer) if isinstance(answer, bytes) else _unfinished(request_id, answer, now_ms)
+
+
+def read_report(request_id: str, stored: bytes | str) -> Report | ValueError:
+    """A stored report, or why it cannot be read: a worker of the next version may have written it."""
+    try:
+        return Report.load(stored)
+    except ValueError as error:
+        _log.exception("report cannot be read", request_id=request_id)
+        return error
 
 
 def _counted(report: Report) -> tuple[str, str]:
@@ -129,7 +140,7 @@ class Requests:
         self._submit = client.register_script(_SUBMIT)
         self._submitting: Gather[_Call, Any] = Gather(self._submit_together, at_once=2, weigh=_size, most=_SENT_BYTES)
         self._load = client.register_script(_LOAD)
-        self._loading = Gather(self.load_many)
+        self._loading = Gather(self._load_together)
         self._publish = client.register_script(_PUBLISH)
         self._publishing = Gather(self._publish_together, most=_PUBLISHED_BYTES, weigh=lambda one: len(one[1]))
         self._cancel = client.register_script(_CANCEL)
@@ -210,7 +221,11 @@ class Requests:
         return await self._loading(request_id)
 
     async def load_many(self, request_ids: Sequence[str]) -> list[Report | None]:
-        """`load` for each of `request_ids`, in one round trip and in their order."""
+        """`load` for each of `request_ids`, in one round trip and in their order; None also for what cannot be read."""
+        found = await self._load_together(request_ids)
+        return [None if isinstance(report, ValueError) else report for report in found]
+
+    async def _load_together(self, request_ids: Sequence[str]) -> list[Report | ValueError | None]:
         if not request_ids:
             return []
         now_ms, *answers = await self._load(
@@ -220,11 +235,13 @@ class Requests:
         return [_found(id_, answer, now_ms) for id_, answer in zip(request_ids, answers, strict=True)]
 
     async def load_finished(self, request_ids: Sequence[str]) -> dict[str, Report]:
-        """The stored reports among `request_ids`, in one MGET."""
+        """The stored reports among `request_ids`, in one MGET, but for those that cannot be read."""
         if not request_ids:
             return {}
         values = await self.client.mget([self.keys.result(request_id) for request_id in request_ids])
-        return {id_: Report.load(value) for id_, value in zip(request_ids, values, strict=True) if value is not None}
+        stored = [(id_, value) for id_, value in zip(request_ids, values, strict=True) if value is not None]
+        read = [(id_, read_report(id_, value)) for id_, value in stored]
+        return {id_: report for id_, report in read if not isinstance(report, ValueError)}
 
     async def load_kept(self, request_id: str) -> Payload | None:
         """The payload of a finished request that did not succeed, while its report lives.

@@ -191,7 +191,11 @@ CAUSES: dict[Code, tuple[Callable[[World], Said], str, str]] = {
         "The upload ended early; what was accepted is carried out, and the same key goes on where it stopped",
         "上传提前中断；已受理的部分照常执行，用同一幂等键重新上传即可续传",
     ),
-    Code.BODY_UNREADABLE: (prepared(Code.BODY_UNREADABLE), "The body could not be read", "读取请求体失败"),
+    Code.BODY_UNREADABLE: (
+        prepared(Code.BODY_UNREADABLE),
+        "The body could not be read: too slow",
+        "读取请求体失败：传输过慢",
+    ),
     Code.INTERNAL: (prepared(Code.INTERNAL), "Internal error", "服务内部错误"),
     Code.PAGE_LIMIT_INVALID: (
         of_path("/v1/batches?limit=0"),

@@ -82,14 +82,29 @@ def _twice(host: int) -> dict[str, Any]:
 AT_THE_DOOR = (
     Case(Code.BODY_EMPTY, "no body", b"", "", "The body is empty", "请求体为空"),
     Case(Code.BODY_NOT_JSON, "half an object", b"{", "", "The body is not valid JSON", "请求体不是合法的 JSON"),
-    Case(Code.BODY_TOO_LARGE, "over 4 MiB", b" " * 4_194_305, "", "The request is too large", "请求体过大"),
+    Case(
+        Code.BODY_TOO_LARGE,
+        "over 4 MiB",
+        b" " * 4_194_305,
+        "",
+        "The request is too large: over 4 MiB",
+        "请求体过大：超过 4 MiB",
+    ),
+    Case(
+        Code.BODY_NOT_JSON,
+        "a key twice",
+        b'{"bk_biz_id": 1, "bk_biz_id": 2}',
+        "",
+        "The body is not valid JSON: a key appears twice in one object",
+        "请求体不是合法的 JSON：同一对象中有重复的键",
+    ),
     Case(
         Code.UNSUPPORTED_MEDIA_TYPE,
         "compressed",
         b"x",
         "",
-        "The body must be plain JSON in UTF-8 (application/json)",
-        "请求体必须是未压缩的 UTF-8 JSON（application/json）",
+        "The body must be plain JSON in UTF-8 (application/json): a content coding is not taken",
+        "请求体必须是未压缩的 UTF-8 JSON（application/json）：不支持 Content-Encoding",
         headers={"Content-Encoding": "gzip"},
     ),
     Case(

@@ -150,6 +150,35 @@ def test_wait_survives_the_loss_of_the_subscription(redis_url: str, redis: "redi
     run(redis_url, scenario)
 
 
+def test_report_that_cannot_be_read_spoils_no_other(redis_url: str, redis: "redis_client.Redis[bytes]") -> None:
+    """One of a worker of the next version, while servers of this one still run."""
+
+    async def scenario(submitter: Submitter) -> None:
+        requests = submitter.requests
+        good, bad = [(await submitter.submit(BATCH, CALLER)).request_id for _ in range(2)]
+        unreadable = finished(bad).dump().replace(b'"SUCCESS"', b'"OF_TOMORROW"')
+        waits = [asyncio.create_task(submitter.wait(id_, CALLER.bk_app_code, 30)) for id_ in (good, bad)]
+        while submitter.waiters.count < len(waits):
+            await asyncio.sleep(0)
+
+        redis.set(requests.keys.result(bad), unreadable)
+        redis.publish(requests.keys.done_channel, bad.encode() + b"\n" + unreadable)
+        redis.publish(requests.keys.done_channel, b"\xff")
+        await submitter.waiters._wake([bad])
+        await requests.publish(finished(good))
+
+        assert await waits[0] == finished(good)
+        loaded = await asyncio.gather(requests.load(good), requests.load(bad), return_exceptions=True)
+        assert loaded[0] == finished(good)
+        assert isinstance(loaded[1], ValueError)
+        assert await requests.load_many([bad, good]) == [None, finished(good)]
+        submitter.waiters.release()
+        with pytest.raises(ValueError, match=r"status"):
+            await waits[1]
+
+    run(redis_url, scenario)
+
+
 def test_wait_that_runs_out_answers_where_it_stands(redis_url: str, redis: "redis_client.Redis[bytes]") -> None:
     async def scenario(submitter: Submitter) -> None:
         request_id = (await submitter.submit(BATCH, CALLER)).request_id

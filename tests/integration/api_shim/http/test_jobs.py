@@ -129,20 +129,37 @@ def test_job_of_more_than_four_mebibytes_of_json(door: Client) -> None:
     assert "nothing may follow on instances" in refused.json()["errors"][0]["reason"]
 
 
+@pytest.mark.parametrize("content_type", ["application/json", NDJSON])
+def test_batch_of_long_instances_is_no_longer_than_a_body_may_be(door: Client, content_type: str) -> None:
+    row = {"note": ["x" * 65_000] * 16}  # a mebibyte
+    rows = [{"bk_host_id": host, **row} for host in range(1, 11)]
+    if content_type == NDJSON:
+        body = b"".join(json.dumps(document).encode() + b"\n" for document in (HEAD, *rows))
+    else:
+        body = json.dumps({**HEAD, "instances": rows}).encode()
+    job = door.post("/v1/jobs", body, headers={"Content-Type": content_type}).json()
+    assert [batch["statistics"]["total_count"] for batch in _batches(door, job)] == [5, 5]
+
+
 @pytest.mark.parametrize(
     ("changed", "status"),
     [
         (lambda text: text[:-2], 400),
         (lambda text: text + "x", 400),
+        (lambda text: text + " \n" * 50_000 + "x", 400),
+        (lambda text: text.encode() + b"\xc3", 400),
+        (lambda text: "{" + f'"note": {json.dumps(["x" * 65_000] * 70)},' + text[1:], 413),
         (lambda text: text.replace("[", "[,", 1), 400),
         (lambda text: text.replace('"note"', '"bk_host_id"', 1), 400),
         (lambda text: text.replace("7", "NaN", 1), 400),
     ],
 )
-def test_long_json_that_is_not_strict(door: Client, changed: Callable[[str], str], status: int) -> None:
+def test_long_json_that_is_not_strict(door: Client, changed: Callable[[str], str | bytes], status: int) -> None:
     row = json.dumps({"bk_host_id": 7, "note": "e" * 2_000})
     text = f'{json.dumps(HEAD)[:-1]}, "instances": [{",".join([row] * 2_500)}]}}'
-    assert door.post("/v1/jobs", changed(text).encode()).status_code == status
+    body = changed(text)
+    answer = door.post("/v1/jobs", body if isinstance(body, bytes) else body.encode())
+    assert answer.status_code == status
 
 
 def test_second_upload_under_a_key_takes_over(door: Client) -> None:

@@ -395,6 +395,14 @@ def test_wrong_path_or_method_answers_an_envelope(door: Client, method: str, pat
     assert (answer.status_code, answer.json()["code"], answer.json()["result"]) == (status, 1306404, False)
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [(V1_PATH, "GET, HEAD, POST"), ("/v1/batches:validate", "POST"), (ESB_PATH, "POST"), ("/healthz", "GET, HEAD")],
+)
+def test_wrong_method_answers_all_the_right_ones(door: Client, path: str, allowed: str) -> None:
+    assert door.call("DELETE", path).headers["Allow"] == allowed
+
+
 @pytest.mark.bad_input(101, "more requests than may wait", "503/1190006 with Retry-After")
 def test_queue_full_is_503_with_retry_after(open_door: Callable[..., Client], seed: dict[str, Any]) -> None:
     door = open_door(max_pending=1)
