@@ -29,8 +29,8 @@ from contract.answer.report import Report
 from contract.message import Caller
 from contract.request.parse import parse
 from worker.expand.bound import Expansion
-from worker.expand.catalogue import CatalogueSlice, Host, Module
-from worker.expand.expand import expand
+from worker.expand.catalogue import Host, Module
+from worker.expand.expand import CatalogueSlice, expand
 from worker.expand.templates import parse_process_template
 from worker.postgres.draft import WriteRequest
 from worker.postgres.engine import create_engine

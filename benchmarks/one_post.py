@@ -36,7 +36,7 @@ Place = tuple[str, str]
 def main() -> None:
     """Print the files that one POST passes in each process, the classes behind their names, and the sums."""
     argparse.ArgumentParser(prog="python -m benchmarks.one_post", description=__doc__).parse_args()
-    shape = Shape.parse("1")
+    shape = Shape.parse("1d")
     with open_session([shape], modules=1) as session:
         with _processes(session) as number:
             asyncio.run(_post(shape, session.http_port, number))

@@ -19,8 +19,8 @@ from contract.answer.report import About, Report
 from contract.message import Caller, Payload
 from contract.request.parse import parse
 from worker.expand.bound import Expansion
-from worker.expand.catalogue import CatalogueSlice, Host, Module
-from worker.expand.expand import expand
+from worker.expand.catalogue import Host, Module
+from worker.expand.expand import CatalogueSlice, expand
 from worker.expand.plan import Plan
 from worker.expand.templates import parse_process_template
 from worker.postgres.columns import NewRows

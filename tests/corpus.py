@@ -23,8 +23,8 @@ from devstack import sample
 from tests.strategies import UNBOUND, Asked, Tape, body, catalogue, overlapping
 from tests.unit.worker.postgres.test_columns import OWN, rows_of
 from worker.expand.bound import Expansion
-from worker.expand.catalogue import CatalogueSlice, Host, Module, ProcessTemplate, TemplateProperty
-from worker.expand.expand import expand
+from worker.expand.catalogue import Host, Module, ProcessTemplate, TemplateProperty
+from worker.expand.expand import CatalogueSlice, expand
 from worker.expand.plan import Plan
 from worker.expand.preview import preview
 from worker.expand.reconcile import ExistingInstance, ExistingProcess

@@ -13,7 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from worker.expand.bound import Expansion
-from worker.expand.catalogue import BindTemplate, CatalogueSlice, Host, Module, ProcessTemplate, TemplateProperty
+from worker.expand.catalogue import BindTemplate, Host, Module, ProcessTemplate, TemplateProperty
+from worker.expand.expand import CatalogueSlice
 
 T = TypeVar("T")
 

@@ -1,11 +1,8 @@
-"""What the rules need to know of CMDB for one batch, as plain frozen values."""
+"""What CMDB has, as the rules see it: plain frozen values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from worker.expand.bound import Expansion
+from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +63,3 @@ class ProcessTemplate:
     id: int
     properties: Mapping[str, TemplateProperty]
     bind_info: tuple[BindTemplate, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogueSlice:
-    """The part of the catalogue that one batch touches.
-
-    `module` is None when no module has the id in any business. `hosts` holds the requested hosts that are related to
-    (business, module), and no others. `expansions` are the process templates of the module's service template, id
-    ascending, made ready.
-    """
-
-    module: Module | None
-    service_template_biz_id: int | None = None
-    expansions: "tuple[Expansion, ...]" = ()
-    hosts: Mapping[int, Host] = field(default_factory=dict)
-
-    @property
-    def process_templates(self) -> tuple[ProcessTemplate, ...]:
-        """The process templates as CMDB has them."""
-        return tuple(expansion.template for expansion in self.expansions)

@@ -1,15 +1,36 @@
 """A batch and the catalogue in, the rows it asks for or the reason to refuse out (CMDB sections 2 to 4)."""
 
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from contract.codes import Code, Refused, Why
 from contract.request.batch import MAX_NAME_BYTES, Instance, ServiceInstanceBatch
-from worker.expand.bound import LastRows, Merged, bound_processes
-from worker.expand.catalogue import CatalogueSlice, Host, Module
+from worker.expand.bound import Expansion, LastRows, Merged, bound_processes
+from worker.expand.catalogue import Host, Module, ProcessTemplate
 from worker.expand.naming import generate_name, unbound_key
 from worker.expand.plan import Plan, PlannedInstance, PlannedProcess, Warnings
 from worker.expand.unbound import unbound_processes
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueSlice:
+    """The part of the catalogue that one batch touches.
+
+    `module` is None when no module has the id in any business. `hosts` holds the requested hosts that are related to
+    (business, module), and no others. `expansions` are the process templates of the module's service template, id
+    ascending, made ready.
+    """
+
+    module: Module | None
+    service_template_biz_id: int | None = None
+    expansions: tuple[Expansion, ...] = ()
+    hosts: Mapping[int, Host] = field(default_factory=dict)
+
+    @property
+    def process_templates(self) -> tuple[ProcessTemplate, ...]:
+        """The process templates as CMDB has them."""
+        return tuple(expansion.template for expansion in self.expansions)
 
 
 def expand(catalogue: CatalogueSlice, batch: ServiceInstanceBatch, request_id: str) -> Plan:

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from plumbing.bounded import Recent
 from plumbing.coalesce import Gather
 from worker.expand.bound import Expansion
-from worker.expand.catalogue import CatalogueSlice, Host, Module
+from worker.expand.catalogue import Host, Module
+from worker.expand.expand import CatalogueSlice
 from worker.expand.templates import parse_process_template
 from worker.postgres.columns import bigint_array
 from worker.postgres.engine import driver_connection

@@ -35,8 +35,7 @@ from worker.consumer.pool import CoroutineTask, message_header
 from worker.custody.finish import decide, finish, given_up, publish, tell_end
 from worker.custody.leases import Lease
 from worker.delivery.task import deliver
-from worker.expand.catalogue import CatalogueSlice
-from worker.expand.expand import expand
+from worker.expand.expand import CatalogueSlice, expand
 from worker.expand.preview import preview
 from worker.metrics import HANDED_BACK, lane_of
 from worker.postgres.draft import WriteRequest

@@ -15,7 +15,7 @@ from tests.integration.live import LiveWorker
 from tests.integration.worker.catalogue.cmdb_server import CmdbServer
 from worker.catalogue.cmdb import Cmdb
 from worker.catalogue.lookup import Lookup
-from worker.expand.catalogue import CatalogueSlice
+from worker.expand.expand import CatalogueSlice
 from worker.postgres.catalogue_reads import Catalogue
 
 pytestmark = pytest.mark.anyio

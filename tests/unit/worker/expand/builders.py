@@ -9,13 +9,12 @@ from contract.request.parse import parse
 from worker.expand.bound import Expansion
 from worker.expand.catalogue import (
     BindTemplate,
-    CatalogueSlice,
     Host,
     Module,
     ProcessTemplate,
     TemplateProperty,
 )
-from worker.expand.expand import expand
+from worker.expand.expand import CatalogueSlice, expand
 from worker.expand.plan import Plan, PlannedBind, PlannedInstance, PlannedProcess
 
 BIZ, MODULE, TEMPLATE = 1, 60, 7

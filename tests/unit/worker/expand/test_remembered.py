@@ -17,7 +17,7 @@ from tests.unit.worker.expand.builders import (
     template,
     unbound,
 )
-from worker.expand.catalogue import CatalogueSlice
+from worker.expand.expand import CatalogueSlice
 from worker.expand.plan import Plan
 
 
