@@ -101,15 +101,18 @@ def _instance_view(instance: Plain, outcome: str = "") -> Iterator[RenderableTyp
         yield _bind_table(processes)
 
 
+def _gone(known: Plain) -> str:
+    since = f"{known['gone_at']:%Y-%m-%d %H:%M:%S %Z}"
+    if known["id"] is not None:
+        return f"CMDB had it as {known['id']} and lists it no more since {since}"
+    return f"CMDB did not list it at {since}, and does again: as the one that a request has created here anew meanwhile"
+
+
 def _cmdb_view(known: Plain) -> Iterator[RenderableType]:
     if known["gone_at"] is None:
         yield Text(f"CMDB has it as {known['id']}.")
     else:
-        yield Text(
-            f"Gone: CMDB had it as {known['id']} and lists it no more since {known['gone_at']:%Y-%m-%d %H:%M:%S %Z}. "
-            "It is kept, and no request finds it.",
-            style="yellow",
-        )
+        yield Text(f"Gone: {_gone(known)}. It is kept, and no request finds it.", style="yellow")
     for content in known["gone"]:
         yield Text(f"CMDB has no more: {_named(content)}", style="yellow")
 

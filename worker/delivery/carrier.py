@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import structlog
+
 from contract.answer.items import Problem
 from contract.answer.report import Report
 from contract.codes import Code
@@ -23,6 +25,7 @@ from worker.postgres.cmdb_rows import InstanceRows
 from worker.postgres.deliveries import Delivery, End
 from worker.postgres.engine import clock
 
+_log = structlog.get_logger(__name__)
 _QUICK_S: Final = 5.0
 _SLOW_S: Final = 12.0
 """CMDB's servers wait for each other for 25 s."""
@@ -154,7 +157,9 @@ class Carrier:
         ids = await deliveries.cmdb_ids(self._driver, mine)
         about = [one for one in found.instances if one.key in keys or one.id in ids]
         if about:
-            await self._rows.sync(self._driver, about, read_at)
+            for sync in await self._rows.sync(self._driver, about, read_at):
+                for id_, cmdb_id, former_id in sync.returned:
+                    _log.warning("CMDB has it again", id=id_, cmdb_id=cmdb_id, former_id=former_id)
             if strange := {one.id for one in about} - await deliveries.linked(self._driver, [one.id for one in about]):
                 raise Unclear(f"service instance {min(strange)} of CMDB cannot be taken over")
         return await deliveries.read_ours(self._driver, mine)

@@ -11,7 +11,8 @@ ROWS = f"""
 INSERT INTO service_instance (id, bk_biz_id, bk_module_id, bk_host_id, instance_key, service_template_id, name,
     creator, modifier, bk_supplier_account, request_id)
 VALUES (11, 1, 60, 2, '', 1, '10.0.0.2_job_java_80', 'admin', 'admin', '0', '{REQUEST_ID}'),
-       (12, 1, 60, 3, '', 1, '[red]not markup[/red]', 'admin', 'admin', '0', '{REQUEST_ID}');
+       (12, 1, 60, 3, '', 1, '[red]not markup[/red]', 'admin', 'admin', '0', '{REQUEST_ID}'),
+       (14, 1, 60, 4, 'gone', 1, 'former', 'admin', 'admin', '0', '');
 INSERT INTO process (bk_process_id, service_instance_id, bk_biz_id, bk_host_id, process_template_id, bk_process_name,
     bk_func_name, timeout, start_cmd, auto_start, bk_supplier_account, bk_created_by)
 VALUES (21, 11, 1, 2, 1, 'job_java', 'java', 30, './start.sh', false, '0', 'admin');
@@ -22,7 +23,7 @@ VALUES ('{REQUEST_ID}', 'admin', 'bksi', '0', 1, 60, 'create', '{{11}}', '{{12,1
 INSERT INTO request_ledger (request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, report, attempt, created_at)
 VALUES ('{REQUEST_ID}', 'bksi', 1, 60, 'SUCCEEDED', 0, '{{}}', 1, now());
 INSERT INTO cmdb_instance (service_instance_id, cmdb_id, gone_at)
-VALUES (11, 72, NULL), (12, 73, '2026-05-06 07:08:09+00');
+VALUES (11, 72, NULL), (12, 73, '2026-05-06 07:08:09+00'), (14, NULL, '2026-05-06 07:08:09+00');
 INSERT INTO cmdb_gone (service_instance_id, bk_process_id, content)
 VALUES (11, 22, '{{"bk_process_id": 22, "bk_process_name": "php"}}'),
        (11, 21, '{{"bk_process_id": 21, "template_row_id": 3, "port": "81"}}');
@@ -71,6 +72,7 @@ def test_what_cmdb_has_and_has_no_more_is_told(bksi: RunBksi, env: dict[str, str
     shown = bksi("show", "12", env=env).stdout
     assert "Gone: CMDB had it as 73 and lists it no more since 2026-05-06 07:08:09" in shown
     assert "no request finds it" in shown
+    assert "does again: as the one that a request has created here anew" in bksi("show", "14", env=env).stdout
     in_cmdb = json.loads(bksi("show", "12", "--json", env=env).stdout)["cmdb"]
     assert (in_cmdb["id"], in_cmdb["gone_at"][:10], in_cmdb["gone"]) == (73, "2026-05-06", [])
 
