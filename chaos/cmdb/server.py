@@ -1,6 +1,7 @@
 """CMDB over HTTP, on a port of this machine."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,11 +58,13 @@ class CmdbServer(World):
         return Reply(body={"chances": self.failures.chances, "done": dict(self.failures.done)})
 
     @contextmanager
-    def serving(self, port: int = 0) -> Iterator[Self]:
-        """Serve until the block ends."""
+    def serving(self, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Self]:
+        """Serve until the block ends, behind TLS where it is given."""
         httpd = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         httpd.daemon_threads = True
-        self.url = f"http://127.0.0.1:{httpd.server_address[1]}"
+        if tls is not None:
+            httpd.socket = tls.wrap_socket(httpd.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{httpd.server_address[1]}"
         thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -150,7 +150,7 @@ class Cmdb:
         except _TryAgain as error:
             raise CmdbUnavailable(f"{api}: {error}") from None
         except httpx2.RequestError as error:
-            raise CmdbUnavailable(f"{api}: {type(error).__name__}: {self._plain(str(error))}") from None
+            raise CmdbUnavailable(f"{api}: {self._reason(error)}") from None
         raise AssertionError("retry_context returns or raises")
 
     def change(self, api: str, path: str, body: Mapping[str, Any], *, method: str = "POST") -> Any:
@@ -179,8 +179,7 @@ class Cmdb:
             ) from None
         except httpx2.RequestError as error:
             is_undone = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
-            reason = f"{api}: {type(error).__name__}: {self._plain(str(error))}"
-            raise CmdbUnavailable(reason, is_undone=is_undone) from None
+            raise CmdbUnavailable(f"{api}: {self._reason(error)}", is_undone=is_undone) from None
 
     def _url(self, api: str, path: str) -> str:
         return f"{self.url}/{api}/" if _ESB in self.url else f"{self.url}{path}"
@@ -204,6 +203,10 @@ class Cmdb:
             raise _TryAgain(said, answer=refused if refused.code in _UNEXPLAINED else None)
         raise refused
 
+    def _reason(self, error: Exception) -> str:
+        advice = "; SSL_CERT_FILE names a file of the authorities to trust" if _is_untrusted(error) else ""
+        return f"{type(error).__name__}: {self._plain(str(error))}{advice}"
+
     def _plain(self, text: str) -> str:
         """Some servers repeat in an error what they were sent."""
         for secret in self._secrets:
@@ -223,7 +226,12 @@ def _trusted() -> ssl.SSLContext:
 def _wait(error: Exception) -> bool | float:
     if isinstance(error, _TryAgain):
         return True if error.after_s is None else error.after_s
-    return isinstance(error, httpx2.TransportError)
+    return isinstance(error, httpx2.TransportError) and not _is_untrusted(error)
+
+
+def _is_untrusted(error: Exception) -> bool:
+    """Whether CMDB's certificate is of nobody whom this process trusts, which waiting does not mend."""
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def _checked_url(text: str) -> str:

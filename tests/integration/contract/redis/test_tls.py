@@ -1,15 +1,9 @@
 """Redis behind TLS, its certificate checked, with the URL as kombu's users write it. The wheel's server has no TLS."""
 
-import datetime as dt
-import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -19,6 +13,7 @@ from contract.settings import Settings
 from devstack.ports import free_port
 from devstack.process import Guard, ProcessFailed
 from devstack.servers import Valkey
+from tests.certificate import self_signed
 from worker.consumer.transport.configure import use_transport
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +27,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def url(guard: Guard, tmp_path: Path) -> Iterator[str]:
     """Of a server with TLS; its certificate is in `tmp_path`."""
-    certificate, key = _certificate(tmp_path)
+    certificate, key = self_signed(tmp_path)
     port = free_port()
     settings = {"tls-port": str(port), "tls-cert-file": str(certificate), "tls-key-file": str(key)}
     settings |= {"tls-ca-cert-file": str(certificate), "tls-auth-clients": "no"}
@@ -73,28 +68,3 @@ def _consume(settings: Settings) -> None:
         connection.ensure_connection(max_retries=1)
         connection.default_channel.client.ping()
     app.close()
-
-
-def _certificate(directory: Path) -> tuple[Path, Path]:
-    """One that signs itself, for 127.0.0.1, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(tz=dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = directory / "server.crt", directory / "server.key"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths

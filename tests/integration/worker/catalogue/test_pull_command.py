@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from chaos.cmdb.exchange import Call, Reply, refusal
 from devstack.running import BKSI
+from tests.certificate import self_signed
 from tests.conftest import RunBksi
 from tests.integration.worker.catalogue.cmdb_server import CmdbServer
 from tests.integration.worker.catalogue.conftest import rows
@@ -155,6 +157,22 @@ def test_refusal_is_one_line_without_the_secret(
     assert failed.stderr.strip().splitlines()[-1].startswith("list_service_template: ")
     assert "Traceback" not in failed.stderr
     assert SECRET not in failed.stderr
+
+
+async def test_authority_that_has_signed_for_cmdb_is_named_by_a_file(
+    bksi: RunBksi, env: dict[str, str], tmp_path: Path
+) -> None:
+    certificate, key = self_signed(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with CmdbServer().serving(tls=tls) as cmdb:
+        cmdb.fill(templates=1, modules=2, hosts=3, hosts_per_module=1)
+        pull = ("catalogue", "pull", "--url", cmdb.url, "--biz", "1")
+        failed = bksi(*pull, env=env)
+        assert (failed.returncode, failed.stdout, "Traceback" in failed.stderr) == (1, "", False)
+        assert "SSL_CERT_FILE" in failed.stderr
+        assert cmdb.calls == [], "a server that nobody knows is told no secret"
+        assert bksi(*pull, env=env | {"SSL_CERT_FILE": str(certificate)}).returncode == 0
 
 
 def _file(text: str) -> Callable[[Path], list[str | Path]]:
