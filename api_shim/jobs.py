@@ -148,11 +148,10 @@ class Jobs:
                     return job
                 await heard(min(seconds_left, _REPAIR_S))
 
-    async def recent(self, bk_app_code: str, start: int, limit: int) -> list[Job]:
-        """An application's jobs that Redis knows, newest first, `limit` of them after the first `start`."""
+    async def recent(self, bk_app_code: str, start: int, limit: int) -> list[Job | None]:
+        """An application's jobs, newest first, `limit` after the first `start`; None for one that is forgotten."""
         ids = await reaching_redis(self._store.recent_ids(bk_app_code, start, limit))
-        jobs = await reaching_redis(self._store.load_many(ids)) if ids else []
-        return [job for job in jobs if job is not None]
+        return await reaching_redis(self._store.load_many(ids)) if ids else []
 
     async def batches(self, job: Job, start: int, limit: int) -> list[tuple[str, Report | None]]:
         """A job's batches in order, `limit` of them after the first `start`; None for one that is unknown."""

@@ -54,8 +54,9 @@ async def own_jobs(request: Request, app: str, size: int = PAGE) -> tuple[list[J
     state = state_of(request)
     purpose, limit = f"jobs {app}", page_limit(request, size)
     start = int(state.cursors.read(purpose, request.query_params.get("cursor")) or 0)
-    jobs = await state.jobs.recent(app, start, limit)
-    return jobs, state.cursors.make(purpose, str(start + limit)) if len(jobs) == limit else None
+    found = await state.jobs.recent(app, start, limit)
+    cursor = state.cursors.make(purpose, str(start + limit)) if len(found) == limit else None
+    return [job for job in found if job is not None], cursor
 
 
 async def batches_of_job(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from worker.catalogue.answers import Kind
@@ -40,7 +40,8 @@ def module_view(module: ModuleSummary, templates: Iterable[ProcessTemplate]) -> 
 def _template_tables(templates: Iterable[ProcessTemplate]) -> Iterator[RenderableType]:
     for template in templates:
         yield Text()
-        table = Table("property", "template's value", title=f"process template {template.id}", title_justify="left")
+        names = (Column(name, overflow="fold") for name in ("property", "template's value"))
+        table = Table(*names, title=f"process template {template.id}", title_justify="left")
         for name, column in template.properties.items():
             if column.value not in (None, "") or column.locked:
                 table.add_row(name, _shown(column))

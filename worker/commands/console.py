@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
+
+from rich.table import Column, Table
 
 from contract.settings import load_settings
 from plumbing.urls import without_secrets
@@ -53,6 +55,11 @@ def in_database(run: Callable[[Engine], Awaitable[Result]], *, statement_timeout
             return asyncio.run(call())
     except DatabaseError as error:
         _fail(f"BKSI_POSTGRES_DSN ({without_secrets(dsn)}): {error}")
+
+
+def uncut(*names: str, **look: Any) -> Table:
+    """A table that cuts nothing off, however narrow the terminal is."""
+    return Table(*(Column(name, overflow="fold") for name in names), **look)
 
 
 def print_outcomes(outcomes: Mapping[str, str | None], done: str, *, json: bool) -> int:

@@ -9,7 +9,7 @@ from cyclopts.validators import Number
 from rich.table import Table
 from rich.text import Text
 
-from worker.commands.console import in_database, out, print_outcomes
+from worker.commands.console import in_database, out, print_outcomes, uncut
 from worker.postgres import deliveries
 from worker.postgres.engine import Engine, driver_connection
 
@@ -89,7 +89,7 @@ def _each(ids: tuple[str, ...], deed: Callable[[Any, str], Awaitable[bool]], don
 
 def _table(found: list[dict[str, Any]]) -> Table:
     columns = ("request", "since (UTC)", "biz", "module", "instances", "status", "tries", "why")
-    table = Table(*columns, box=None, pad_edge=False)
+    table = uncut(*columns, box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for one in found:
         since = f"{one['created_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worker.commands.console import err, in_database, out
+from worker.commands.console import err, in_database, out, uncut
 from worker.postgres.engine import Engine
 from worker.postgres.rows import BIND_COLUMNS, read_instance, read_request
 
@@ -125,7 +125,7 @@ def _named(content: Plain) -> str:
 
 
 def _process_table(processes: list[Plain]) -> Table:
-    table = Table(*_OWN_COLUMNS, "other values")
+    table = uncut(*_OWN_COLUMNS, "other values")
     for process in processes:
         others = [
             f"{name}={value}" for name, value in process.items() if name not in _NOT_SHOWN and value not in (None, "")
@@ -135,7 +135,7 @@ def _process_table(processes: list[Plain]) -> Table:
 
 
 def _bind_table(processes: list[Plain]) -> Table:
-    table = Table("bk_process_id", *BIND_COLUMNS)
+    table = uncut("bk_process_id", *BIND_COLUMNS)
     for process in processes:
         for row in process["bind_info"]:
             shown = {**row, "protocol": _PROTOCOLS.get(row["protocol"], row["protocol"])}

@@ -38,6 +38,7 @@ def _of_report(report: Report) -> dict[str, Any]:
     return {
         "id": report.request_id,
         "path": f"/v1/batches/{report.request_id}",
+        "is_dry_run": report.preview is not None,
         "total": report.statistics.total_count,
         "segments": standing.segments(standing.of_report(report)),
         **_alike(report),
@@ -48,6 +49,7 @@ def _of_job(job: Job) -> dict[str, Any]:
     return {
         "id": job.job_id,
         "path": f"/v1/jobs/{job.job_id}",
+        "is_dry_run": False,
         "total": job.accepted,
         "segments": standing.segments(standing.of_job(job)),
         **_alike(job),

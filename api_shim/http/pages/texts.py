@@ -38,6 +38,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "batch": ("Batch", "批次"),
     "accepted": ("Accepted so far", "已受理实例"),
     "dry_run": ("Dry run: nothing was written.", "仅校验，未写入数据。"),
+    "dry": ("dry run", "仅校验"),
     "preview": ("Rows that would be written", "将会写入的数据"),
     "find": ("Find", "查找"),
     "find_what": ("Id or idempotency key", "ID 或幂等键"),

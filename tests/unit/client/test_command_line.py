@@ -4,7 +4,9 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,15 @@ def test_what_is_wrong_is_said_in_one_line(run: Run, arguments: tuple[str, ...],
     assert (ended, out, err.count("\n")) == (code, "", 1)
     assert err.startswith("bksi: ")
     assert said in err
+
+
+def test_server_of_something_else_is_named(run: Run) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever).start()
+        url = f"http://127.0.0.1:{other.server_port}"
+        code, _, err = run("status", "0" * 32, "--url", url, "--patience", "0")
+        other.shutdown()
+    assert (code, err.splitlines()[-1]) == (1, f"bksi: {url}: HTTP 501 without an envelope")
 
 
 def test_upload_that_stops_half_way_names_its_key(run: Run, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from contract.redis.connection import connect
 from contract.redis.requests import Requests
 from contract.settings import Settings, load_settings
 from plumbing.urls import without_secrets
-from worker.commands.console import err, out, plain_errors, print_outcomes
+from worker.commands.console import err, out, plain_errors, print_outcomes, uncut
 from worker.commands.dead_letters.letters import DeadLetter
 from worker.commands.dead_letters.store import CannotRequeue, DeadLetters
 from worker.postgres.engine import make_engine
@@ -99,7 +99,7 @@ def show(id_: Annotated[str, Parameter(name="ID")], /, *, raw: bool = False, jso
     if json:
         out.print_json(data=document)
     else:
-        table = Table(box=None, show_header=False, pad_edge=False)
+        table = uncut("", "", box=None, show_header=False, pad_edge=False)
         for name, value in document.items():
             table.add_row(name, Text(str(value)))
         out.print(table)
@@ -205,7 +205,7 @@ async def _open(settings: Settings) -> AsyncIterator[Sequence[DeadLetters]]:
 
 
 def _table(letters: Sequence[DeadLetter]) -> Table:
-    table = Table("id", "set aside (UTC)", "kind", "reason", "about", box=None, pad_edge=False)
+    table = uncut("id", "set aside (UTC)", "kind", "reason", "about", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for letter in letters:
         at = f"{letter.at:%Y-%m-%d %H:%M:%S}"

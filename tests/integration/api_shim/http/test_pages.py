@@ -248,6 +248,7 @@ def test_dry_run_says_that_nothing_was_written(door: Client) -> None:
     page = door.get(f"/v1/batches/{request_id}", headers=BROWSER)
     assert "Dry run: nothing was written." in page.text
     assert "<script>" not in page.text
+    assert door.get("/v1/batches", headers=BROWSER).text.count("<small>dry run</small>") == 1
 
 
 def test_page_of_another_applications_request_is_not_found(

@@ -54,6 +54,12 @@ def test_instance_is_shown_with_processes_and_bind_rows(bksi: RunBksi, env: dict
     assert "user=" not in shown.stdout
 
 
+def test_nothing_is_cut_off_on_a_narrow_terminal(bksi: RunBksi, env: dict[str, str]) -> None:
+    shown = bksi("show", "11", env={**env, "COLUMNS": "60"}).stdout
+    assert "job_java" in shown
+    assert "…" not in shown
+
+
 def test_instance_as_json_has_the_shape_of_cmdb(bksi: RunBksi, env: dict[str, str]) -> None:
     instance = json.loads(bksi("show", "11", "--json", env=env).stdout)
     [pair] = instance["process_instances"]

@@ -55,7 +55,8 @@ class Server:
             except StillRunning as error:
                 raise CommandFailed(error.message, UNFINISHED) from error
             except RequestRefused as error:
-                raise CommandFailed(_said(error), FAILED) from error
+                whose = "" if error.code else f"{client.options.shown}: "  # without a code it is some other server
+                raise CommandFailed(whose + _said(error), FAILED) from error
             except Unanswered as error:
                 raise CommandFailed(f"{client.options.shown}: {error.message}", UNANSWERED) from error
             except BksiError as error:
