@@ -97,6 +97,7 @@ class AsyncioPool(BasePool):
     def register_with_event_loop(self, loop: Any) -> None:
         """Remember the hub of the consumer's thread, where endings are handled."""
         self._hub = loop
+        signals.worker_shutting_down.connect(self._come_round)
 
     def on_apply(  # noqa: D102, PLR0917 - BasePool's
         self,
@@ -217,6 +218,11 @@ class AsyncioPool(BasePool):
         if self._hub is not None and not self._woken:
             self._woken = True
             self._hub.call_soon(self._handle_endings)
+
+    def _come_round(self, **_: object) -> None:
+        """Celery asks whether it is to stop when the hub comes round: an idle one does so once a second."""
+        # By way of another thread: the signal may have interrupted the hub while it holds its own lock.
+        self._any_loop().call_soon_threadsafe(self._hub.call_soon, _ignore)
 
     def _handle_endings(self) -> None:
         self._has_ended.clear()
