@@ -170,9 +170,8 @@ class Doorkeeper:
         forwarded = headers.get("x-forwarded-for", "").split(",") if self._is_proxy(peer) else []
         behind = (hop.strip() for hop in reversed(forwarded))
         found = next((hop for hop in behind if not self._is_proxy(hop)), peer) or ""
-        try:
-            address = ipaddress.ip_address(found)
-        except ValueError:
+        address = _address(found)
+        if address is None:
             return peer or ""
         return str(ipaddress.ip_network((int(address) >> 64 << 64, 64))) if address.version == 6 else str(address)
 
@@ -206,13 +205,17 @@ class Doorkeeper:
         return Identity(caller, application)
 
     def _is_proxy(self, peer: str | None) -> bool:
-        if not self._proxies or peer is None:
-            return False
-        try:
-            address = ipaddress.ip_address(peer)
-        except ValueError:
-            return False
-        return any(address in network for network in self._proxies)
+        address = _address(peer or "")
+        return address is not None and any(address in network for network in self._proxies)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for a name. A socket for both versions writes an address of IPv4 as one of IPv6: ``::ffff:10.0.0.1``."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def without_credentials(body: Mapping[str, Any]) -> dict[str, Any]:
