@@ -4,8 +4,8 @@ from typing import Final
 
 OK, FAILED, USAGE, UNFINISHED, UNANSWERED = 0, 1, 2, 3, 4
 EXIT_CODES: Final = (
-    "Exit codes: 0 done, or accepted where nothing is waited for; 1 refused or failed; 2 wrong usage, file or setting; "
-    "3 not ended in time; 4 no answer."
+    "Exit codes: 0 done, or accepted where nothing is waited for; 1 refused or failed; 2 wrong usage. Commands that "
+    "call a server tell more apart: 2 also for a wrong file or setting, 3 not ended in time, 4 no answer."
 )
 
 
