@@ -40,13 +40,13 @@ from worker.postgres.engine import make_engine
 from worker.postgres.errors import DatabaseError, DatabaseUnsuitable
 from worker.postgres.fitness import rehearse, require_suitable
 from worker.postgres.writer import Writer
-from worker.senders import Senders
 from worker.serve_metrics import serve_metrics
 
 if TYPE_CHECKING:
     from worker.catalogue.cmdb import Cmdb
     from worker.catalogue.lookup import Lookup
     from worker.delivery.deliverer import Deliverer
+    from worker.senders import Senders
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -92,6 +92,8 @@ class Runtime:
             TomlFileInvalid: the file of senders cannot be used.
         """
         if self.settings.senders_file:
+            from worker.senders import Senders  # noqa: PLC0415 - brings cryptography along
+
             self.senders = Senders.load(self.settings.senders_file)
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="bksi-loop", daemon=True)

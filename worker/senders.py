@@ -19,13 +19,10 @@ from pydantic import Field, StringConstraints
 
 from contract.known import Configured, Name, Writer
 from contract.message import Caller, TaskArguments
+from worker.trust import NotTrusted
 
 _ALGORITHM: Final = "HS256"
 _LEEWAY_S: Final = 5
-
-
-class NotTrusted(Exception):
-    """A message is not provably a known sender's. The text is one of a few and holds nothing of the message."""
 
 
 class Sender(Writer):
@@ -71,16 +68,3 @@ class Senders(Configured):
     @staticmethod
     def _claims(token: str, key: str) -> dict[str, Any]:
         return jwt.decode(token, key, algorithms=[_ALGORITHM], leeway=_LEEWAY_S, options={"verify_aud": False})
-
-
-def open_message(arguments: TaskArguments, senders: Senders | None) -> tuple[TaskArguments, Sender | None]:
-    """What a direct message asks for, and who provably asks; nobody in particular where no senders are configured.
-
-    Raises:
-        NotTrusted: see `Senders.open`; also a signature where nobody can check it.
-    """
-    if senders is not None:
-        return senders.open(arguments)
-    if arguments.signed is not None:
-        raise NotTrusted("the message is signed, and this worker knows no senders (BKSI_SENDERS_FILE)")
-    return arguments, None

@@ -1,6 +1,5 @@
 """`bksi flower`: Flower with the queue and the options that suit this system."""
 
-import logging
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +21,9 @@ def flower(*, address: str = "127.0.0.1", port: int = 5555) -> None:
         address: to listen at; set FLOWER_BASIC_AUTH before it is another than this machine's own.
         port: to listen at.
     """
-    from contract.message import make_celery  # noqa: PLC0415 - see worker.cli
+    import logging  # noqa: PLC0415 - see worker.cli
+
+    from contract.message import make_celery  # noqa: PLC0415 - same
     from contract.settings import load_settings  # noqa: PLC0415 - same
     from plumbing.logs import configure_logging  # noqa: PLC0415 - same
 

@@ -1,6 +1,6 @@
 """A request whose sender has nothing of ours: until its entry is pending, its message is all there is of it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contract.answer.permission import iam_permission
 from contract.answer.report import Report
@@ -15,11 +15,13 @@ from plumbing.failpoints import async_failpoint
 from worker.custody.finish import finish
 from worker.custody.leases import Leases
 from worker.postgres.engine import Engine
-from worker.senders import Sender
+
+if TYPE_CHECKING:
+    from worker.senders import Sender
 
 
 async def adopt(
-    leases: Leases, engine: Engine, arguments: TaskArguments, body: dict[str, Any], sender: Sender | None = None
+    leases: Leases, engine: Engine, arguments: TaskArguments, body: dict[str, Any], sender: "Sender | None" = None
 ) -> Report | None:
     """Write the pending entry that a submitter would have written, or refuse the batch as it would have.
 

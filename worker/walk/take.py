@@ -28,7 +28,7 @@ from worker.custody.leases import Lease
 from worker.metrics import DEAD_LETTERS
 from worker.postgres import ledger
 from worker.postgres.errors import DatabaseError, is_everybodys, is_retryable
-from worker.senders import open_message
+from worker.trust import open_message
 from worker.walk.adopt import adopt
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ from worker.expand.preview import preview
 from worker.metrics import HANDED_BACK, lane_of
 from worker.postgres.draft import WriteRequest
 from worker.postgres.errors import DatabaseError, is_retryable
-from worker.senders import NotTrusted
+from worker.trust import NotTrusted
 from worker.walk.publish_again import publish_again
 from worker.walk.take import BatchFailed, arguments_of, is_own_fault, not_taken, take
 

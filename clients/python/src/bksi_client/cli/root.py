@@ -15,6 +15,10 @@ from bksi_client.cli.jobs import app as jobs
 from bksi_client.cli.verbs import app as verbs
 
 GROUP: Final = "bksi.commands"
+INSTALL_COMPLETION: Final = """Install shell completion for this application.
+
+After it, restart the shell or source its configuration file.
+"""
 verbs.command(jobs)
 
 
@@ -31,7 +35,7 @@ def mount(apps: Iterable[App]) -> App:
         help_epilogue=EXIT_CODES,
         version=lambda: version("bksi-client"),
     )
-    root.register_install_completion_command()
+    root.command("bksi_client.cli.completion:install", name="--install-completion", help=INSTALL_COMPLETION)
     for app in apps:
         root.update(app)
     return root
