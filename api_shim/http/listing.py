@@ -82,10 +82,18 @@ async def items_of_job(request: Request, job: Job, size: int = PAGE) -> tuple[li
     return found, None
 
 
-def every_item_of_job(request: Request, job: Job) -> AsyncIterator[dict[str, Any]]:
-    """The same without pages. What is wrong with the query is said before the first of them."""
+async def every_item_of_job(request: Request, job: Job) -> AsyncIterator[dict[str, Any]]:
+    """The same without pages. What is wrong by the first of them, with the query or with Redis, is said at once."""
     items = _items(request, job, _outcome(request), _BEGIN)
-    return (item async for item, _ in items)
+    first = await anext(items, None)
+
+    async def all_of_them() -> AsyncIterator[dict[str, Any]]:
+        if first is not None:
+            yield first[0]
+        async for item, _ in items:
+            yield item
+
+    return all_of_them()
 
 
 async def _items(

@@ -98,7 +98,7 @@ async def list_job_items(request: Request, job_id: str) -> Response:
     job = await state.jobs.find(job_id, app)
     exchange.request_id = job_id
     if NDJSON in request.headers.get("accept", ""):
-        items = every_item_of_job(request, job)
+        items = await every_item_of_job(request, job)
         lines = (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) async for item in items)
         name = f'attachment; filename="{job_id}.ndjson"'
         headers = {"Content-Disposition": name, "Cache-Control": "no-store", "X-Request-Id": job_id}

@@ -227,6 +227,17 @@ def test_items_of_a_job_are_paged_or_streamed(door: Client) -> None:
     assert door.get(f"{job['links']['items']}?limit=0").status_code == 400
 
 
+def test_stream_that_cannot_begin_says_why(door: Client, redis: "redis_client.Redis") -> None:
+    job = _stream(door, _lines(1)).json()
+    redis.acl_setuser("default", enabled=True, commands=["-lrange"])  # the job is found, its batches are not
+    try:
+        answer = door.get(job["links"]["items"], headers={"Accept": NDJSON})
+    finally:
+        redis.acl_setuser("default", enabled=True, commands=["+lrange"])
+    assert (answer.status_code, answer.json()["code"]) == (503, 1190007)
+    assert door.get(job["links"]["items"], headers={"Accept": NDJSON}).text == ""
+
+
 def test_job_that_is_forgotten_hides_none_of_the_older_ones(door: Client, redis: "redis_client.Redis") -> None:
     ids = [_stream(door, _lines(1), key).json()["job_id"] for key in "abc"]
     redis.delete(door.door.submitter.requests.keys.job(ids[1]))
