@@ -40,7 +40,7 @@ def prometheus(stack: RunningStack, guard: Guard, tmp_path_factory: pytest.TempP
     httpx2.post(f"{stack.http}/v1/batches", json={"bk_biz_id": 1}, timeout=60)
     directory = tmp_path_factory.mktemp("prometheus")
     with Prometheus(directory, guard, program=Path(program), configuration=asked) as running:
-        wait_for(lambda: len(running.query("count_over_time(up[30s]) > 2")) == 2, "Prometheus has not asked three times")
+        wait_for(lambda: len(running.query("count_over_time(up[30s]) > 2")) == 2, "Prometheus did not ask thrice")
         yield running
 
 
