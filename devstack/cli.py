@@ -30,8 +30,8 @@ def up(
     """Run servers, workers, the shim and Flower until Ctrl-C or SIGTERM. Data outlasts a restart.
 
     Once a request would be answered, DATA_DIR/stack.json tells where everything is, and `. DATA_DIR/env` has a shell's
-    `bksi doctor`, `bksi show` … work on it. The exit code is not 0 when a
-    part ends by itself; everything else is stopped then.
+    `bksi doctor`, `bksi show` … work on it. The exit code is not 0 when a part ends by itself; everything else is
+    stopped then.
 
     Args:
         data_dir: where data, logs and stack.json go; made when missing.

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from devstack import sample
-from devstack.stack import Addresses
+from devstack.data_directory import Addresses
 
 ESB_PATH = "/api/c/compapi/v2/cc/create_service_instance/"
 TIMEOUT_S = 60.0

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from devstack.data_directory import Addresses, DirectoryUnusable
 from devstack.demo import DemoFailed, show_documented_request
 from devstack.process import ProcessFailed
-from devstack.stack import Addresses, DirectoryUnusable, Stack, Stopped
+from devstack.stack import Stack, Stopped
 
 _console = Console(highlight=False, soft_wrap=True)
 _NEXT = """
@@ -26,8 +27,8 @@ def run_up(stack: Stack) -> None:
     with _running(stack) as addresses:
         _console.print(f"HTTP     {addresses.http}/docs")
         _console.print(f"Flower   {addresses.flower}")
-        _console.print(f"Details  {stack.description}")
-        _console.print(f"Shell    . {shlex.quote(str(stack.environment))}  # for `bksi doctor`, `bksi list` …")
+        _console.print(f"Details  {stack.data.description}")
+        _console.print(f"Shell    . {shlex.quote(str(stack.data.environment))}  # for `bksi doctor`, `bksi list` …")
         stack.watch()
 
 
@@ -43,7 +44,7 @@ def run_demo(*, keep: bool) -> None:
                 raise DemoFailed(f"{failed}\n{stack.tail('shim')}\n{stack.tail('worker')}") from failed
             if keep:
                 _console.print(f"\nHTTP     {addresses.http}/docs\nFlower   {addresses.flower}")
-                _console.print(f"\nRunning until Ctrl-C. Details: {stack.description}")
+                _console.print(f"\nRunning until Ctrl-C. Details: {stack.data.description}")
                 _on_signals(stack.stopping.set)
                 stack.watch()
     _console.print(_NEXT)
@@ -55,7 +56,7 @@ def _running(stack: Stack) -> Iterator[Addresses]:
     _on_signals(stack.stopping.set)
     try:
         with stack:
-            _console.print(f"Starting in {stack.directory} ...")
+            _console.print(f"Starting in {stack.data.path} ...")
             yield stack.start()
             # A second Ctrl-C does not leave half of it running.
             _on_signals(lambda: None)

@@ -9,8 +9,6 @@ from typing import Final
 # Below the range from which Linux (32768) and macOS (49152) take the ports of outgoing connections, so that a server
 # that is restarted finds its port still free.
 _RANGE = range(20_000, 32_768)
-
-
 _reserved: Final[deque[int]] = deque()
 """Descriptors of sockets."""
 _MOST_RESERVED: Final = 200

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from devstack.data_directory import Addresses
 from devstack.process import ProcessFailed
-from devstack.stack import Addresses
 
 BKSI = Path(sys.executable).with_name("bksi")
 READY_TIMEOUT_S = 180

@@ -1,25 +1,20 @@
 """The whole system on one machine: two servers, then workers, the shim and Flower, each a process of its own."""
 
 import asyncio
-import fcntl
-import json
 import os
-import shlex
-import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 import httpx2
-import psutil
 
 from contract.redis.connection import RedisError, connect
 from contract.settings import Settings, read_settings
 from devstack import sample
+from devstack.data_directory import Addresses, DataDirectory
 from devstack.ports import free_port, is_free
 from devstack.process import Guard, Process, ProcessFailed
 from devstack.server import Server
@@ -34,24 +29,6 @@ READY_TIMEOUT_S = 120.0
 
 class Stopped(BaseException):
     """Somebody asked the stack to stop while it was starting."""
-
-
-class DirectoryUnusable(Exception):
-    """The data directory cannot be written to, or another stack runs on it."""
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """What ``stack.json`` holds: where everything is, and the process ids."""
-
-    http: str
-    flower: str
-    broker: str
-    redis: str
-    postgres: str
-    metrics: list[str]
-    """For Prometheus: the server's, then each worker's."""
-    pids: dict[str, int]
 
 
 class Stack:
@@ -79,11 +56,7 @@ class Stack:
         cmdb: str | None = None,
         businesses: Sequence[int] = (),
     ) -> None:
-        self.directory = directory.absolute()
-        self.logs = self.directory / "logs"
-        self.description = self.directory / "stack.json"
-        self.environment = self.directory / "env"
-        """For a shell: what points the commands of `bksi` at this stack."""
+        self.data = DataDirectory(directory)
         self.stopping = threading.Event()
         """Set it, from a signal handler for example, to have the stack stop."""
         self._port = port
@@ -95,7 +68,6 @@ class Stack:
         self._servers: list[Server] = []
         self._parts: dict[str, Process] = {}
         self._guard: Guard | None = None
-        self._lock = -1
 
     def __enter__(self) -> Self:
         """Take the directory for this stack alone.
@@ -103,20 +75,13 @@ class Stack:
         Raises:
             DirectoryUnusable: another stack has it, or it cannot be written to.
         """
-        try:
-            # Connection strings with passwords are kept in it.
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _lock(self.directory / "lock")
-            self._say_no_more()
-        except OSError as error:
-            raise DirectoryUnusable(f"--data-dir {self.directory}: {error.strerror}") from None
         # The guard holds the lock as well: nobody starts here before it has ended what a killed stack left.
-        self._guard = Guard(self._lock)
+        self._guard = Guard(self.data.take())
         return self
 
     def __exit__(self, *exc: object) -> None:
         """Stop every process."""
-        self._say_no_more()
+        self.data.forget()
         for part in self._parts.values():
             part.ask_to_stop()
         for part in self._parts.values():
@@ -125,7 +90,7 @@ class Stack:
             server.stop()
         if self._guard:
             self._guard.close()
-        os.close(self._lock)
+        self.data.let_go()
 
     def start(self) -> Addresses:
         """Start everything, in order, and wait until a request would be answered.
@@ -138,9 +103,9 @@ class Stack:
         if self._port and not is_free(self._port):
             raise ProcessFailed(f"127.0.0.1:{self._port} is in use: choose another --port, or 0 for any that is free")
         postgres = self._postgres or self._serve(
-            Postgres(self.directory / "postgres", self.guard, log=self._log("postgres"))
+            Postgres(self.data.path / "postgres", self.guard, log=self._log("postgres"))
         )
-        redis = self._redis or self._serve(Valkey(self.directory / "redis", self.guard, log=self._log("redis")))
+        redis = self._redis or self._serve(Valkey(self.data.path / "redis", self.guard, log=self._log("redis")))
         settings = read_settings(redis_url=redis, postgres_dsn=postgres, http_port=self._port or free_port())
         if self._redis:
             _require_redis(settings)
@@ -151,7 +116,7 @@ class Stack:
         worker_environment = _environment(
             BKSI_REDIS_URL=redis,
             BKSI_POSTGRES_DSN=postgres,
-            BKSI_STATE_DIR=str(self.directory / "state"),
+            BKSI_STATE_DIR=str(self.data.path / "state"),
             **({"BKSI_CMDB_URL": self._cmdb} if self._cmdb else {}),
         )
 
@@ -161,7 +126,7 @@ class Stack:
             "flower",
             _bksi("flower", "--port", str(flower_port)),
             _environment(
-                BKSI_REDIS_URL=redis, FLOWER_DB=str(self.directory / "flower"), FLOWER_UNAUTHENTICATED_API="1"
+                BKSI_REDIS_URL=redis, FLOWER_DB=str(self.data.path / "flower"), FLOWER_UNAUTHENTICATED_API="1"
             ),
         )
         self._finish("migrate", _bksi("migrate"), worker_environment)
@@ -184,14 +149,8 @@ class Stack:
             name: part.pid for name, part in self._parts.items()
         }
         addresses = Addresses(http, flower, settings.broker, redis, postgres, metrics, pids)
-        _write_atomically(self.environment, _exports(addresses))
-        _write_atomically(self.description, json.dumps(asdict(addresses), indent=2) + "\n")
+        self.data.tell(addresses)
         return addresses
-
-    def _say_no_more(self) -> None:
-        """Where everything is, is no more true."""
-        self.description.unlink(missing_ok=True)
-        self.environment.unlink(missing_ok=True)
 
     def _follow_cmdb(self, environment: Mapping[str, str]) -> None:
         """Pull, and go on pulling. A worker that began before the first round would create again what CMDB has."""
@@ -223,7 +182,7 @@ class Stack:
         return self._guard
 
     def _log(self, name: str) -> Path:
-        return self.logs / f"{name}.log"
+        return self.data.path / "logs" / f"{name}.log"
 
     def _serve(self, server: Server) -> str:
         self._servers.append(server)
@@ -292,19 +251,6 @@ def _require_redis(settings: Settings) -> None:
         raise ProcessFailed(f"--redis ({without_secrets(settings.redis_url)}): {error}") from None
 
 
-def _exports(addresses: Addresses) -> str:
-    """Lines for a shell, after which the commands of `bksi` are found and work on this stack."""
-    variables = {
-        "BKSI_URL": addresses.http,
-        "BKSI_REDIS_URL": addresses.redis,
-        "BKSI_BROKER_URL": addresses.broker,
-        "BKSI_POSTGRES_DSN": addresses.postgres,
-        "BKSI_FLOWER_URL": addresses.flower,
-    }
-    path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n'
-    return path + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-
-
 def _answers(url: str) -> bool:
     try:
         return httpx2.get(url, timeout=5).is_success
@@ -319,38 +265,3 @@ def _alive_workers(flower: str) -> int:
         return sum(bool(worker.get("status")) for worker in answer.json()["data"])
     except (httpx2.HTTPError, ValueError):
         return 0
-
-
-def _lock(path: Path) -> int:
-    """An open file descriptor that holds the lock on `path`, which also names its owner's pid."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    for _ in range(300):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(handle, 20, 0).decode()
-            if owner and _runs(int(owner)):
-                os.close(handle)
-                raise DirectoryUnusable(f"process {owner} runs a stack in {path.parent}") from None
-            # Its owner was killed; the guard is still ending what it left.
-            time.sleep(0.05)
-        else:
-            os.truncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
-            return handle
-    os.close(handle)
-    raise DirectoryUnusable(f"the lock of {path.parent} is not let go")
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(text)
-    shutil.move(fresh, path)
