@@ -1,7 +1,8 @@
 """The reader's HTTP application."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import orjson
 from fastapi import FastAPI
@@ -24,7 +25,13 @@ from worker.postgres.cmdb_pulls import ages
 from worker.postgres.engine import Engine, create_engine, driver_connection
 from worker.postgres.errors import DatabaseError
 from worker.postgres.fitness import require_suitable
-from worker.postgres.instance_reads import count_instances, hosts_without_instance, list_instances, list_processes
+from worker.postgres.instance_reads import (
+    Filter,
+    count_instances,
+    hosts_without_instance,
+    list_instances,
+    list_processes,
+)
 
 
 def create_app(settings: Settings, dsn: str) -> FastAPI:
@@ -99,25 +106,27 @@ async def list_service_instance_detail(request: Request) -> Response:
 
 async def list_process_instance(request: Request) -> Response:
     """CMDB's ``list_process_instance``: the processes of one service instance."""
-    state = state_of(request)
-    body = (await read_body(request, type_may_be_missing=True)).content
-    identity = state.admit(request, body)
-    wanted = one_instance(body, state.accounts(identity))
-    identity.require_business(wanted.bk_biz_id or 0)
-    found = await list_processes(state.engine, wanted)
+    wanted = await _wanted(request, one_instance)
+    found = await list_processes(state_of(request).engine, wanted)
     data = [] if found is None else orjson.Fragment(found)
     return succeeded(exchange_of(request), {"data": data}, 200)
 
 
 async def with_no_service_instance(request: Request) -> Response:
     """What CMDB's own pages ask: the hosts of a module that have no service instance there."""
+    wanted = await _wanted(request, one_module)
+    found = await hosts_without_instance(state_of(request).engine, wanted)
+    return succeeded(exchange_of(request), {"data": {"bk_host_ids": found}}, 200)
+
+
+async def _wanted(request: Request, read: Callable[[Mapping[str, Any], tuple[str, ...]], Filter]) -> Filter:
+    """What `read` finds asked for in the body, of a caller who may."""
     state = state_of(request)
     body = (await read_body(request, type_may_be_missing=True)).content
     identity = state.admit(request, body)
-    wanted = one_module(body, state.accounts(identity))
+    wanted = read(body, state.accounts(identity))
     identity.require_business(wanted.bk_biz_id or 0)
-    found = await hosts_without_instance(state.engine, wanted)
-    return succeeded(exchange_of(request), {"data": {"bk_host_ids": found}}, 200)
+    return wanted
 
 
 async def _listing(request: Request, shape: str, *, needs_limit: bool, order: str) -> Response:

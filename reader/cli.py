@@ -22,15 +22,18 @@ def read(*, share_port: Annotated[bool, Parameter(negative=())] = False) -> None
     Args:
         share_port: As of `bksi serve`.
     """
-    import asyncio  # noqa: PLC0415 - `bksi` and its help stay quick
+    from plumbing.collector import without_collections  # noqa: PLC0415 - `bksi` and its help stay quick
 
-    from api_shim.http import server  # noqa: PLC0415 - same
-    from contract.settings import load_settings  # noqa: PLC0415 - same
-    from plumbing.logs import configure_logging  # noqa: PLC0415 - same
-    from plumbing.toml_file import TomlFileInvalid  # noqa: PLC0415 - same
-    from plumbing.urls import without_secrets  # noqa: PLC0415 - same
-    from reader.app import create_app, require_suitable_database  # noqa: PLC0415 - same
-    from worker.postgres.errors import DatabaseError, DatabaseUnsuitable  # noqa: PLC0415 - same
+    with without_collections():
+        import asyncio  # noqa: PLC0415 - same
+
+        from api_shim.http import server  # noqa: PLC0415 - same
+        from contract.settings import load_settings  # noqa: PLC0415 - same
+        from plumbing.logs import configure_logging  # noqa: PLC0415 - same
+        from plumbing.toml_file import TomlFileInvalid  # noqa: PLC0415 - same
+        from plumbing.urls import without_secrets  # noqa: PLC0415 - same
+        from reader.app import create_app, require_suitable_database  # noqa: PLC0415 - same
+        from worker.postgres.errors import DatabaseError, DatabaseUnsuitable  # noqa: PLC0415 - same
 
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
