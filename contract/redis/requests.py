@@ -24,6 +24,7 @@ from contract.redis.records import ADD_LETTER, BEGIN_ENTRY, MOST_SAID, PAYLOAD_T
 from contract.redis.script import CLOCK, COUNT_RUNNING, Script
 from contract.settings import Settings
 from plumbing.coalesce import Gather
+from plumbing.logs import frames_of
 
 _FORGOTTEN: Final = -1
 _log: Final = structlog.get_logger(__name__)
@@ -109,7 +110,7 @@ def read_report(request_id: str, stored: bytes | str) -> Report | ValueError:
     try:
         return Report.load(stored)
     except ValueError as error:
-        _log.exception("report cannot be read", request_id=request_id)
+        _log.error("report cannot be read", request_id=request_id, error=type(error).__name__, frames=frames_of(error))
         return error
 
 
