@@ -5,8 +5,7 @@
 -- The payload of a request that failed stays for kept_s (0: not at all, -1: no longer), so that it can be tried again. A
 -- letter goes to the dead letters in the very step that ends the request, hence once. A note that nobody knows the
 -- request, left by a poll before a bare message was taken, must not outlive it. What is published:
--- `contract.redis.records`. A batch is
--- counted in its job as it ends, and with the last one the job is said to have ended.
+-- `contract.redis.records`. A batch is counted in its job as it ends, and with the last one the job is said to have ended.
 -- -> for each: 1 the entry ended now · 0 it had ended before
 local now = clock()
 local answers, ids, reports, unknown, size, all, jobs = {}, {}, {}, {}, 0, 0, {}

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from worker.catalogue.answers import Kind
+from worker.commands.console import uncut
 from worker.expand.catalogue import BindTemplate, ProcessTemplate, TemplateProperty
 from worker.postgres.catalogue_summary import CatalogueSummary, ModuleSummary
 
@@ -40,8 +41,8 @@ def module_view(module: ModuleSummary, templates: Iterable[ProcessTemplate]) -> 
 def _template_tables(templates: Iterable[ProcessTemplate]) -> Iterator[RenderableType]:
     for template in templates:
         yield Text()
-        names = (Column(name, overflow="fold") for name in ("property", "template's value"))
-        table = Table(*names, title=f"process template {template.id}", title_justify="left")
+        title = f"process template {template.id}"
+        table = uncut("property", "template's value", title=title, title_justify="left")
         for name, column in template.properties.items():
             if column.value not in (None, "") or column.locked:
                 table.add_row(name, _shown(column))
