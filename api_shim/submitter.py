@@ -19,9 +19,8 @@ from api_shim.health import Health
 from api_shim.lookup import Lookup
 from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.waiters import Waiters
-from contract.answer.items import Warning_
-from contract.answer.report import Report
-from contract.answer.status import Delivery, JobPart, Status
+from contract.answer.report import Report, report_expires_at
+from contract.answer.status import Delivery, JobPart, Status, Warning_
 from contract.codes import Code, Refused
 from contract.message import Caller, make_celery, new_request_id
 from contract.queue import Queue
@@ -30,8 +29,7 @@ from contract.redis.jobs import JobStore, Upload
 from contract.redis.listing import Listing, Wanted
 from contract.redis.records import PendingEntry
 from contract.redis.requests import QueueFull, Requests
-from contract.request.batch import ServiceInstanceBatch
-from contract.request.idempotency import key_of_retry
+from contract.request.batch import ServiceInstanceBatch, key_of_retry
 from contract.request.parse import ParsedBatch
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
@@ -222,7 +220,7 @@ class Submitter:
             TooLate: it has been started.
         """
         now = datetime.now(tz=UTC)
-        expires_at = self._settings.report_expires_at(now)
+        expires_at = report_expires_at(now, self._settings)
         ended = pending.ended(Refused(Code.CANCELLED), finished_at=now, expires_at=expires_at)
         answer = await reaching_redis(self.requests.cancel(ended))
         if answer == 1:

@@ -15,7 +15,7 @@ from benchmarks import measure, report
 from benchmarks.running import Running
 from benchmarks.session import Session, open_session
 from benchmarks.shapes import Shape
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from contract.settings import Settings
 
 _SMALL = Shape(1)

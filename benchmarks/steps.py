@@ -13,7 +13,7 @@ from itertools import count
 from statistics import median
 from typing import Any, Final
 
-from api_shim.http.strict_json import loads
+from api_shim.http.body import loads
 from benchmarks.shapes import BK_BIZ_ID, Shape
 from contract.answer.report import About, Report
 from contract.message import Caller, Payload

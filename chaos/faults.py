@@ -19,7 +19,7 @@ from chaos.nursery import Child
 from chaos.proxy import FaultProxy
 from chaos.site import Part, Site
 from contract.message import QUEUE_NAME, build_message, make_celery
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from contract.settings import Settings
 from devstack.server import Server
 

@@ -26,7 +26,7 @@ from chaos.site import Site
 from chaos.stored import count_undelivered, read_known_ids, read_stored
 from chaos.verdict import LIMIT_S, Run, Verdict, recoveries
 from contract.message import QUEUE_NAME
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from contract.settings import Settings
 from devstack.process import ProcessFailed
 from plumbing.cancel import cancel_and_wait

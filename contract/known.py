@@ -2,13 +2,12 @@
 
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from contract.settings import Mode, OnExisting, Settings
+from contract.settings import Mode, OnExisting
 from plumbing.toml_file import read_toml
 
 _NAME: Final = "[A-Za-z0-9_-]{1,128}"
@@ -20,9 +19,6 @@ def require_name(app_code: str) -> None:
     """End the command that makes an entry for `app_code`, if the file would be refused with it."""
     if not re.fullmatch(_NAME, app_code):
         sys.exit("bksi: APP_CODE: must be 1 to 128 letters, digits, - or _")
-
-
-_LEFT_OUT: Final = ("on_existing", "mode")
 
 
 class Configured(BaseModel):
@@ -48,16 +44,3 @@ class Writer(Configured):
     def may_write(self, bk_biz_id: int) -> bool:
         """Whether it may create service instances in this business."""
         return self.bk_biz_ids == "*" or bk_biz_id in self.bk_biz_ids
-
-
-def with_defaults(
-    body: dict[str, Any], writer: Writer | None, deployment: Settings, names: Sequence[str] = _LEFT_OUT
-) -> dict[str, Any]:
-    """`body` with those of these fields that it leaves out, as its writer, else the deployment has them.
-
-    ``null`` equals absent.
-    """
-    missing = {
-        name: getattr(writer, name, None) or getattr(deployment, name) for name in names if body.get(name) is None
-    }
-    return {**body, **missing} if missing else body

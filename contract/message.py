@@ -19,7 +19,7 @@ from kombu import Exchange, Queue
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from contract.answer.items import Warning_
+from contract.answer.status import Warning_
 from contract.request.batch import ServiceInstanceBatch
 from contract.settings import Settings
 

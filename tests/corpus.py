@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.shapes import Shape
-from contract.answer.items import Warning_, failed_item
 from contract.answer.report import About, Report
+from contract.answer.status import Warning_, failed_item
 from contract.codes import Refused
 from contract.message import Caller, Payload
 from contract.request.parse import BatchRefused, parse

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
-from contract.answer.items import Outcome
 from contract.answer.report import Report
+from contract.answer.status import Outcome
 from contract.codes import Code
 from plumbing.bounded import BoundedNames
 

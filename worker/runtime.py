@@ -29,7 +29,6 @@ from plumbing.cancel import cancel_and_wait
 from plumbing.outages import Outage
 from worker.consumer.transport.channel import Channel
 from worker.consumer.transport.link import Link
-from worker.custody.intake import Intake
 from worker.custody.leases import Lease, Leases
 from worker.custody.queue import WorkerQueue
 from worker.custody.reaper import Reaper
@@ -41,6 +40,7 @@ from worker.postgres.errors import DatabaseError, DatabaseUnsuitable
 from worker.postgres.fitness import rehearse, require_suitable
 from worker.postgres.writer import Writer
 from worker.serve_metrics import serve_metrics
+from worker.walk.take import Intake
 
 if TYPE_CHECKING:
     from worker.catalogue.cmdb import Cmdb

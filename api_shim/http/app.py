@@ -17,7 +17,7 @@ from api_shim.http.openapi_body import SCHEMAS
 from api_shim.http.openapi_codes import DESCRIPTION
 from api_shim.http.paging import Cursors
 from api_shim.http.port import fingerprint
-from api_shim.http.routes import actions, batches, compat, jobs, pages
+from api_shim.http.routes import actions, batches, jobs, pages
 from api_shim.http.routes import health as operations
 from api_shim.http.state import AppState
 from api_shim.identity.doorkeeper import Doorkeeper
@@ -71,14 +71,14 @@ def create_app(settings: Settings) -> FastAPI:
         return described
 
     app.openapi = with_schemas  # type: ignore[method-assign] # FastAPI's documented way
-    for router in (compat.router, batches.router, actions.router, jobs.router, operations.router, pages.router):
+    for router in (batches.compat, batches.router, actions.router, jobs.router, operations.router, pages.router):
         app.include_router(router)
     return app
 
 
 def _keep_nulls(described: dict[str, Any]) -> None:
     """FastAPI drops every null from its document, those of the examples too."""
-    for router in (compat.router, batches.router, actions.router, jobs.router):
+    for router in (batches.compat, batches.router, actions.router, jobs.router):
         for route in router.routes:
             assert isinstance(route, APIRoute)  # noqa: S101 - our routers have no other
             for method, (status, answer) in product(route.methods or (), route.responses.items()):

@@ -9,12 +9,11 @@ from api_shim.http.exchange import exchange_of
 from api_shim.http.paging import PAGE, number, one_of, page_limit
 from api_shim.http.state import AppState, state_of
 from contract.answer.document import item_document
-from contract.answer.items import Outcome
 from contract.answer.job import Job, items_of
 from contract.answer.report import Report
-from contract.answer.status import Status
+from contract.answer.status import Outcome, Status
 from contract.redis.listing import Wanted
-from contract.request.idempotency import parse_idempotency_key
+from contract.request.batch import parse_idempotency_key
 
 _BATCHES_AT_ONCE: Final = 50
 _BEGIN: Final = "0 0"

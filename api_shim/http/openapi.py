@@ -10,9 +10,8 @@ from api_shim.http.answers import status_of
 from api_shim.http.field_texts import HEADERS, PARAMETERS
 from api_shim.http.openapi_body import BATCH_BODY
 from api_shim.http.pages.render import PAGE_HEADERS
-from contract.answer.items import Outcome
 from contract.answer.report import Envelope
-from contract.answer.status import Status
+from contract.answer.status import Outcome, Status
 from contract.codes import Code
 
 Schema = dict[str, Any]

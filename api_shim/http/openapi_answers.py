@@ -18,9 +18,8 @@ from api_shim.http.openapi import (
 )
 from api_shim.http.openapi_body import JOB_BODY
 from api_shim.http.stream import NDJSON
-from contract.answer.items import Outcome
 from contract.answer.job import JobStatus
-from contract.answer.status import Delivery, Statistics, Status
+from contract.answer.status import Delivery, Outcome, Statistics, Status
 
 _TEXT: Final[Schema] = {"type": "string"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from contract.answer.document import report_document
-from contract.answer.items import Outcome, process_item
 from contract.answer.job import JobStatus
 from contract.answer.permission import iam_permission
 from contract.answer.report import Envelope, Report
+from contract.answer.status import Outcome, process_item
 from contract.codes import Code, Refused, Why
 
 _Examples = dict[str, dict[str, Any]]

@@ -13,8 +13,7 @@ from api_shim.http.exchange import Exchange, exchange_of
 from api_shim.http.limits import OpenUploads, OpenWaits, Rates
 from api_shim.http.metrics import Metrics
 from api_shim.http.paging import Cursors
-from api_shim.identity.doorkeeper import Doorkeeper, Identity, check_query
-from api_shim.identity.said import Unauthenticated
+from api_shim.identity.doorkeeper import Doorkeeper, Identity, Unauthenticated, check_query
 from api_shim.identity.signature import VALID_S, SignedCall, signed_call
 from api_shim.jobs import Jobs
 from api_shim.refusals import reaching_redis

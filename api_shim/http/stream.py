@@ -14,8 +14,16 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from api_shim.http.body import MAX_BODY_BYTES, BodyBroken, MalformedBody, is_json, parse_object
-from api_shim.http.strict_json import NotJson, loads, read_value
+from api_shim.http.body import (
+    MAX_BODY_BYTES,
+    BodyBroken,
+    MalformedBody,
+    NotJson,
+    is_json,
+    loads,
+    parse_object,
+    read_value,
+)
 from contract.codes import Code, Refused
 
 NDJSON: Final = "application/x-ndjson"

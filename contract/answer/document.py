@@ -2,9 +2,8 @@
 
 from typing import Any, Final
 
-from contract.answer.items import Item, Warning_, item_problem
 from contract.answer.report import Report
-from contract.answer.status import Status
+from contract.answer.status import Item, Status, Warning_, item_problem
 from contract.codes import Code, Language, Reason
 
 _NOTHING: Final = {"bk_process_id": None, "process_template_id": 0, "bk_process_name": None}

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from contract.answer.items import SUCCESSES, Item, Outcome, Problem, failed_item
 from contract.answer.report import Envelope, Report
-from contract.answer.status import JobPart, Statistics, Status
+from contract.answer.status import SUCCESSES, Item, JobPart, Outcome, Problem, Statistics, Status, failed_item
 from contract.codes import Code, Language, Refused
 
 _INSTANCES: Final = "instances["

@@ -5,24 +5,31 @@ caller `contract.answer.document`. Texts are rendered when somebody reads, in th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, NotRequired, Self, TypedDict, Unpack
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final, NotRequired, Self, TypedDict, Unpack
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from contract.answer.items import (
+from contract.answer.status import (
+    Delivery,
     Item,
+    JobPart,
     Outcome,
     Problem,
+    Statistics,
+    Status,
     Warning_,
     failed_item,
     item_problem,
     with_cmdb_ids,
 )
-from contract.answer.status import Delivery, JobPart, Statistics, Status
 from contract.codes import Code, Language, Refused
 from contract.request.batch import MAX_ERRORS
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
 
 
 class Envelope(BaseModel):
@@ -56,6 +63,13 @@ class About(TypedDict):
     attempts: NotRequired[int]
     warnings: NotRequired[tuple[Warning_, ...]]
     job: NotRequired[JobPart | None]
+
+
+def report_expires_at(finished_at: datetime, settings: "Settings", *, in_ledger: bool = True) -> datetime:
+    """Until when a report can be polled: while PostgreSQL keeps it, or, of a dry run, while Redis does."""
+    return finished_at + (
+        timedelta(days=settings.ledger_days) if in_ledger else timedelta(seconds=settings.result_ttl_s)
+    )
 
 
 class _Ours:

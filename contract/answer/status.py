@@ -1,12 +1,16 @@
-"""What a report says of its request as a whole: where it stands, how its instances do, which part of a job it is."""
+"""How a request stands, as a whole and instance by instance, and why: what a report is made of.
 
-from collections.abc import Sequence
+Values to store, rendered when somebody reads. None of them is one that the caller sent: paths, numbers, ids.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Any, Final, NotRequired, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from typing_extensions import TypedDict  # before Python 3.12 pydantic takes no other
 
-from contract.answer.items import SUCCESSES, Item
+from contract.codes import Code, Language, Reason, Refused, text
 
 
 class Status(StrEnum):
@@ -31,6 +35,175 @@ class Delivery(StrEnum):
     PENDING = "PENDING"
     DELIVERED = "DELIVERED"
     FAILED = "FAILED"
+
+
+class Outcome(StrEnum):
+    """What became of one instance, or of one process under it."""
+
+    CREATED = "created"
+    EXISTING = "existing"
+    HEALED = "healed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the rows that were asked for are there."""
+        return self in SUCCESSES
+
+
+SUCCESSES: Final = (Outcome.CREATED, Outcome.EXISTING, Outcome.HEALED)
+
+
+_LEAST_NUMBER: Final = -(2**63)
+_GREATEST_NUMBER: Final = 2**64 - 1
+
+
+def _plain(args: Iterable[object]) -> tuple[object, ...]:
+    """Arguments as JSON can keep them, so that storing a failure never fails."""
+    return tuple(arg if _is_plain(arg) else _plain(arg) if isinstance(arg, list | tuple) else str(arg) for arg in args)
+
+
+def _is_plain(arg: object) -> bool:
+    # A number that orjson cannot write is shown alike when it is stored as text.
+    return isinstance(arg, str) or (isinstance(arg, int) and _LEAST_NUMBER <= arg <= _GREATEST_NUMBER)
+
+
+MessageArgs = Annotated[tuple[Any, ...], BeforeValidator(_plain)]
+
+
+class Warning_(TypedDict):  # noqa: N801 - `Warning` is a builtin
+    """Something that was accepted but not taken as sent: a field path, never the value.
+
+    `reason` is a `contract.codes.Reason`, or a text of its own.
+    """
+
+    path: str
+    reason: str
+
+
+class Problem(BaseModel):
+    """A code with what its text needs: a `Refused` that can be stored."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    code: int = 0
+    message_args: MessageArgs = ()
+    path: str = ""
+
+    @classmethod
+    def of(cls, refused: Refused) -> "Problem":
+        """The code, the arguments and the path of a `Refused`."""
+        return Problem(code=refused.code, message_args=refused.message_args, path=refused.path)
+
+    def message(self, language: Language = "en") -> str:
+        """The text to show."""
+        return text(Code(self.code), self.message_args, language, path=self.path)
+
+    def document(self, language: Language = "en") -> dict[str, Any]:
+        """The problem as an entry of v1's ``errors``."""
+        return {"path": self.path, "code": self.code, "message": self.message(language)}
+
+
+class ProcessItem(TypedDict):
+    """One process of an instance. What is null or 0 is left out. `cmdb_id` is its id in CMDB."""
+
+    bk_process_id: NotRequired[int | None]
+    cmdb_id: NotRequired[int | None]
+    process_template_id: NotRequired[int]
+    bk_process_name: NotRequired[str | None]
+    outcome: Outcome
+
+
+def process_item(
+    outcome: Outcome,
+    process_template_id: int = 0,
+    bk_process_name: str | None = None,
+    bk_process_id: int | None = None,
+) -> ProcessItem:
+    """One process of an instance, with what is known of it."""
+    item: ProcessItem = {"outcome": outcome}
+    if bk_process_name is not None:
+        item = {"bk_process_name": bk_process_name, **item}
+    if process_template_id:
+        item = {"process_template_id": process_template_id, **item}
+    return item if bk_process_id is None else {"bk_process_id": bk_process_id, **item}
+
+
+class Item(TypedDict):
+    """One instance of the request. `data` of the envelope holds the same ids in the same order.
+
+    What has its default (null, 0, empty) is left out. `code`, `message_args` and `path` say why it was not created;
+    `service_instance_id` is missing where it does not exist; `cmdb_id` is its id in CMDB. `warnings` are what this one
+    instance could not have as asked: `Reason.DIFFERS`, `Reason.DUPLICATE_IN_REQUEST`.
+    """
+
+    code: NotRequired[int]
+    message_args: NotRequired[MessageArgs]
+    path: NotRequired[str]
+    index: int
+    bk_host_id: int
+    outcome: Outcome
+    service_instance_id: NotRequired[int | None]
+    cmdb_id: NotRequired[int | None]
+    processes: NotRequired[list[ProcessItem]]
+    warnings: NotRequired[list[Warning_]]
+
+
+def failed_item(index: int, bk_host_id: int, refused: Refused, *, outcome: Outcome = Outcome.FAILED) -> Item:
+    """An instance that was not created, and why.
+
+    With `Outcome.SKIPPED` nothing is wrong with the instance itself: `refused` is what ended the whole request.
+    """
+    problem = Problem.of(refused).model_dump(exclude_defaults=True)
+    return {**problem, "index": index, "bk_host_id": bk_host_id, "outcome": outcome}  # type: ignore[typeddict-item]
+
+
+def repeated_item(first: Item, index: int) -> Item:
+    """The item of a later instance of the same request with the same key and content: the same ids, existing."""
+    item: Item = {**first, "index": index, "outcome": Outcome.EXISTING}
+    if "processes" in item:
+        item["processes"] = [{**process, "outcome": Outcome.EXISTING} for process in item["processes"]]
+    item["warnings"] = [Warning_(path=f"instances[{index}]", reason=Reason.DUPLICATE_IN_REQUEST)]
+    return item
+
+
+def with_cmdb_ids(item: Item, instances: Mapping[int, int], processes: Mapping[int, int]) -> Item:
+    """The item with CMDB's ids, as far as they are among those given by ids of ours."""
+    found: Item = {**item}
+    id_ = item.get("service_instance_id")
+    if id_ is not None and id_ in instances:
+        found["cmdb_id"] = instances[id_]
+    if "processes" in item:
+        found["processes"] = [_with_cmdb_id(process, processes) for process in item["processes"]]
+    return found
+
+
+def _with_cmdb_id(process: ProcessItem, ids: Mapping[int, int]) -> ProcessItem:
+    id_ = process.get("bk_process_id")
+    return process if id_ is None or id_ not in ids else {**process, "cmdb_id": ids[id_]}
+
+
+def without_new_ids(item: Item) -> Item:
+    """The item as a dry run shows it: what would be created has no id."""
+    shown: Item = {**item}
+    if item["outcome"] is Outcome.CREATED:
+        shown.pop("service_instance_id", None)
+    if "processes" in item:
+        shown["processes"] = [_without_new_id(process) for process in item["processes"]]
+    return shown
+
+
+def _without_new_id(process: ProcessItem) -> ProcessItem:
+    shown: ProcessItem = {**process}
+    if process["outcome"] is Outcome.CREATED:
+        shown.pop("bk_process_id", None)
+    return shown
+
+
+def item_problem(item: Item) -> Problem:
+    """Why an instance was not created; code 0 where it was."""
+    return Problem(code=item.get("code", 0), message_args=item.get("message_args", ()), path=item.get("path", ""))
 
 
 class Statistics(BaseModel):

@@ -14,7 +14,7 @@ import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
 from contract.message import QUEUE_NAME
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from contract.redis.requests import Requests
 
 _PROBE_TTL_S: Final = 10

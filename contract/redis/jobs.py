@@ -31,13 +31,13 @@ from typing import Any, Final, cast
 
 import redis.asyncio as aioredis
 
-from contract.answer.items import Outcome, Problem
 from contract.answer.job import EndedBatch, Job
+from contract.answer.status import Outcome, Problem
 from contract.message import QUEUE_NAME, Caller, new_request_id
 from contract.redis.records import BEGIN_ENTRY, PendingEntry
 from contract.redis.requests import QueueFull, Requests, moment
 from contract.redis.script import CLOCK, Script
-from contract.request.idempotency import key_of_job
+from contract.request.batch import key_of_job
 from contract.settings import Settings
 
 _BEGIN: Final = Script(

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import redis.asyncio as aioredis
 
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from contract.redis.script import Script
 
 _AT_A_TIME: Final = 2_000

@@ -14,7 +14,7 @@ import redis.asyncio as aioredis
 from redis.exceptions import NoPermissionError, ResponseError
 
 from contract.message import QUEUE_NAME
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from contract.settings import Settings
 
 DEFAULT_USER: Final = 'user default off "~*" "&*" +@all'

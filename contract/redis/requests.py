@@ -19,8 +19,16 @@ from contract.answer.report import Report
 from contract.answer.status import Delivery, JobPart, Status
 from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME, Payload
-from contract.redis.keys import MAX_DEAD_LETTERS, Keys
-from contract.redis.records import ADD_LETTER, BEGIN_ENTRY, MOST_SAID, PAYLOAD_TTL_S, PendingEntry, letter_of
+from contract.redis.records import (
+    ADD_LETTER,
+    BEGIN_ENTRY,
+    MAX_DEAD_LETTERS,
+    MOST_SAID,
+    PAYLOAD_TTL_S,
+    Keys,
+    PendingEntry,
+    letter_of,
+)
 from contract.redis.script import CLOCK, COUNT_RUNNING, Script
 from contract.settings import Settings
 from plumbing.coalesce import Gather

@@ -3,7 +3,7 @@
 from collections import Counter
 from enum import IntEnum
 
-from contract.answer.items import Warning_
+from contract.answer.status import Warning_
 from contract.codes import Code, Reason, Refused, Why
 from contract.request.batch import MAX_ERRORS, MAX_WARNINGS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from devstack.process import Guard
 from devstack.running import RunningStack
 from tests.acceptance.calls import run, unbound

@@ -11,7 +11,7 @@ from chaos.history import Told
 from contract.answer.report import Report
 from contract.codes import Code
 from contract.message import QUEUE_NAME, new_request_id
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from tests.chaos.nursery import Child, wait_until
 from tests.chaos.system import System, bound, direct_message, on_both_transports, unbound
 from tests.conftest import RunBksi

@@ -8,7 +8,7 @@ import pytest
 from api_shim.refusals import BrokerUnavailable
 from chaos.proxy import FaultProxy
 from contract.message import new_request_id
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from devstack.servers import Valkey
 from tests.chaos.nursery import Child, wait_until
 from tests.chaos.system import APP, System, bound, on_both_transports, unbound

@@ -4,8 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from contract.answer.items import Outcome
-from contract.answer.status import Status
+from contract.answer.status import Outcome, Status
 from contract.codes import Code
 
 PAGE = (Path(__file__).parents[2] / "docs" / "glossary.md").read_text()

@@ -11,8 +11,7 @@ import redis.asyncio as aioredis
 
 from contract.answer.status import JobPart
 from contract.message import QUEUE_NAME
-from contract.redis.keys import MAX_DEAD_LETTERS
-from contract.redis.records import NOTE_TTL_S, SET_ASIDE, Note
+from contract.redis.records import MAX_DEAD_LETTERS, NOTE_TTL_S, SET_ASIDE, Note
 from contract.redis.requests import Requests, moment
 from contract.redis.script import CLOCK, COUNT_RUNNING, Script
 from contract.settings import Settings

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import structlog
 
-from contract.answer.items import Problem
-from contract.answer.report import Report
+from contract.answer.report import Report, report_expires_at
+from contract.answer.status import Problem
 from contract.codes import Code
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
@@ -234,7 +234,7 @@ def change_of(end: End, ours: Mapping[int, Ours], settings: Settings) -> Callabl
         if process.cmdb_id is not None
     }
     now = datetime.now(UTC)
-    expires_at = settings.report_expires_at(now)
+    expires_at = report_expires_at(now, settings)
     return lambda report: report.delivered(
         instances, processes, problem=problem, finished_at=now, expires_at=expires_at
     )

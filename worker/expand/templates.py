@@ -12,8 +12,8 @@ from contract.codes import Code, Refused, Why
 from contract.request.batch import MAX_INT64, PROCESS_PROPERTIES
 from worker.expand.addresses import PROTOCOL_FAMILY, TEMPLATE_IP_FAMILY
 from worker.expand.catalogue import BindTemplate, ProcessTemplate, TemplateProperty
+from worker.expand.plan import func_key
 from worker.expand.ports import is_template_port
-from worker.expand.values import func_key
 
 # CMDB locks these in every template (CP/process_template.go:40-42), whatever `as_default_value` says.
 _ALWAYS_LOCKED: Final = frozenset({"bk_process_name", "bk_func_name"})

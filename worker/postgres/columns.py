@@ -18,7 +18,7 @@ import orjson
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from contract.answer.items import Outcome, ProcessItem, process_item
+from contract.answer.status import Outcome, ProcessItem, process_item
 from worker.expand.plan import PlannedBind, PlannedProcess
 from worker.postgres import tables
 from worker.postgres.process_properties import PROCESS_PROPERTIES

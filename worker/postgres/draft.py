@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
-from contract.answer.items import (
+from contract.answer.report import Report
+from contract.answer.status import (
     Item,
     Outcome,
     ProcessItem,
@@ -14,7 +15,6 @@ from contract.answer.items import (
     process_item,
     repeated_item,
 )
-from contract.answer.report import Report
 from contract.codes import Reason
 from contract.message import Caller
 from worker.expand.catalogue import Host

@@ -10,10 +10,9 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.answer.items import Problem
 from contract.answer.job import EndedBatch, Job, counts_of, problem_of, summed
 from contract.answer.report import Report
-from contract.answer.status import Status
+from contract.answer.status import Problem, Status
 from contract.codes import Code
 from worker.postgres.engine import driver_connection, transaction
 

@@ -187,7 +187,7 @@ request_ledger = Table(
     Column("job_id", Text),
     Column("job_number", Integer),
     Column("job_is_last", Boolean),
-    Column("outcomes", ARRAY(Integer)),  # instances by outcome, in the order of `contract.answer.items.Outcome`
+    Column("outcomes", ARRAY(Integer)),  # instances by outcome, in the order of `contract.answer.status.Outcome`
     Index("ix_request_ledger_finished_at", "finished_at", postgresql_where=text("report IS NOT NULL")),
     Index(None, "job_id", "job_number", postgresql_where=text("job_id IS NOT NULL")),
     comment="One row for each request that has ended. Whoever inserts it first decides the outcome.",

@@ -18,9 +18,8 @@ import orjson
 import structlog
 from celery import Celery
 
-from contract.answer.items import Item, Warning_, failed_item
-from contract.answer.report import About, Report
-from contract.answer.status import Delivery, Status
+from contract.answer.report import About, Report, report_expires_at
+from contract.answer.status import Delivery, Item, Status, Warning_, failed_item
 from contract.codes import Code, Refused
 from contract.message import DELIVER_TASK_NAME, PUBLISH_TASK_NAME, TASK_NAME, Payload, summary
 from contract.redis.connection import RedisError
@@ -85,7 +84,7 @@ class Attempt:
             bk_module_id=self.batch.bk_module_id,
             created_at=self.lease.created_at or now,
             finished_at=now,
-            expires_at=self.settings.report_expires_at(now, in_ledger=self.payload.kind == "create"),
+            expires_at=report_expires_at(now, self.settings, in_ledger=self.payload.kind == "create"),
             attempts=self.lease.attempts,
             job=self.lease.job,
             warnings=(*self.payload.warnings, *(Warning_(path=path, reason=reason) for path, reason in warnings)),

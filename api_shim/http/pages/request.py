@@ -14,9 +14,8 @@ from api_shim.http.pages import standing
 from api_shim.http.pages.refusal import advice, problems
 from api_shim.http.pages.render import link, page
 from contract.answer.document import report_document
-from contract.answer.items import Outcome
 from contract.answer.report import Report
-from contract.answer.status import Delivery, Status
+from contract.answer.status import Delivery, Outcome, Status
 from contract.codes import Language
 
 ITEMS: Final = 50

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from contract.answer.items import Outcome
 from contract.answer.job import Job, counts_of
 from contract.answer.report import Report
-from contract.answer.status import Status
+from contract.answer.status import Outcome, Status
 
 REFRESH_S: Final = (1, 10)
 """How often a page is made again at most, and at least, while what it shows is unfinished."""

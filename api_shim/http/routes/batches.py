@@ -1,23 +1,65 @@
-"""``/v1/batches``: submit, validate, poll."""
+"""A batch on its way in: created as BlueKing's callers do and under ``/v1``, validated, polled.
+
+ESB's paths and CMDB's own wait for the rows, and answer HTTP 200. From a request to an accepted batch the steps are the
+same on every path: `submit`.
+"""
 
 from contextlib import suppress
-from typing import Final, Literal
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api_shim.http import openapi, openapi_answers
-from api_shim.http.answers import finished, whole_seconds, with_etag
-from api_shim.http.exchange import Style, exchange_of
-from api_shim.http.negotiation import preferred_wait
+from api_shim.http.answers import finished, still_running, whole_seconds, with_etag
+from api_shim.http.body import read_body
+from api_shim.http.exchange import ESB_PATHS, NATIVE_PATH, Exchange, Style, exchange_of, preferred_wait
+from api_shim.http.openapi_body import COMPAT_BODY
 from api_shim.http.pages.request import request_page
-from api_shim.http.state import state_of
-from api_shim.http.submission import submit
+from api_shim.http.state import state_of, trace_headers
+from api_shim.identity.doorkeeper import Identity, without_credentials
 from api_shim.refusals import BrokerUnavailable
-from contract.codes import Code, Refused
+from api_shim.submitter import Submitted
+from contract.answer.report import Report
+from contract.answer.status import Warning_
+from contract.codes import Code, Reason, Refused, Why
+from contract.message import Kind
+from contract.request.batch import key_of_body, key_of_dry_run, parse_idempotency_key, with_defaults
+from contract.request.parse import BatchRefused, ParsedBatch, parse
+from plumbing import traces
 
+compat: Final = APIRouter(tags=["compat"])
 router: Final = APIRouter(prefix="/v1", tags=["batches"])
+
+
+async def create_service_instance(request: Request) -> Response:
+    """Create service instances and wait for them, as CMDB does.
+
+    Answers 200 with the six keys. While the worker is still busy after ``COMPAT_WAIT_S`` the code is 1190001 and the
+    request goes on; the same body again attaches to it.
+    """
+    state, exchange = state_of(request), exchange_of(request)
+    submitted, _ = await submit(request)
+    report = await state.waits.after_submit(
+        submitted.request_id, exchange.bk_app_code, state.settings.compat_wait_s, request.receive
+    )
+    if report is None or not report.status.is_final:
+        return still_running(exchange)
+    return finished(exchange, report)
+
+
+for _path in (*ESB_PATHS, NATIVE_PATH):
+    compat.add_api_route(
+        _path,
+        create_service_instance,
+        methods=["POST"],
+        operation_id=f"create_service_instance_{len(compat.routes)}",
+        responses=openapi.COMPAT_RESPONSES,
+        openapi_extra={"requestBody": COMPAT_BODY},
+    )
 
 
 @router.post("/batches", responses=openapi_answers.SUBMITTED, openapi_extra=openapi.SUBMIT)
@@ -53,18 +95,18 @@ async def poll_batch(request: Request, request_id: str) -> Response:
     return with_etag(answer, request.headers.get("if-none-match"))
 
 
-async def _accept(request: Request, kind: Literal["create", "validate"], wait: int | None) -> Response:
+async def _accept(request: Request, kind: Kind, wait: int | None) -> Response:
     state, exchange = state_of(request), exchange_of(request)
-    accepted = await submit(request, kind=kind)
-    app = accepted.identity.caller.bk_app_code
-    headers = {"Location": f"/v1/batches/{accepted.request_id}"}
-    if accepted.replayed:
+    submitted, parsed = await submit(request, kind)
+    request_id, app = submitted.request_id, exchange.bk_app_code
+    headers = {"Location": f"/v1/batches/{request_id}"}
+    if submitted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    report = await state.waits.after_submit(accepted.request_id, app, wait or 0, request.receive)
-    if report is None and accepted.replayed:
-        report = await state.submitter.poll(accepted.request_id, app)
-    if report is None or not (report.status.is_final or accepted.replayed):
-        report = accepted.report()
+    report = await state.waits.after_submit(request_id, app, wait or 0, request.receive)
+    if report is None and submitted.replayed:
+        report = await state.submitter.poll(request_id, app)
+    if report is None or not (report.status.is_final or submitted.replayed):
+        report = _unstarted(exchange, parsed)
     if report.status.is_final:
         if wait is not None and "prefer" in request.headers:
             headers["Preference-Applied"] = f"wait={wait}"
@@ -74,5 +116,101 @@ async def _accept(request: Request, kind: Literal["create", "validate"], wait: i
     return finished(exchange, report, 202, headers)
 
 
+def _unstarted(exchange: Exchange, parsed: ParsedBatch) -> Report:
+    """The report of a request that nobody has started yet, made without asking Redis again."""
+    return Report.pending(
+        len(parsed.batch.instances),
+        request_id=exchange.request_id,
+        bk_app_code=exchange.bk_app_code,
+        bk_biz_id=parsed.batch.bk_biz_id,
+        bk_module_id=parsed.batch.bk_module_id,
+        warnings=parsed.warnings,
+        created_at=datetime.now(tz=UTC),
+    )
+
+
 def _maximum(request: Request) -> float:
     return state_of(request).settings.max_wait_s
+
+
+async def submit(request: Request, kind: Kind = "create") -> tuple[Submitted, ParsedBatch]:
+    """Read, authenticate, parse, authorise and enqueue.
+
+    The credentials are dropped before the batch is parsed; nothing after that has ever seen them. On compat paths the
+    same body again attaches to the unfinished request, because those callers know no keys and repeat blindly.
+
+    Raises:
+        Refused, BatchRefused: with the code that the answer carries.
+    """
+    metrics, exchange = state_of(request).metrics, exchange_of(request)
+    try:
+        submitted, parsed = await _submit(request, kind)
+    except (Refused, BatchRefused) as refused:
+        metrics.refused(exchange.bk_app_code, refused)
+        raise
+    metrics.submitted(exchange.bk_app_code, kind, replayed=submitted.replayed)
+    return submitted, parsed
+
+
+async def _submit(request: Request, kind: Kind) -> tuple[Submitted, ParsedBatch]:
+    state, exchange = state_of(request), exchange_of(request)
+    state.greet(request, "submit")
+    body = await read_body(request, type_may_be_missing=exchange.style.is_compat)
+    identity = await state.admit(request, "submit", body)
+    parsed = parse(understood(request, body.content, identity), strict=is_strict(request))
+    if exchange.style.is_compat:
+        parsed = _all_or_nothing(parsed)
+    identity.require_business(parsed.batch.bk_biz_id)
+    key = idempotency_key(request, parsed.client_request_id)
+    attach = key is None and exchange.style.is_compat
+    if attach:
+        key = key_of_body(parsed.batch.digest())
+    elif key is not None and kind == "validate":
+        key = key_of_dry_run(key)
+    with traces.span("submit", kind="producer"):
+        submitted = await state.submitter.submit(
+            parsed.batch,
+            identity.caller,
+            warnings=parsed.warnings,
+            idempotency_key=key,
+            while_unfinished=attach,
+            kind=kind,
+            headers=trace_headers(exchange),
+        )
+    exchange.request_id = submitted.request_id
+    return submitted, parsed
+
+
+def understood(request: Request, body: dict[str, Any], identity: Identity) -> dict[str, Any]:
+    """`body` without credentials, and with what the application or else the deployment means by leaving it out."""
+    names = ("on_existing",) if exchange_of(request).style.is_compat else ("on_existing", "mode")
+    return with_defaults(without_credentials(body), identity.application, state_of(request).settings, names)
+
+
+def idempotency_key(request: Request, client_request_id: str | None) -> str | None:
+    """The ``Idempotency-Key`` header, else the body's ``client_request_id`` (already checked); None without either."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return client_request_id
+    return parse_idempotency_key(key, "Idempotency-Key")
+
+
+def _all_or_nothing(parsed: ParsedBatch) -> ParsedBatch:
+    """A compat answer has no way to say which instances failed, so ``mode`` is no field of those paths."""
+    if parsed.batch.mode == "atomic":
+        return parsed
+    if parsed.batch.strict:
+        raise Refused.field(Code.PARAM_INVALID, "mode", Why.PARTIAL_ON_V1)
+    batch = replace(parsed.batch, mode="atomic")
+    return replace(parsed, batch=batch, warnings=(*parsed.warnings, Warning_(path="mode", reason=Reason.V1_ONLY)))
+
+
+def is_strict(request: Request) -> bool:
+    """``?strict=1``: refuse what would only be ignored with a warning."""
+    match request.query_params.get("strict", "0"):
+        case "1" | "true":
+            return True
+        case "0" | "false" | "":
+            return False
+        case _:
+            raise Refused.field(Code.PARAM_INVALID, "query.strict", Why.ZERO_OR_ONE)

@@ -13,16 +13,15 @@ from starlette.responses import Response, StreamingResponse
 from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import listed, said, whole_seconds, with_etag
 from api_shim.http.body import Body, read_optional_body
-from api_shim.http.exchange import Exchange, Style, exchange_of
+from api_shim.http.exchange import Exchange, Style, exchange_of, preferred_wait
 from api_shim.http.job_parts import charge, cut
 from api_shim.http.listing import batches_of_job, every_item_of_job, items_of_job, own_jobs
-from api_shim.http.negotiation import preferred_wait
 from api_shim.http.pages.job import job_page
 from api_shim.http.pages.list import jobs_page
 from api_shim.http.pages.render import back
+from api_shim.http.routes.batches import idempotency_key, is_strict, understood
 from api_shim.http.state import AppState, state_of, trace_headers
 from api_shim.http.stream import NDJSON, open_job_body
-from api_shim.http.submission import idempotency_key, is_strict, understood
 from api_shim.jobs import Received
 from api_shim.refusals import BrokerUnavailable
 from contract.answer.job import Job

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from contract.answer.items import Outcome, failed_item
 from contract.answer.report import Report
+from contract.answer.status import Outcome, failed_item
 from contract.codes import Code, Refused
 from worker import metrics
 

@@ -13,7 +13,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from contract.redis.connection import WrongServer, connect
 from contract.redis.health import Workers, describe, look_at_workers, write_probe
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from contract.redis.replay import DEFAULT_USER, MEND, Replay, examine_replay
 from contract.redis.requests import Requests
 from contract.redis.safety import CLUSTER_MEND, NEEDED_POLICY, SENTINEL_MEND, is_sentinel

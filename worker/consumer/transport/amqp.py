@@ -16,8 +16,7 @@ from kombu.transport import pyamqp as stock
 from redis import Redis
 from redis.exceptions import RedisError
 
-from contract.redis.keys import MAX_DEAD_LETTERS, Keys
-from contract.redis.records import SET_ASIDE
+from contract.redis.records import MAX_DEAD_LETTERS, SET_ASIDE, Keys
 from worker.consumer.transport.letter import dead_letter
 from worker.consumer.transport.screen import NewerVersion, Screen, Unfit
 from worker.metrics import DEAD_LETTERS

@@ -9,8 +9,7 @@ from typing import Final
 
 from redis.utils import str_if_bytes
 
-from contract.redis.keys import MAX_DEAD_LETTERS, MAX_PARKED
-from contract.redis.records import ADD_LETTER
+from contract.redis.records import ADD_LETTER, MAX_DEAD_LETTERS, MAX_PARKED
 from contract.redis.script import CLOCK, Script
 from worker.consumer.transport.deliveries import BUDGET, Deliveries, Taken
 from worker.consumer.transport.letter import dead_letter

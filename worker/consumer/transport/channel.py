@@ -14,12 +14,11 @@ from redis.exceptions import ResponseError
 from typing_extensions import override
 
 from contract.redis.connection import refusal_of
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from plumbing.failpoints import failpoint
-from worker.consumer.transport.admission import MESSAGE_ERRORS, Admission
+from worker.consumer.transport.admission import MESSAGE_ERRORS, Admission, Message, QoS
 from worker.consumer.transport.deliveries import Deliveries, Taken
 from worker.consumer.transport.link import BROKER_ERRORS, Link
-from worker.consumer.transport.qos import Message, QoS
 from worker.consumer.transport.screen import Screen
 from worker.metrics import TAKEN, TURNS
 

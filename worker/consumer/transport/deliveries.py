@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from redis import Redis
 from redis.commands import core
 
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from contract.redis.script import CLOCK, Script
 from worker.consumer.transport.letter import KEPT_OF_DEAD
 from worker.consumer.transport.screen import LARGEST_MESSAGE

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import redis as redis_client
 
-from contract.redis.keys import Keys
-from contract.redis.records import Note
+from contract.redis.records import Keys, Note
 from contract.settings import Settings
 from devstack import sample
 from tests.integration.api_shim.http.door_client import Client

@@ -14,8 +14,7 @@ import redis as redis_client
 from api_shim.identity.applications import hash_secret
 from api_shim.identity.doorkeeper import without_credentials
 from contract.message import QUEUE_NAME, new_request_id
-from contract.redis.keys import Keys
-from contract.redis.records import Note
+from contract.redis.records import Keys, Note
 from tests.integration.api_shim.http.door_client import ESB_PATH, V1_PATH, Client
 
 MINE = {"X-Bkapi-Authorization": json.dumps({"bk_app_code": "mine", "bk_app_secret": "m"})}

@@ -11,7 +11,7 @@ import redis as redis_client
 from api_shim.http.port import fingerprint
 from api_shim.identity.applications import hash_secret
 from contract.message import Payload
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from contract.settings import Settings
 from tests.integration.api_shim.http.door_client import ESB_PATH, V1_PATH, Client
 

@@ -10,13 +10,11 @@ import httpx2
 import pytest
 import redis as redis_client
 
-from contract.answer.items import Item, Outcome, Problem
 from contract.answer.report import Report
-from contract.answer.status import Status
+from contract.answer.status import Item, Outcome, Problem, Status
 from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME
-from contract.redis.keys import Keys
-from contract.redis.records import Note
+from contract.redis.records import Keys, Note
 from tests.integration.api_shim.http.door_client import ESB_PATH, NATIVE_PATH, V1_PATH, Client
 
 

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from api_shim.http.openapi_answers import ITEM, REPORT
-from contract.answer.items import Item, Outcome, Problem, Warning_, failed_item, process_item
 from contract.answer.report import Report
+from contract.answer.status import Item, Outcome, Problem, Warning_, failed_item, process_item
 from contract.codes import Code, Reason, Refused
 from tests.integration.api_shim.http.door_client import ESB_PATH, V1_PATH, Client
 

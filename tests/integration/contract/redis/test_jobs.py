@@ -3,9 +3,8 @@
 import asyncio
 import uuid
 
-from contract.answer.items import Outcome
 from contract.answer.report import Report
-from contract.answer.status import JobPart
+from contract.answer.status import JobPart, Outcome
 from contract.codes import Code, Refused
 from contract.message import Caller
 from contract.redis.jobs import JobStore

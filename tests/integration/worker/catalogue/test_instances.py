@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chaos.cmdb.exchange import Call, Reply, refusal
-from contract.answer.items import Item, Outcome
+from contract.answer.status import Item, Outcome
 from contract.settings import Settings
 from tests.conftest import RunBksi
 from tests.integration.worker.catalogue.cmdb_server import CmdbServer
@@ -25,8 +25,7 @@ from worker.catalogue.instance_pull import LIMIT, pull_instances
 from worker.catalogue.instance_report import InstanceReport
 from worker.commands.doctor.examine import examine
 from worker.commands.doctor.finding import Finding, Level
-from worker.postgres.ids import ROOM
-from worker.postgres.writer import Writer
+from worker.postgres.writer import ROOM, Writer
 
 pytestmark = pytest.mark.anyio
 TABLES = ("service_instance", "process", "process_bind_info", "cmdb_instance", "cmdb_process")

@@ -3,7 +3,7 @@
 import pytest
 import redis as redis_client
 
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from worker.consumer.transport.deliveries import Deliveries
 
 LIST = "queue"

@@ -7,7 +7,7 @@ import pytest
 import redis as redis_client
 from kombu import Connection
 
-from contract.redis.keys import Keys
+from contract.redis.records import Keys
 from tests.unit.worker.consumer.transport.messages import raw, wire
 from worker.consumer.transport.aside import Aside
 from worker.consumer.transport.channel import Channel

@@ -6,9 +6,8 @@ from typing import Any, Literal
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.answer.items import Item
 from contract.answer.report import Report
-from contract.answer.status import Delivery
+from contract.answer.status import Delivery, Item
 from contract.message import make_celery
 from contract.queue import Queue
 from contract.redis.connection import connect

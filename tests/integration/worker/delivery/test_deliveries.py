@@ -11,8 +11,7 @@ import pytest
 from chaos.cmdb.exchange import Call, Reply, refusal
 from chaos.proxy import FaultProxy
 from contract.answer.document import report_document
-from contract.answer.items import Outcome
-from contract.answer.status import Delivery, Status
+from contract.answer.status import Delivery, Outcome, Status
 from contract.codes import Code
 from contract.message import DELIVER_TASK_NAME, QUEUE_NAME
 from tests.integration.worker.delivery.conftest import BOUND, UNBOUND, Side, free, nginx

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.answer.items import Item
 from contract.answer.report import Report
+from contract.answer.status import Item
 from contract.message import Caller
 from contract.request.batch import PROCESS_PROPERTIES
 from worker.expand.catalogue import Host

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.answer.items import Outcome
+from contract.answer.status import Outcome
 from contract.request.batch import PROCESS_PROPERTIES
 from tests.integration.worker.postgres.plans import fetch, plan, process, request, stored
 from worker.postgres import process_properties, tables

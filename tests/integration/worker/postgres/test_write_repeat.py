@@ -4,8 +4,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.answer.items import item_problem
-from contract.answer.status import Status
+from contract.answer.status import Status, item_problem
 from contract.codes import Code
 from tests.integration.worker.postgres.plans import (
     CALLER,
@@ -19,7 +18,7 @@ from tests.integration.worker.postgres.plans import (
     request,
     stored,
 )
-from worker.expand.naming import unbound_key
+from worker.expand.plan import unbound_key
 from worker.postgres import ledger
 from worker.postgres.writer import Writer
 

@@ -3,7 +3,7 @@
 import pytest
 
 from api_shim.http.body import is_json
-from api_shim.http.negotiation import negotiate, preferred_wait, prefers_page
+from api_shim.http.exchange import negotiate, preferred_wait, prefers_page
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ import pytest
 
 from api_shim.http import pages
 from api_shim.http.pages.texts import TEXTS
-from contract.answer.items import Outcome
 from contract.answer.job import JobStatus
-from contract.answer.status import Delivery
+from contract.answer.status import Delivery, Outcome
 
 FOLDER = Path(pages.__file__).parent
 FILES = [*(FOLDER / "templates").iterdir(), *(FOLDER / "assets").iterdir()]

@@ -12,8 +12,8 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
+from api_shim.http.body import read_value
 from api_shim.http.stream import NDJSON, open_job_body
-from api_shim.http.strict_json import read_value
 
 HEAD = {"bk_biz_id": 1, "bk_module_id": 60}
 SMALL = {"bk_host_id": 7, "note": "é" * 1_000}

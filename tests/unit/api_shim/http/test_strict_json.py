@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from api_shim.http import strict_json
-from api_shim.http.strict_json import NotJson, loads, read_value
+from api_shim.http import body
+from api_shim.http.body import NotJson, loads, read_value
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -37,7 +37,7 @@ def test_every_json_value_reads_back(value: Any) -> None:
 @example(['{"a":', "18446744073709551616", "}"])
 def test_short_cut_never_differs_from_the_parser(parts: list[str]) -> None:
     text = "".join(parts).encode()
-    assert _outcome(loads, text) == _outcome(strict_json._parse, text)
+    assert _outcome(loads, text) == _outcome(body._parse, text)
 
 
 @given(st.binary(max_size=40))

@@ -10,18 +10,19 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from contract.answer.document import item_document, report_document, warning_document
-from contract.answer.items import (
+from contract.answer.report import About, Report
+from contract.answer.status import (
     Item,
     Outcome,
     Problem,
     ProcessItem,
+    Statistics,
+    Status,
     Warning_,
     failed_item,
     process_item,
     repeated_item,
 )
-from contract.answer.report import About, Report
-from contract.answer.status import Statistics, Status
 from contract.codes import Code, Reason, Refused
 
 SIX = ["result", "code", "message", "permission", "request_id", "data"]

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.answer.items import Outcome
+from contract.answer.status import Outcome
 from contract.request.batch import PROCESS_PROPERTIES
 from worker.expand.plan import PlannedBind, PlannedProcess
 from worker.postgres.columns import (
