@@ -4,8 +4,8 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, NamedTuple, cast
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
 
 import redis.asyncio as aioredis
 
@@ -49,7 +49,10 @@ class Lease:
 
     state: str
     request_id: str
-    clock: "Clock"
+    leased_at: datetime
+    """Redis' clock as it was read then; for what is stored, not for who may do what."""
+    read_at: float
+    """`time.monotonic` as it was then."""
     token: str = ""
     attempts: int = 0
     created_at: datetime | None = None
@@ -58,22 +61,9 @@ class Lease:
     """Instances, known before the payload is read."""
     job: JobPart | None = None
 
-
-class Clock(NamedTuple):
-    """Redis' clock, as read once and gone on since; for what is stored, not for who may do what."""
-
-    redis_ms: int
-    read_at: float
-    """``time.monotonic()``."""
-
-    @property
-    def when_read(self) -> datetime:
-        """Redis' time when it was read."""
-        return moment(self.redis_ms)
-
     def now(self) -> datetime:
-        """Redis' time by now."""
-        return moment(self.redis_ms + (time.monotonic() - self.read_at) * 1000)
+        """Redis' clock by now: it has gone on since."""
+        return self.leased_at + timedelta(seconds=time.monotonic() - self.read_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +129,8 @@ class Leases(Requests):
                 *(value for _, token, alone in wanted for value in (token, int(alone))),
             ],
         )
-        clock = Clock(redis_ms, asked_at)
-        leases = [_leased(id_, token, clock, answer) for (id_, token, _), answer in zip(wanted, answers, strict=True)]
+        now = moment(redis_ms), asked_at
+        leases = [_leased(id_, token, now, answer) for (id_, token, _), answer in zip(wanted, answers, strict=True)]
         _count(leases)
         return leases
 
@@ -267,15 +257,15 @@ def _count(leases: Sequence[Lease]) -> None:
     RESTARTS.inc(sum(lease.attempts > 1 for lease in leases))
 
 
-def _leased(request_id: str, token: str, clock: Clock, answer: list[Any]) -> Lease:
+def _leased(request_id: str, token: str, now: tuple[datetime, float], answer: list[Any]) -> Lease:
     state = answer[0].decode()
     if len(answer) == 1:
-        return Lease(state, request_id, clock)
+        return Lease(state, request_id, *now)
     _, attempts, created, payload, count, job = answer
     return Lease(
         state,
         request_id,
-        clock,
+        *now,
         token,
         int(attempts),
         moment(created),

@@ -68,6 +68,10 @@ class _Wanted:
     bk_host_ids: tuple[int, ...]
 
 
+_Known = tuple[tuple[Module, int | None, tuple[Expansion, ...]] | None, dict[int, Host]]
+"""What a cache holds of what is wanted: the module as `CatalogueSlice` takes it, and hosts."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Cache:
     """What was read under one version."""
@@ -77,26 +81,13 @@ class _Cache:
     templates: Recent[int, tuple[Expansion, ...]] = field(default_factory=lambda: Recent(MAX_TEMPLATES))
     hosts: Recent[tuple[int, int, int], Host] = field(default_factory=lambda: Recent(MAX_HOSTS))
 
-    def module(self, bk_module_id: int) -> tuple[Module, int | None, tuple[Expansion, ...]] | None:
-        """The module, its template's business and its process templates, if all of it is here."""
-        module, template_biz_id = self.modules.get(bk_module_id) or (None, None)
-        if module is None:
-            return None
-        templates = self.templates.get(module.service_template_id) if module.is_bound else ()
-        return None if templates is None else (module, template_biz_id, templates)
-
-    def known_hosts(self, wanted: _Wanted) -> dict[int, Host]:
-        """Those of the hosts that are here."""
+    def known(self, wanted: _Wanted) -> _Known:
+        """The module with its template's business and its process templates, if all of it is here, and hosts."""
         found = ((id_, self.hosts.get((wanted.bk_biz_id, wanted.bk_module_id, id_))) for id_ in wanted.bk_host_ids)
-        return {id_: host for id_, host in found if host is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What the cache held of it before PostgreSQL was asked for the rest."""
-
-    module: tuple[Module, int | None, tuple[Expansion, ...]] | None
-    hosts: dict[int, Host]
+        hosts = {id_: host for id_, host in found if host is not None}
+        module, template_biz_id = self.modules.get(wanted.bk_module_id) or (None, None)
+        templates = self.templates.get(module.service_template_id) if module and module.is_bound else ()
+        return None if module is None or templates is None else (module, template_biz_id, templates), hosts
 
 
 class Catalogue:
@@ -152,12 +143,12 @@ class Catalogue:
     ) -> dict[_Wanted, CatalogueSlice]:
         """Read what of `missing` is not in `cache`; if the catalogue has changed, all of `wanted`, in one snapshot."""
         asked_at = time.monotonic()
-        known = [_Known(cache.module(one.bk_module_id), cache.known_hosts(one)) for one in missing]
+        known = [cache.known(one) for one in missing]
         rows = await _fetch(driver, missing, known)
         if rows[0]["version"] != cache.version:
             # What the old cache knew may not fit to what was read now.
             missing = list(dict.fromkeys(wanted))
-            known = [_Known(None, {}) for _ in missing]
+            known = [(None, {}) for _ in missing]
             rows = await _fetch(driver, missing, known)
             cache = _Cache(rows[0]["version"])
         self._saw(asked_at, cache)
@@ -196,34 +187,31 @@ async def _fetch(driver: Any, wanted: Sequence[_Wanted], known: Sequence[_Known]
         (
             one.bk_biz_id,
             one.bk_module_id,
-            bigint_array([id_ for id_ in one.bk_host_ids if id_ not in found.hosts]),
-            found.module is None,
+            bigint_array([id_ for id_ in one.bk_host_ids if id_ not in hosts]),
+            module is None,
         )
-        for one, found in zip(wanted, known, strict=True)
+        for one, (module, hosts) in zip(wanted, known, strict=True)
     ]
     rows: Sequence[Any] = await driver.fetch(_READ, *zip(*columns, strict=True))
     return rows
 
 
 def _cached(cache: _Cache, wanted: _Wanted) -> CatalogueSlice | None:
-    known = cache.module(wanted.bk_module_id)
-    if known is None:
-        return None
-    hosts = cache.known_hosts(wanted)
-    return CatalogueSlice(*known, hosts) if len(hosts) == len(wanted.bk_host_ids) else None
+    module, hosts = cache.known(wanted)
+    return CatalogueSlice(*module, hosts) if module and len(hosts) == len(wanted.bk_host_ids) else None
 
 
 def _filled(cache: _Cache, wanted: _Wanted, known: _Known, row: Any) -> CatalogueSlice:
     """Put what was read into the cache it belongs to, and answer."""
     if row["bk_module_id"] is None:
         return CatalogueSlice(module=None)
-    hosts = known.hosts
+    known_module, hosts = known
     for columns in orjson.loads(row["hosts"] or "[]"):
         host = Host(*columns)
         hosts[host.bk_host_id] = host
         cache.hosts.put((wanted.bk_biz_id, wanted.bk_module_id, host.bk_host_id), host)
-    if known.module:
-        return CatalogueSlice(*known.module, hosts)
+    if known_module:
+        return CatalogueSlice(*known_module, hosts)
     module = Module(*row[1:7])
     template_biz_id = row["template_biz_id"]
     templates: tuple[Expansion, ...] = ()

@@ -55,66 +55,21 @@ class WriteRequest:
         return sum(len(planned.processes) for planned in self.plan.instances)
 
 
-@dataclass(slots=True)
 class Draft:
     """What becomes of one request: an item per instance, and what is to be inserted for it."""
-
-    request: WriteRequest
-    items: list[Item] = field(default_factory=list)
-    created_ids: list[int] = field(default_factory=list)
-    """Ids of the service instances to insert."""
-    healed: set[int] = field(default_factory=set)
-    """Ids of the existing service instances under which rows are to be inserted."""
-    row_count: int = 0
-    """Instances, processes and bind rows to insert."""
-
-
-def draft(
-    request: WriteRequest,
-    known: Mapping[Key, ExistingInstance],
-    instance_ids: Iterator[int],
-    process_ids: Iterator[int],
-    rows: NewRows,
-) -> Draft:
-    """Decide what becomes of each instance of the plan.
-
-    Args:
-        request: the plan and who asked.
-        known: what is stored under the plan's keys, as far as anybody has looked.
-        instance_ids: enough ids for all instances of the plan.
-        process_ids: enough for all processes.
-        rows: where the rows to insert are added.
-    """
-    taken = [planned for planned in request.plan.instances if request.key(planned) in known] if known else ()
-    refused = refuse_existing(taken, request.hosts) if taken and request.on_existing == "fail" else {}
-    drafting = _Drafting(request, instance_ids, process_ids, rows)
-    for planned in request.plan.instances:
-        if planned.index in refused:
-            item = failed_item(planned.index, planned.bk_host_id, refused[planned.index])
-        elif refused and request.mode == "atomic":
-            decisive = refused[min(refused)]
-            item = failed_item(planned.index, planned.bk_host_id, decisive, outcome=Outcome.SKIPPED)
-        elif planned.duplicate_of is not None:
-            item = repeated_item(drafting.items[planned.duplicate_of], planned.index)
-        elif taken and (existing := known.get(request.key(planned))):
-            item = drafting.complete(planned, existing)
-        else:
-            item = drafting.create(planned)
-        drafting.items[planned.index] = item
-    drafting.result.items = list(drafting.items.values())
-    return drafting.result
-
-
-class _Drafting:
-    """Collects the rows of one request."""
 
     def __init__(
         self, request: WriteRequest, instance_ids: Iterator[int], process_ids: Iterator[int], rows: NewRows
     ) -> None:
         plan, caller = request.plan, request.caller
-        self.result = Draft(request)
-        self.items: dict[int, Item] = {}
-        self._request = request
+        self.request = request
+        self.items: list[Item] = []
+        self.created_ids: list[int] = []
+        """Ids of the service instances to insert."""
+        self.healed: set[int] = set()
+        """Ids of the existing service instances under which rows are to be inserted."""
+        self.row_count = 0
+        """Instances, processes and bind rows to insert."""
         self._instance_ids = instance_ids
         self._process_ids = process_ids
         self._who = caller.bk_username, caller.bk_supplier_account
@@ -133,8 +88,8 @@ class _Drafting:
         hosts.append(host)
         keys.append(planned.instance_key)
         names.append(planned.name)
-        self.result.created_ids.append(id_)
-        self.result.row_count += 1
+        self.created_ids.append(id_)
+        self.row_count += 1
         item: Item = {
             "index": planned.index,
             "bk_host_id": host,
@@ -157,7 +112,7 @@ class _Drafting:
             row_values = (*row, position)
             self._rows.bind_rows.add(row_values, row_values, ([planned.bk_host_id], [bk_process_id]))
             healed.add(bk_process_id)
-        self.result.row_count += len(missing.bind_rows)
+        self.row_count += len(missing.bind_rows)
         new = []
         if missing.processes:
             new = self._insert(id_, planned.bk_host_id, self._new_list(missing.processes))
@@ -179,15 +134,52 @@ class _Drafting:
         if missing.differences:
             item["warnings"] = [Warning_(path=path, reason=Reason.DIFFERS) for path in missing.differences]
         if not missing.is_empty:
-            self.result.healed.add(id_)
+            self.healed.add(id_)
         return item
 
     def _new_list(self, processes: Sequence[PlannedProcess]) -> NewList:
-        return self._rows.new_list(self._request.plan.bk_biz_id, self._who, processes)
+        return self._rows.new_list(self.request.plan.bk_biz_id, self._who, processes)
 
     def _insert(self, service_instance_id: int, bk_host_id: int, new: NewList) -> list[ProcessItem]:
-        self.result.row_count += new.row_count
+        self.row_count += new.row_count
         return new.add(service_instance_id, bk_host_id, [*islice(self._process_ids, len(new.processes))])
+
+
+def draft(
+    request: WriteRequest,
+    known: Mapping[Key, ExistingInstance],
+    instance_ids: Iterator[int],
+    process_ids: Iterator[int],
+    rows: NewRows,
+) -> Draft:
+    """Decide what becomes of each instance of the plan.
+
+    Args:
+        request: the plan and who asked.
+        known: what is stored under the plan's keys, as far as anybody has looked.
+        instance_ids: enough ids for all instances of the plan.
+        process_ids: enough for all processes.
+        rows: where the rows to insert are added.
+    """
+    taken = [planned for planned in request.plan.instances if request.key(planned) in known] if known else ()
+    refused = refuse_existing(taken, request.hosts) if taken and request.on_existing == "fail" else {}
+    made = Draft(request, instance_ids, process_ids, rows)
+    items: dict[int, Item] = {}
+    for planned in request.plan.instances:
+        if planned.index in refused:
+            item = failed_item(planned.index, planned.bk_host_id, refused[planned.index])
+        elif refused and request.mode == "atomic":
+            decisive = refused[min(refused)]
+            item = failed_item(planned.index, planned.bk_host_id, decisive, outcome=Outcome.SKIPPED)
+        elif planned.duplicate_of is not None:
+            item = repeated_item(items[planned.duplicate_of], planned.index)
+        elif taken and (existing := known.get(request.key(planned))):
+            item = made.complete(planned, existing)
+        else:
+            item = made.create(planned)
+        items[planned.index] = item
+    made.items = list(items.values())
+    return made
 
 
 def _item(process: PlannedProcess, outcome: Outcome, bk_process_id: int | None = None) -> ProcessItem:

@@ -9,22 +9,29 @@ Plans are kept for the life of a connection, which may begin while the tables ar
 full scan, and stays one when they are full: ``OFFSET 0`` keeps the look at natural keys one by one, in the index.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import asyncpg
 import orjson
 
+from contract.answer.job import counts_of
 from contract.answer.report import Report
 from worker.postgres.columns import BIND_ROWS, INSTANCES, PROCESSES, NewRows, bigint_array, quoted, typed
 from worker.postgres.draft import Draft
-from worker.postgres.ledger import JOB_COLUMNS, job_values
 
 # Another transaction wrote the same request or the same instance first. Any other violation is nobody's race: rows
 # under an existing instance are only added while it is locked.
 _RACES: Final = frozenset({"pk_request_ledger", "pk_audit_log", "uq_service_instance_natural_key"})
 _IDS: Final = frozenset({"pk_service_instance", "pk_process"})
 
+JOB_COLUMNS: Final[Mapping[str, str]] = {
+    "job_id": "text",
+    "job_number": "integer",
+    "job_is_last": "boolean",
+    "outcomes": "integer[]",
+}
+"""Columns of ``request_ledger`` and their types. All are null for a request that is no part of a job."""
 _REQUEST: Final = {
     "request_id": "text",
     "bk_app_code": "text",
@@ -123,47 +130,42 @@ class IdsTaken(Exception):
     """What was read from CMDB brought its own ids along, and they are among those that were reserved here."""
 
 
-class Ended(NamedTuple):
-    """A draft with the report it ends with."""
+Ended = tuple[Draft, Report, bytes]
+"""A draft, the report it ends with, and ``report.dump()``."""
 
-    draft: Draft
-    report: Report
-    dumped: bytes
 
-    @classmethod
-    def of(cls, draft: Draft) -> Self:
-        """Make the report of what the draft writes."""
-        report = draft.request.build_report(draft.items)
-        return cls(draft, report, report.dump())
+def job_values(report: Report) -> tuple[Any, ...]:
+    """The values of `JOB_COLUMNS` for a request that ends with `report`."""
+    part = report.job
+    return (None,) * 4 if part is None else (part.job_id, part.number, part.is_last, list(counts_of(report)))
 
-    def row(self) -> dict[str, Any]:
-        """The columns of `_REQUEST`."""
-        draft, report = self.draft, self.report
-        request = draft.request
-        values = (
-            request.request_id,
-            request.caller.bk_app_code,
-            request.plan.bk_biz_id,
-            request.plan.bk_module_id,
-            report.status.value,
-            report.code,
-            request.attempt,
-            report.created_at,
-            request.caller.bk_username,
-            request.caller.bk_supplier_account,
-            bigint_array(draft.created_ids),
-            bigint_array(sorted(draft.healed)),
-            *job_values(report),
-        )
-        row = dict(zip(_REQUEST, values, strict=True))
-        return row | {"instance_ids": bigint_array(self.to_deliver)} if self.to_deliver else row
 
-    @property
-    def to_deliver(self) -> Sequence[int]:
-        """The service instances that CMDB is to have."""
-        if self.report.delivery is None:
-            return ()
-        return sorted({id_ for item in self.draft.items if (id_ := item.get("service_instance_id")) is not None})
+def _row(draft: Draft, report: Report) -> dict[str, Any]:
+    """The columns of `_REQUEST`."""
+    request = draft.request
+    values = (
+        request.request_id,
+        request.caller.bk_app_code,
+        request.plan.bk_biz_id,
+        request.plan.bk_module_id,
+        report.status.value,
+        report.code,
+        request.attempt,
+        report.created_at,
+        request.caller.bk_username,
+        request.caller.bk_supplier_account,
+        bigint_array(draft.created_ids),
+        bigint_array(sorted(draft.healed)),
+        *job_values(report),
+    )
+    row = dict(zip(_REQUEST, values, strict=True))
+    return row if report.delivery is None else _delivered(row, draft)
+
+
+def _delivered(row: dict[str, Any], draft: Draft) -> dict[str, Any]:
+    """The same with the service instances that CMDB is to have."""
+    ids = {id_ for item in draft.items if (id_ := item.get("service_instance_id")) is not None}
+    return row | {"instance_ids": bigint_array(sorted(ids))} if ids else row
 
 
 async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
@@ -174,13 +176,13 @@ async def insert(driver: Any, rows: NewRows, ended: Sequence[Ended]) -> bool:
     Raises:
         IdsTaken: nothing was written; other ids are needed.
     """
-    requests = [one.row() for one in ended]
+    requests = [_row(draft, report) for draft, report, _ in ended]
     statement = _STATEMENT
     if any("instance_ids" in one for one in requests):
         requests, statement = [{"instance_ids": "{}", **one} for one in requests], _WITH_OUTBOX
     given = orjson.dumps(requests).decode()
     try:
-        (row,) = await driver.fetch(statement, given, *rows.arguments(), [one.dumped.decode() for one in ended])
+        (row,) = await driver.fetch(statement, given, *rows.arguments(), [dumped.decode() for _, _, dumped in ended])
     except asyncpg.UniqueViolationError as violation:
         if violation.constraint_name in _RACES:
             return False

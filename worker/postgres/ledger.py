@@ -10,21 +10,15 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contract.answer.job import EndedBatch, Job, counts_of, problem_of, summed
+from contract.answer.job import EndedBatch, Job, problem_of, summed
 from contract.answer.report import Report
 from contract.answer.status import Problem, Status
 from contract.codes import Code
 from worker.postgres.engine import driver_connection, transaction
+from worker.postgres.insert import JOB_COLUMNS, job_values
 
 PURGE_BATCH: Final = 1_000
 """Reports that one statement drops: their rows are locked for some hundredths of a second."""
-JOB_COLUMNS: Final[Mapping[str, str]] = {
-    "job_id": "text",
-    "job_number": "integer",
-    "job_is_last": "boolean",
-    "outcomes": "integer[]",
-}
-"""Columns of ``request_ledger`` and their types. All are null for a request that is no part of a job."""
 _COLUMNS: Final = (
     "request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, attempt, created_at, finished_at, report"
 )
@@ -167,12 +161,6 @@ class KnownJob:
     job: Job
     batches: tuple[EndedBatch, ...]
     is_purged: bool
-
-
-def job_values(report: Report) -> tuple[Any, ...]:
-    """The values of `JOB_COLUMNS` for a request that ends with `report`."""
-    part = report.job
-    return (None,) * 4 if part is None else (part.job_id, part.number, part.is_last, list(counts_of(report)))
 
 
 async def load_job(engine: AsyncEngine, job_id: str) -> KnownJob | None:

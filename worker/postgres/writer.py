@@ -64,14 +64,8 @@ class Written:
     dumped: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """What one transaction would write, and the ids that are spent on it."""
-
-    drafts: Sequence[Draft]
-    rows: NewRows
-    instance_ids: Sequence[int]
-    process_ids: Sequence[int]
+_Spent = tuple[Sequence[int], Sequence[int]]
+"""Ids of instances and of processes that a transaction gives away."""
 
 
 class IdBlock:
@@ -206,38 +200,36 @@ class Writer:
         self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
     ) -> dict[str, Written] | None:
         """Write in one transaction; None when something has changed since it was looked at."""
-        attempt = await self._draft(driver, requests, known)
-        if not any(draft.healed for draft in attempt.drafts):
-            return await self._insert(driver, attempt)
-        self._give_back(attempt)
+        drafts, rows, spent = await self._draft(driver, requests, known)
+        if not any(draft.healed for draft in drafts):
+            return await self._insert(driver, drafts, rows, spent)
+        self._give_back(spent)
         async with transaction(driver):
             await lock_instances(driver, [existing.service_instance_id for existing in known.values()])
             known = await read_existing(driver, known)
-            written = await self._insert(driver, await self._draft(driver, requests, known))
+            written = await self._insert(driver, *await self._draft(driver, requests, known))
             await async_failpoint("before_commit", requests[0].request_id)
             return written
 
     async def _draft(
         self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
-    ) -> _Attempt:
+    ) -> tuple[list[Draft], NewRows, _Spent]:
         instances = await self._instance_ids.take(driver, sum(len(request.plan.instances) for request in requests))
         processes = await self._process_ids.take(driver, sum(request.process_count() for request in requests))
         instance_ids, process_ids = iter(instances), iter(processes)
         rows = NewRows()
         drafts = [draft(request, known, instance_ids, process_ids, rows) for request in requests]
-        return _Attempt(
-            drafts,
-            rows,
-            _used(self._instance_ids, instances, instance_ids),
-            _used(self._process_ids, processes, process_ids),
-        )
+        spent = _used(self._instance_ids, instances, instance_ids), _used(self._process_ids, processes, process_ids)
+        return drafts, rows, spent
 
-    async def _insert(self, driver: Any, attempt: _Attempt) -> dict[str, Written] | None:
-        ended = [Ended.of(draft) for draft in attempt.drafts]
-        if not await insert(driver, attempt.rows, ended):
-            self._give_back(attempt)
+    async def _insert(
+        self, driver: Any, drafts: Sequence[Draft], rows: NewRows, spent: _Spent
+    ) -> dict[str, Written] | None:
+        ended = [_ended(draft) for draft in drafts]
+        if not await insert(driver, rows, ended):
+            self._give_back(spent)
             return None
-        ROWS.inc(sum(draft.row_count for draft in attempt.drafts))
+        ROWS.inc(sum(draft.row_count for draft in drafts))
         return {
             draft.request.request_id: Written(
                 draft.request.request_id, report, is_first=True, rows=draft.row_count, dumped=dumped
@@ -245,10 +237,15 @@ class Writer:
             for draft, report, dumped in ended
         }
 
-    def _give_back(self, attempt: _Attempt) -> None:
-        """Nothing of it was written, so its ids are free again."""
-        self._instance_ids.give_back(attempt.instance_ids)
-        self._process_ids.give_back(attempt.process_ids)
+    def _give_back(self, spent: _Spent) -> None:
+        """Nothing was written under these ids, so they are free again."""
+        self._instance_ids.give_back(spent[0])
+        self._process_ids.give_back(spent[1])
+
+
+def _ended(draft: Draft) -> Ended:
+    report = draft.request.build_report(draft.items)
+    return draft, report, report.dump()
 
 
 def _instances(call: tuple[WriteRequest, Span]) -> int:

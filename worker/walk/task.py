@@ -76,7 +76,7 @@ class Attempt:
 
     def about(self, warnings: Sequence[tuple[str, str]] = ()) -> About:
         """What every report of this request carries; `warnings` are added to the submitter's."""
-        now = self.lease.clock.now()
+        now = self.lease.now()
         return About(
             request_id=self.lease.request_id,
             bk_app_code=self.payload.caller.bk_app_code,
@@ -180,7 +180,7 @@ class Walk:
             report, dumped = await self._attempt(attempt)
         with traces.span("publish"):
             await publish(self._leases, report, dumped)
-        tell_end(report, lease.clock.when_read)
+        tell_end(report, lease.leased_at)
         if report.delivery is Delivery.PENDING and self._runtime.deliverer is not None:
             await self._runtime.deliverer.announce(report)
         return report
@@ -191,7 +191,7 @@ class Walk:
             return await finish(self._leases, self._engine, Report.load(lease.payload))
         pending = await self._leases.load(lease.request_id)
         assert pending is not None  # noqa: S101 - its entry stays until its report is published
-        report = given_up(pending, Code.CANCELLED, lease.clock.now(), self._runtime.settings)
+        report = given_up(pending, Code.CANCELLED, lease.now(), self._runtime.settings)
         return await finish(self._leases, self._engine, report)
 
     def _lane(self, lease: Lease) -> AbstractAsyncContextManager[None]:

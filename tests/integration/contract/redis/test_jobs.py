@@ -46,7 +46,7 @@ def test_instances_run_from_a_lease_to_the_end_or_until_they_are_handed_back(red
                 bk_app_code="esb_test",
                 bk_biz_id=1,
                 bk_module_id=60,
-                created_at=lease.clock.when_read,
+                created_at=lease.leased_at,
                 job=part,
             )
             for _ in range(2):
