@@ -250,10 +250,10 @@ class Walk:
 
     def _settled(self, items: Sequence[Item], about: About, kind: str) -> Report:
         """The report of what was written; where there is a CMDB, it is still to be handed on."""
-        report, settings = Report.settled(items, **about), self._runtime.settings
-        if kind == "validate" or not settings.delivers or not report.statistics.success_count:
+        report = Report.settled(items, **about)
+        if kind == "validate" or self._runtime.deliverer is None or not report.statistics.success_count:
             return report
-        return report.to_deliver(is_awaited=settings.answer_after == "delivery")
+        return report.to_deliver(is_awaited=self._runtime.settings.answer_after == "delivery")
 
     async def _catalogue(self, batch: ServiceInstanceBatch, hosts: Sequence[int]) -> CatalogueSlice:
         """What the catalogue knows of it; what it lacks is looked up in a CMDB that is configured."""
