@@ -26,8 +26,9 @@ demo: $(VENV)/ready ## Run the whole system once, submit the documented request,
 up: $(VENV)/ready ## Run the whole system until Ctrl-C, on port 8080 with data in ./data (ARGS="--port 9000").
 	@$(BIN)/bksi up --data-dir data $(ARGS)
 
+# In one process: to load and to collect everything once more takes as long as a second one would save.
 unit: $(VENV)/dev-ready ## The tests that need no server, quickly: no lint, few examples each.
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --quiet --hypothesis-profile quick tests/unit $(ARGS)
+	@$(BIN)/python -m pytest --quiet --hypothesis-profile quick tests/unit $(ARGS)
 
 # Most tests wait for a server: three processes take turns, each with servers of its own. A file's tests stay together;
 # the folders come as they stand, so that what takes minutes is begun first and what is left at the end are unit tests.

@@ -10,6 +10,7 @@ which are read from the source.
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +60,7 @@ class Mark(NamedTuple):
     test: str
 
 
+@cache
 def read_marks(tests: Path) -> list[Mark]:
     """Every mark below `tests`, in the order of its number."""
     return sorted(mark for path in tests.rglob("test_*.py") for mark in _marks(path, tests))
@@ -93,7 +95,7 @@ def _row(*cells: object) -> str:
 
 def _marks(path: Path, tests: Path) -> Iterator[Mark]:
     source = path.read_text(encoding="utf-8")
-    if "bad_input" not in source:
+    if "mark.bad_input" not in source:
         return
     for node in ast.walk(ast.parse(source, str(path))):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

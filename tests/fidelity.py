@@ -10,6 +10,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,11 +100,15 @@ class Rule(NamedTuple):
     ours: str
 
 
+@cache
 def read_marks(tests: Path) -> dict[Rule, list[str]]:
     """Return every rule with the tests that carry its mark, as ``unit/worker/expand/test_ports.py::test_port``."""
     found: dict[Rule, list[str]] = {}
     for path in sorted(tests.rglob("test_*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        source = path.read_text(encoding="utf-8")
+        if "mark.rule" not in source:
+            continue
+        tree = ast.parse(source, str(path))
         constants = _constants(tree)
         for test in _tests(tree):
             for rule in dict.fromkeys(_rules(test.decorator_list, constants)):

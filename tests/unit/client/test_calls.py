@@ -24,10 +24,10 @@ def client(server: Scripted, **options: Any) -> Client:
 @pytest.mark.parametrize(
     "busy",
     [
-        response(429, {"code": 1199997}),
-        response(503, {"code": 1190006}),
-        response(502),
-        response(200, {"code": 1190007}),
+        response(429, {"code": 1199997}, Retry_After="0"),
+        response(503, {"code": 1190006}, Retry_After="0"),
+        response(502, Retry_After="0"),
+        response(200, {"code": 1190007}, Retry_After="0"),
         httpx2.ConnectError("refused"),
         httpx2.ReadTimeout("silent"),
     ],
