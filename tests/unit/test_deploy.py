@@ -1,9 +1,6 @@
 """What deploy/ and docs/operations.md name is there."""
 
-import configparser
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +8,8 @@ import pytest
 import yaml
 
 from contract.settings import Settings
-from devstack.running import BKSI
-from tests.conftest import RunBksi
 
 ROOT = Path(__file__).parents[2]
-UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
 OBJECTS: list[dict[str, Any]] = [
@@ -23,32 +17,6 @@ OBJECTS: list[dict[str, Any]] = [
 ]
 PODS = {item["metadata"]["name"]: item["spec"]["template"] for item in OBJECTS if item["kind"] in ("Deployment", "Job")}
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-
-
-@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
-def test_unit_runs_a_command_of_ours_unprivileged(path: Path, bksi: RunBksi) -> None:
-    unit = configparser.RawConfigParser(strict=False)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read(path)
-    service = unit["Service"]
-    program, command, *options = service["ExecStart"].split()
-    assert Path(program).name == BKSI.name
-    shown = bksi(command, "--help").stdout
-    assert [option for option in options if option.startswith("--") and option not in shown] == []
-    assert (service["NoNewPrivileges"], service["ProtectSystem"], service["User"]) == ("yes", "strict", "bksi")
-    if service.get("Type") != "oneshot":
-        assert (service["Restart"], int(service["TimeoutStopSec"])) == ("always", 60)
-
-
-def test_units_pass_systemds_own_check(tmp_path: Path) -> None:
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        pytest.skip("needs systemd")
-    for path in UNITS:
-        (tmp_path / path.name).write_text(path.read_text().replace("/opt/bksi/bin/bksi", str(BKSI)))
-    units = [tmp_path / path.name for path in UNITS]
-    done = subprocess.run([program, "verify", *units], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_manifest_is_listed() -> None:

@@ -2,11 +2,7 @@
 
 import json
 import re
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -79,15 +75,6 @@ def test_what_is_wrong_is_said_in_one_line(run: Run, arguments: tuple[str, ...],
     assert said in err
 
 
-def test_server_of_something_else_is_named(run: Run) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
-        threading.Thread(target=other.serve_forever).start()
-        url = f"http://127.0.0.1:{other.server_port}"
-        code, _, err = run("status", "0" * 32, "--url", url, "--patience", "0")
-        other.shutdown()
-    assert (code, err.splitlines()[-1]) == (1, f"bksi: {url}: HTTP 501 without an envelope")
-
-
 def test_upload_that_stops_half_way_names_its_key(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "hosts.ndjson"
     file.write_text('{"bk_biz_id": 1, "bk_module_id": 60}\n{"bk_host_id": 2}\n')
@@ -115,29 +102,6 @@ def test_mistyped_command_and_option_are_guessed(run: Run) -> None:
 def test_exit_codes_are_in_the_help(run: Run) -> None:
     code, out, _ = run("submit", "--help")
     assert (code, "3 not ended in time" in " ".join(out.split())) == (0, True)
-
-
-def test_help_loads_no_library_that_it_does_not_need() -> None:
-    slow = {"asyncio", "httpx2", "markdown_it", "rich.progress", "pydantic", "celery", "redis", "sqlalchemy", "fastapi"}
-    slow |= {"cyclopts.completion", "logging", "subprocess"}
-    code = f"import atexit, sys; atexit.register(lambda: print('loaded', {slow} & sys.modules.keys()));"
-    code += "sys.argv = ['bksi', '--help']; from bksi_client.cli import main; main()"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "Serve HTTP" in shown
-    assert shown.endswith("loaded set()\n")
-
-
-def test_completion_that_is_installed_completes_the_verbs(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    monkeypatch.setenv("SHELL", "/bin/bash")
-    assert run("--install-completion")[0] == 0
-    [script] = tmp_path.rglob("completions/bksi")
-    asked = f"source {script}; COMP_WORDS=(bksi sub); COMP_CWORD=1; _bksi; echo ${{COMPREPLY[@]}}"
-    shown = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
-    assert shown.stdout == "submit\n", shown.stderr
 
 
 def test_profile_is_kept_without_a_secret(run: Run, tmp_path: Path) -> None:

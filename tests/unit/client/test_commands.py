@@ -1,14 +1,12 @@
 """One `bksi` from the client and the sides that are installed."""
 
-import subprocess
-import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from cyclopts import App
 
-from bksi_client.cli import NOTHING_INSTALLED, root
+from bksi_client.cli import root
 
 
 def side(module: str) -> EntryPoint:
@@ -23,17 +21,6 @@ def test_commands_of_every_side_appear_directly(capsys: pytest.CaptureFixture[st
     for command in ("first", "second"):
         app([command], result_action="return_value")
     assert capsys.readouterr().out == "first\nsecond\n"
-
-
-def test_client_without_its_extra_says_what_to_install() -> None:
-    code = (
-        "import importlib.util, sys\n"
-        "find = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *more: None if name == 'cyclopts' else find(name, *more)\n"
-        "from bksi_client.cli import main; main()"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert (run.returncode, run.stderr) == (1, NOTHING_INSTALLED + "\n")
 
 
 def test_side_without_its_extra_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,9 +3,7 @@
 import asyncio
 import inspect
 import pickle
-import socket
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -18,6 +16,7 @@ from tests.unit.client.scripted import Scripted, report, response
 URL = "http://server"
 ID = "a" * 32
 RUNNING, DONE, FAILED = (response(200, report(status)) for status in ("RUNNING", "SUCCESS", "FAILED"))
+AGAIN_AT_ONCE = response(200, report("RUNNING"), Retry_After="0")
 
 
 def operation(*answers: Any) -> Operation:
@@ -25,7 +24,7 @@ def operation(*answers: Any) -> Operation:
 
 
 def test_end_is_asked_for_once_and_then_known() -> None:
-    server = Scripted(response(200, report("RUNNING"), Retry_After="0"), DONE)
+    server = Scripted(AGAIN_AT_ONCE, DONE)
     one = Client(URL, http_client=server.http).operation(ID)
     assert repr(one) == f"<Operation {ID}>"
     assert one.result()["data"] == [7]
@@ -43,9 +42,8 @@ def test_failure_is_raised_by_result_and_given_by_exception() -> None:
 
 
 def test_progress_tells_each_change_and_ends() -> None:
-    slow = response(200, report("RUNNING"), Retry_After="0")
     pending = response(200, report("PENDING"))
-    statuses = [seen["status"] for seen in operation(pending, pending, slow, DONE).progress(every_s=0.01)]
+    statuses = [seen["status"] for seen in operation(pending, pending, AGAIN_AT_ONCE, DONE).progress(every_s=0.01)]
     assert statuses == ["PENDING", "RUNNING", "SUCCESS"]
 
 
@@ -109,77 +107,6 @@ def test_every_error_goes_through_a_pickle() -> None:
     assert pickle.loads(pickle.dumps(running)).operation is None
 
 
-# Whatever the server does ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """A server that takes connections, and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-
-
-@pytest.fixture
-def trickling() -> Iterator[str]:
-    """A server that never ends its answer, and never pauses for long: each read is answered in time."""
-    stop = threading.Event()
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def trickle() -> None:
-        while not stop.is_set():
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            with connection:
-                while not stop.wait(0.02):
-                    try:
-                        connection.sendall(b"HTTP/1.1 200 OK\r\nX: y" if not stop.is_set() else b"")
-                    except OSError:
-                        break
-
-    thread = threading.Thread(target=trickle)
-    thread.start()
-    yield f"http://127.0.0.1:{server.getsockname()[1]}"
-    stop.set()
-    server.shutdown(socket.SHUT_RDWR)
-    server.close()
-    thread.join()
-
-
-@pytest.fixture
-def away() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"http://127.0.0.1:{server.getsockname()[1]}"
-
-
-@pytest.fixture(params=["silent", "trickling", "away"])
-def bad_server(request: pytest.FixtureRequest) -> str:
-    url: str = request.getfixturevalue(request.param)
-    return url
-
-
-# That these tests end is what they show: nothing else would end the waiting.
-def test_timeout_holds(bad_server: str) -> None:
-    with Client(bad_server, patience_s=3600) as client:
-        with pytest.raises(StillRunning) as running:
-            client.operation(ID, "mine").result(timeout=0.1)
-        assert (running.value.request_id, running.value.idempotency_key) == (ID, "mine")
-        with pytest.raises(Unanswered):
-            client.with_options(timeout=0.1).poll(ID)
-
-
-def test_timeout_holds_awaited(bad_server: str) -> None:
-    async def scenario() -> None:
-        async with AsyncClient(bad_server, patience_s=3600) as client:
-            with pytest.raises(StillRunning):
-                await client.operation(ID).result(timeout=0.1)
-            with pytest.raises(Unanswered):
-                await client.with_options(timeout=0.1).poll(ID)
-
-    asyncio.run(scenario())
-
-
 # The twin -------------------------------------------------------------------------------------------------------------
 
 
@@ -191,7 +118,7 @@ def test_awaiting_client_does_the_same() -> None:
         def client(*answers: Any) -> AsyncClient:
             return AsyncClient(URL, http_client=Scripted(*answers).async_http)
 
-        assert (await client(RUNNING, DONE).operation(ID))["data"] == [7]
+        assert (await client(AGAIN_AT_ONCE, DONE).operation(ID))["data"] == [7]
         assert isinstance(await client(FAILED).operation(ID).exception(), BatchFailed)
         assert [one["request_id"] async for one in client(page).batches.list()] == [ID]
         assert (await client(page).batches.find("k")).request_id == ID  # type: ignore[union-attr]

@@ -7,7 +7,6 @@ import pytest
 from contract.message import make_celery
 from contract.redis.connection import connect
 from contract.settings import Settings, SettingsInvalid, load_settings
-from tests.conftest import RunBksi
 from worker.consumer.transport.configure import use_transport
 
 
@@ -37,16 +36,6 @@ def test_value_that_cannot_be_used_is_refused_by_name(name: str, value: str, mon
     assert text.startswith(f"bksi: {name}: ")
     assert "\n" not in text
     assert "CANARY" not in text
-
-
-@pytest.mark.bad_input(141, "a password with @ : / in a URL among the settings", "named in one line, without the value")
-@pytest.mark.parametrize("command", ["serve", "worker", "migrate", "doctor"])
-def test_every_command_says_it_in_one_line(bksi: RunBksi, command: str) -> None:
-    done = bksi(command, env={"BKSI_REDIS_URL": "redis://bksi:CANARY@:/x@redis:6379/0"})
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "BKSI_REDIS_URL" in done.stderr
-    assert "CANARY" not in done.stderr + done.stdout
 
 
 def test_urls_that_can_be_read_are_taken() -> None:
