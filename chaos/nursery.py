@@ -57,6 +57,12 @@ class Child:
         self.signal(signal.SIGKILL)
         self.wait()
 
+    def stop(self, seconds: float = WAIT_S) -> None:
+        """SIGTERM, and SIGKILL to what has not ended after `seconds`."""
+        self.signal(signal.SIGTERM)
+        self.ended.wait(seconds)
+        self.kill()
+
     def tail(self, lines: int = 15) -> str:
         """The last it said."""
         return "\n".join(self.log.read_text().splitlines()[-lines:])

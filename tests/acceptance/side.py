@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from api_shim.identity.applications import hash_secret
+from chaos.nursery import Nursery
 from devstack.ports import free_port
-from devstack.process import Guard, Process
-from devstack.running import BKSI, RunningStack
-from devstack.stack import READY_TIMEOUT_S
+from devstack.running import RunningStack
+from tests.integration.live import running
 
 CHINESE = {"X-Bkcmdb-Language": "zh-cn"}
 ROOM = 3
@@ -60,7 +60,7 @@ class Side(NamedTuple):
 
 
 @contextmanager
-def side_shim(stack: RunningStack, guard: Guard, directory: Path, room: int = ROOM) -> Iterator[Side]:
+def side_shim(stack: RunningStack, nursery: Nursery, directory: Path, room: int = ROOM) -> Iterator[Side]:
     """Run one for the length of the block; `room` is how many unfinished requests it accepts."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
@@ -81,10 +81,9 @@ def side_shim(stack: RunningStack, guard: Guard, directory: Path, room: int = RO
         "BKSI_FAILPOINTS": f"before_submit=raise:{BUGS}",
     }
     url = f"http://127.0.0.1:{port}"
-    with Process("side shim", [BKSI, "serve"], log=directory / "log", guard=guard, env=environment) as process:
-        process.wait_until(lambda: _is_up(url), timeout_s=READY_TIMEOUT_S)
-        with httpx2.Client(base_url=url, timeout=60) as http:
-            yield Side(http)
+    shim = running(nursery, "serve", environment=environment, log=directory / "log", ready=lambda: _is_up(url))
+    with shim, httpx2.Client(base_url=url, timeout=60) as http:
+        yield Side(http)
 
 
 def _is_up(url: str) -> bool:

@@ -1,18 +1,19 @@
 """`bksi up --cmdb`: the system beside a CMDB that has service instances, from its first second on."""
 
 import json
-import os
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chaos.nursery import Nursery
 from devstack.ports import free_port
-from devstack.process import Guard, Process
-from devstack.running import BKSI, RunningStack
+from devstack.running import RunningStack
 from tests.chaos.nursery import wait_until
+from tests.integration.live import running
 from tests.integration.worker.catalogue.cmdb_server import CmdbServer
 from tests.unit.worker.catalogue.cmdb_items import process_instance, service_instance
 
@@ -59,21 +60,18 @@ def listed(url: str, module: int) -> list[tuple[int, str, list[str]]]:
 
 
 @pytest.fixture
-def reader(guard: Guard, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+def reader(nursery: Nursery, tmp_path: Path) -> Iterator[Callable[[str], str]]:
     """Start `bksi read` on a database; its URL."""
-    started = []
+    with ExitStack() as started:
 
-    def start(dsn: str) -> str:
-        port = free_port()
-        env = os.environ | {"BKSI_READ_DSN": dsn, "BKSI_READ_PORT": str(port)}
-        process = Process("read", [BKSI, "read"], log=tmp_path / "read.log", guard=guard, env=env)
-        started.append(process)
-        process.wait_until(lambda: _answers(port), timeout_s=60, every_s=0.1)
-        return f"http://127.0.0.1:{port}"
+        def start(dsn: str) -> str:
+            port = free_port()
+            env = {"BKSI_READ_DSN": dsn, "BKSI_READ_PORT": str(port)}
+            log = tmp_path / "read.log"
+            started.enter_context(running(nursery, "read", environment=env, log=log, ready=lambda: _answers(port)))
+            return f"http://127.0.0.1:{port}"
 
-    yield start
-    for process in started:
-        process.stop()
+        yield start
 
 
 def _answers(port: int) -> bool:

@@ -1,8 +1,6 @@
 """The SDK that BlueKing's applications use today (`bkapi-component-open`), on the paths it knows, unchanged."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -11,10 +9,10 @@ from bkapi_component.open.client import Client as Sdk
 
 from api_shim.identity.applications import hash_secret
 from bksi_client import Client
+from chaos.nursery import Nursery
 from devstack.ports import free_port
-from devstack.process import Guard, Process
-from devstack.running import BKSI
 from tests.acceptance.calls import SEED, SIX_KEYS, bound, count_rows
+from tests.integration.live import running
 
 APP = {"bk_app_code": "old_app", "bk_app_secret": "secret", "bk_username": "admin"}
 BODY = {key: value for key, value in SEED.items() if key not in (*APP, "bk_token")}
@@ -27,21 +25,20 @@ def sdk(url: str, version: str = "v2", **identity: str) -> Sdk:
 
 
 @pytest.fixture(scope="module")
-def strict_shim(stack: Any, guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def strict_shim(stack: Any, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A second server of the running system: it knows one application, and never waits for rows."""
     directory = tmp_path_factory.mktemp("shim")
     apps = directory / "apps.toml"
     apps.write_text(f'[apps.old_app]\nsecrets = ["{hash_secret("secret")}"]\nbk_biz_ids = [1]\n')
     url = f"http://127.0.0.1:{(port := free_port())}"
-    environment = os.environ | {
+    environment = {
         "BKSI_REDIS_URL": stack.redis,
         "BKSI_HTTP_PORT": str(port),
         "BKSI_APPS_FILE": str(apps),
         "BKSI_COMPAT_WAIT_S": "0",
     }
-    log = Path(directory / "shim.log")
-    with Process("shim", [BKSI, "serve"], log=log, guard=guard, env=environment) as process:
-        process.wait_until(lambda: _answers(url), timeout_s=60)
+    log = directory / "shim.log"
+    with running(nursery, "serve", environment=environment, log=log, ready=lambda: _answers(url)):
         yield url
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from chaos.nursery import Nursery
 from contract.codes import Code
-from devstack.process import Guard
 from devstack.running import RunningStack
 from tests.acceptance.calls import ESB, JSON, bound, count_rows, finish, run, unbound
 from tests.acceptance.causes import CAUSES, NO_REQUEST_CAUSES, NOBODYS_ID, World, half_a_body, unfinished
@@ -124,8 +124,8 @@ def test_twenty_errors_of_a_batch_are_listed_and_the_first_decides(stack: Runnin
 
 
 @pytest.fixture(scope="module")
-def side(stack: RunningStack, guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
-    with side_shim(stack, guard, tmp_path_factory.mktemp("side")) as side:
+def side(stack: RunningStack, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    with side_shim(stack, nursery, tmp_path_factory.mktemp("side")) as side:
         yield side
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from chaos.nursery import Nursery
 from contract.redis.records import Keys
-from devstack.process import Guard
 from devstack.running import RunningStack
 from tests.acceptance.calls import run, unbound
 from tests.acceptance.side import BUGS, Side, side_shim
@@ -19,9 +19,9 @@ PHONE = 360
 
 
 @pytest.fixture(scope="module")
-def side(stack: RunningStack, guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+def side(stack: RunningStack, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
     """A server with applications, whose requests reach no worker."""
-    with side_shim(stack, guard, tmp_path_factory.mktemp("side"), room=1000) as side:
+    with side_shim(stack, nursery, tmp_path_factory.mktemp("side"), room=1000) as side:
         for _ in range(BUGS):
             side.ask("POST", "/v1/batches", unbound(1))({})
         yield side

@@ -5,15 +5,17 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import redis
 from celery import Celery
 
+from chaos.nursery import Child, Nursery
 from contract.message import QUEUE_NAME, TASK_NAME
 from devstack.process import Guard, Process
-from devstack.running import BKSI
+from tests.chaos.nursery import wait_until
 
 T = TypeVar("T")
 APP = "stock_sender"
@@ -25,33 +27,32 @@ class LiveWorker:
     Args:
         settings: the worker's, by the variables' names; with ``BKSI_REDIS_URL`` and ``BKSI_POSTGRES_DSN``.
         directory: for its log.
-        guard: who ends it should this process die.
-        command: another way to start it.
+        starter: a nursery; a guard where it is started by another `command`.
+        command: that one.
     """
 
     def __init__(
         self,
         settings: Mapping[str, str],
         directory: Path,
-        guard: Guard,
-        command: Sequence[str | Path] = (BKSI, "worker"),
+        starter: Nursery | Guard,
+        command: Sequence[str | Path] = (),
     ) -> None:
         self.redis = redis.Redis.from_url(settings["BKSI_REDIS_URL"])
         self.celery = Celery(broker=settings.get("BKSI_BROKER_URL", settings["BKSI_REDIS_URL"]), set_as_current=False)
         # A sender declares the queue as it knows it, and RabbitMQ refuses one that differs. Redis has no types.
         self.celery.conf.task_create_missing_queue_type = "quorum"
-        self.process = Process(
-            "worker",
-            command,
-            log=directory / "worker.log",
-            guard=guard,
-            env=os.environ | {"BKSI_LOG_FORMAT": "console"} | dict(settings),
-            grace_s=35,
-        )
+        log, environment = directory / "worker.log", {"BKSI_LOG_FORMAT": "console", **settings}
+        self.process: Child | Process
+        if isinstance(starter, Nursery):
+            self.process = starter.spawn("worker", environment=environment, log=log)
+        else:
+            env = os.environ | environment
+            self.process = Process("worker", command, log=log, guard=starter, env=env, grace_s=35)
         self.pid = self.process.pid
 
     def __enter__(self) -> Self:
-        self.process.wait_until(lambda: "ready." in self.process.log.read_text(), timeout_s=60)
+        self.wait_for(lambda: "ready." in self.process.log.read_text(), "its start")
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -88,10 +89,24 @@ class LiveWorker:
         """Ask until the answer is true; the worker must live all the while."""
         give_up_at = time.monotonic() + seconds
         while not (answer := condition()):
-            assert self.process.returncode is None, self.process.obituary()
+            assert self.process.returncode is None, f"it ended with {self.process.returncode}\n{self.process.tail()}"
             assert time.monotonic() < give_up_at, f"not within {seconds} s: {what}\n{self.process.tail()}"
             time.sleep(0.02)
         return answer
+
+
+@contextmanager
+def running(
+    nursery: Nursery, *command: str, environment: Mapping[str, str], log: Path, ready: Callable[[], bool] = lambda: True
+) -> Iterator[Child]:
+    """Run a `bksi` command for the length of the block, which begins once it is `ready`."""
+    child = nursery.spawn(*command, environment=environment, log=log)
+    try:
+        wait_until(lambda: child.ended.is_set() or ready(), what=child.tail())
+        assert child.returncode is None, child.tail()
+        yield child
+    finally:
+        child.stop()
 
 
 def batch(host: int) -> dict[str, Any]:

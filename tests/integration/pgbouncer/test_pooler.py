@@ -5,8 +5,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from chaos.nursery import Nursery
 from contract.settings import Settings
-from devstack.process import Guard
 from tests.conftest import RunBksi
 from tests.integration.live import LiveWorker
 from tests.integration.pgbouncer.conftest import Pooled
@@ -62,10 +62,10 @@ async def test_pool_of_sessions_has_the_workers_settings(pooled: Pooled, databas
 
 
 def test_requests_are_done_through_a_pool_of_sessions(
-    pooled: Pooled, redis_url: str, catalogue_database: str, guard: Guard, tmp_path: Path
+    pooled: Pooled, redis_url: str, catalogue_database: str, nursery: Nursery, tmp_path: Path
 ) -> None:
     settings = {"BKSI_REDIS_URL": redis_url, "BKSI_POSTGRES_DSN": pooled(catalogue_database, "session")}
-    with LiveWorker(settings, tmp_path, guard) as worker:
+    with LiveWorker(settings, tmp_path, nursery) as worker:
         reports = [worker.report(worker.send(host)) for host in range(1, 41)]
 
     assert {report["code"] for report in reports} == {0}

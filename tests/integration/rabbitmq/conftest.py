@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.nursery import Nursery
 from devstack.process import Guard
 from devstack.rabbitmq import RabbitMQ
 from devstack.servers import Valkey
@@ -46,8 +47,10 @@ def settings(
 
 
 @pytest.fixture(scope="module")
-def worker(settings: dict[str, str], guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveWorker]:
+def worker(
+    settings: dict[str, str], nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveWorker]:
     """One worker process for all tests, and it must outlive them."""
-    with LiveWorker(settings, tmp_path_factory.mktemp("worker"), guard) as worker:
+    with LiveWorker(settings, tmp_path_factory.mktemp("worker"), nursery) as worker:
         yield worker
         assert worker.process.returncode is None

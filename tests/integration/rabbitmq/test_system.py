@@ -12,12 +12,12 @@ from kombu import Connection, Queue
 
 from api_shim.jobs import Jobs
 from api_shim.submitter import Submitter
+from chaos.nursery import Nursery
 from contract.answer.job import Job, JobStatus
 from contract.answer.report import Report
 from contract.message import QUEUE_NAME, Caller
 from contract.request.parse import ParsedBatch, parse
 from contract.settings import Settings
-from devstack.process import Guard
 from devstack.rabbitmq import RabbitMQ
 from devstack.servers import Valkey
 from tests.integration.live import LiveWorker, batch
@@ -97,10 +97,10 @@ def test_stock_sender_is_understood(worker: LiveWorker) -> None:
 
 
 def test_worker_that_dies_leaves_nothing_undone(
-    worker: LiveWorker, settings: dict[str, str], guard: Guard, tmp_path: Path
+    worker: LiveWorker, settings: dict[str, str], nursery: Nursery, tmp_path: Path
 ) -> None:
     poisoned = settings | {"BKSI_FAILPOINTS": "before_publish=kill:1", "BKSI_FAILPOINTS_DIR": str(tmp_path)}
-    dying = LiveWorker(poisoned, tmp_path, guard)
+    dying = LiveWorker(poisoned, tmp_path, nursery)
     with dying:
 
         async def scenario(submitter: Submitter) -> list[Report]:

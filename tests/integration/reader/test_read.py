@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,11 +13,11 @@ from urllib.parse import urlencode
 import pytest
 
 from api_shim.identity.applications import hash_secret
+from chaos.nursery import Nursery
 from contract.message import Caller
 from devstack.ports import free_port
-from devstack.process import Guard, Process
-from devstack.running import BKSI
 from tests.conftest import execute
+from tests.integration.live import running
 from tests.integration.worker.postgres.plans import bind, plan, process, request
 from tests.unit.worker.catalogue.cmdb_items import bind_row, envelope, process_instance, service_instance
 from worker.catalogue.answers import listed
@@ -121,11 +120,13 @@ def filled(
 
 
 @pytest.fixture(scope="module")
-def reader(guard: Guard, tmp_path_factory: pytest.TempPathFactory, filled: tuple[str, list[int]]) -> Iterator[Reader]:
+def reader(
+    nursery: Nursery, tmp_path_factory: pytest.TempPathFactory, filled: tuple[str, list[int]]
+) -> Iterator[Reader]:
     directory: Path = tmp_path_factory.mktemp("reader")
     (directory / "apps.toml").write_text(APPS)
     found = Reader(free_port(), filled[1])
-    env = os.environ | {
+    env = {
         "BKSI_READ_DSN": filled[0],
         "BKSI_READ_PORT": str(found.port),
         "BKSI_APPS_FILE": str(directory / "apps.toml"),
@@ -138,8 +139,7 @@ def reader(guard: Guard, tmp_path_factory: pytest.TempPathFactory, filled: tuple
         except OSError:
             return False
 
-    with Process("reader", [BKSI, "read"], log=directory / "read.log", guard=guard, env=env) as started:
-        started.wait_until(is_ready, timeout_s=60)
+    with running(nursery, "read", environment=env, log=directory / "read.log", ready=is_ready):
         yield found
 
 

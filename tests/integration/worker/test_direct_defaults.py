@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import jwt
 
-from devstack.process import Guard
+from chaos.nursery import Nursery
 from tests.integration.live import LiveWorker
 
 STRICT, PLAIN = "s" * 32, "p" * 32
@@ -25,7 +25,7 @@ UNKNOWN_HOST = 404
 
 
 def test_sender_then_deployment_then_this_interface(
-    redis_url: str, catalogue_database: str, guard: Guard, tmp_path: Path
+    redis_url: str, catalogue_database: str, nursery: Nursery, tmp_path: Path
 ) -> None:
     (tmp_path / "senders.toml").write_text(SENDERS)
     settings = {
@@ -35,7 +35,7 @@ def test_sender_then_deployment_then_this_interface(
         "BKSI_MODE": "partial",
     }
 
-    with LiveWorker(settings, tmp_path, guard) as worker:
+    with LiveWorker(settings, tmp_path, nursery) as worker:
 
         def ends(sender: str, key: str, *hosts: int, **said: str) -> tuple[str, list[str]]:
             """The status, and each instance's outcome."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.nursery import Nursery
 from contract.message import QUEUE_NAME
 from devstack.ports import free_port
 from devstack.process import Guard
@@ -35,8 +36,10 @@ def servers(
 
 
 @pytest.fixture(scope="module")
-def worker(servers: Mapping[str, str], guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveWorker]:
-    with LiveWorker(servers, tmp_path_factory.mktemp("worker"), guard) as worker:
+def worker(
+    servers: Mapping[str, str], nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveWorker]:
+    with LiveWorker(servers, tmp_path_factory.mktemp("worker"), nursery) as worker:
         yield worker
 
 
@@ -105,9 +108,9 @@ def test_what_cannot_be_told_is_no_number(
 
 
 def test_worker_whose_port_is_in_use_says_so_and_works(
-    worker: LiveWorker, servers: Mapping[str, str], guard: Guard, tmp_path: Path
+    worker: LiveWorker, servers: Mapping[str, str], nursery: Nursery, tmp_path: Path
 ) -> None:
-    with LiveWorker(servers, tmp_path, guard) as another:
+    with LiveWorker(servers, tmp_path, nursery) as another:
         worker.process.stop()
         assert another.report(another.send(20))["result"] is True
         [line] = [line for line in another.process.log.read_text().splitlines() if "BKSI_METRICS_PORT" in line]

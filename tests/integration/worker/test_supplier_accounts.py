@@ -5,19 +5,19 @@ from uuid import uuid4
 
 import pytest
 
-from devstack.process import Guard
+from chaos.nursery import Nursery
 from tests.conftest import execute
 from tests.integration.live import APP, LiveWorker, batch
 
 
 @pytest.mark.rule("V4", 'a module of another supplier account, unless that is "0", is not there either: 1101034')
 def test_module_of_another_account_is_not_found(
-    redis_url: str, catalogue_database: str, guard: Guard, tmp_path: Path
+    redis_url: str, catalogue_database: str, nursery: Nursery, tmp_path: Path
 ) -> None:
     execute(catalogue_database, "UPDATE module SET bk_supplier_account = 'tenant1' WHERE bk_module_id = 60")
     settings = {"BKSI_REDIS_URL": redis_url, "BKSI_POSTGRES_DSN": catalogue_database, "BKSI_CATALOGUE_CHECK_MS": "0"}
 
-    with LiveWorker(settings, tmp_path, guard) as worker:
+    with LiveWorker(settings, tmp_path, nursery) as worker:
 
         def code(account: str) -> int:
             request_id = uuid4().hex

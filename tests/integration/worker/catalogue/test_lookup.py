@@ -9,7 +9,7 @@ import redis as redis_client
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chaos.cmdb.exchange import Call, Reply, refusal
-from devstack.process import Guard
+from chaos.nursery import Nursery
 from tests.conftest import RunBksi
 from tests.integration.live import LiveWorker
 from tests.integration.worker.catalogue.cmdb_server import CmdbServer
@@ -90,7 +90,7 @@ def settings(cmdb: CmdbServer, database: str, redis: "redis_client.Redis", redis
 
 
 async def test_live_worker_creates_what_its_catalogue_did_not_know_and_refuses_what_cmdb_does_not_know(
-    cmdb: CmdbServer, settings: dict[str, str], guard: Guard, tmp_path: Path
+    cmdb: CmdbServer, settings: dict[str, str], nursery: Nursery, tmp_path: Path
 ) -> None:
     cmdb.fill(templates=1, modules=60, hosts=500, hosts_per_module=3)
 
@@ -98,7 +98,7 @@ async def test_live_worker_creates_what_its_catalogue_did_not_know_and_refuses_w
         report = worker.report(worker.send(host))
         return report["code"], [item["outcome"] for item in report["items"]]
 
-    with LiveWorker(settings, tmp_path, guard) as worker:
+    with LiveWorker(settings, tmp_path, nursery) as worker:
         host, other, third = cmdb.hosts_of[60]
         assert ended(worker, host) == (0, ["created"])
         assert ended(worker, other) == (0, ["created"])

@@ -1,7 +1,6 @@
 """`bksi catalogue watch` as a process: the catalogue follows CMDB, whatever happens on the way."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,9 +10,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chaos.cmdb.exchange import refusal
+from chaos.nursery import Child, Nursery
 from contract.settings import Settings
-from devstack.process import Guard, Process
-from devstack.running import BKSI
 from tests.integration.worker.catalogue.cmdb_server import CmdbServer
 from tests.integration.worker.postgres.plans import fetch
 from tests.unit.worker.catalogue.cmdb_items import service_instance
@@ -25,30 +23,30 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def watching(
-    database: str, cmdb: CmdbServer, guard: Guard, directory: Path, *, every: str = "0.2"
-) -> AsyncIterator[Process]:
-    argv = [BKSI, "catalogue", "watch", "--biz", "1", "--every", every, "--instances"]
-    env = os.environ | {"BKSI_POSTGRES_DSN": database, "BKSI_CMDB_URL": cmdb.url}
-    process = Process("watch", argv, log=directory / "watch.log", guard=guard, env=env)
+    database: str, cmdb: CmdbServer, nursery: Nursery, directory: Path, *, every: str = "0.2"
+) -> AsyncIterator[Child]:
+    command = ("catalogue", "watch", "--biz", "1", "--every", every, "--instances")
+    env = {"BKSI_POSTGRES_DSN": database, "BKSI_CMDB_URL": cmdb.url}
+    process = nursery.spawn(*command, environment=env, log=directory / "watch.log")
     try:
         yield process
     finally:
         await asyncio.to_thread(process.stop)
 
 
-async def until(engine: AsyncEngine, sql: str, wanted: Any, process: Process) -> None:
+async def until(engine: AsyncEngine, sql: str, wanted: Any, process: Child) -> None:
     async with asyncio.timeout(60):
         while await fetch(engine, sql) != [(wanted,)]:
-            assert process.returncode is None, process.obituary()
+            assert process.returncode is None, process.tail()
             await asyncio.sleep(0.05)
 
 
 async def test_catalogue_and_instances_follow_cmdb_through_its_refusals(
-    cmdb: CmdbServer, engine: AsyncEngine, database: str, guard: Guard, tmp_path: Path
+    cmdb: CmdbServer, engine: AsyncEngine, database: str, nursery: Nursery, tmp_path: Path
 ) -> None:
     cmdb.fill(templates=1, modules=3, hosts=30, hosts_per_module=2)
     cmdb.instances = [service_instance(72, 2)]
-    async with watching(database, cmdb, guard, tmp_path) as process:
+    async with watching(database, cmdb, nursery, tmp_path) as process:
         await until(engine, "SELECT count(*) FROM cmdb_instance WHERE gone_at IS NULL", 1, process)
         cmdb.before = lambda call: refusal(9900403, "no permission")
         asked = len(cmdb.calls)
@@ -74,11 +72,11 @@ async def test_doctor_says_how_old_what_was_pulled_is(engine: AsyncEngine, datab
 
 
 async def test_what_cmdb_tells_is_pulled_at_once_and_its_cursor_may_expire(
-    cmdb: CmdbServer, engine: AsyncEngine, database: str, guard: Guard, tmp_path: Path
+    cmdb: CmdbServer, engine: AsyncEngine, database: str, nursery: Nursery, tmp_path: Path
 ) -> None:
     relations = "SELECT count(*) FROM module_host_relation WHERE bk_host_id = 29"
     cmdb.fill(templates=1, modules=3, hosts=30, hosts_per_module=2)
-    async with watching(database, cmdb, guard, tmp_path, every="3600") as process:
+    async with watching(database, cmdb, nursery, tmp_path, every="3600") as process:
         await until(engine, "SELECT count(*) FROM cmdb_pull WHERE what = 'instances' AND NOT is_under_way", 1, process)
         while not any(call.body.get("bk_cursor") for call in cmdb.calls):
             await asyncio.sleep(0.05)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chaos.nursery import Nursery
 from contract.message import QUEUE_NAME, TASK_NAME
 from devstack.process import Guard
 from devstack.servers import Valkey
@@ -37,7 +38,7 @@ def worker(
     valkey: Valkey,
     clone_database: Callable[[str], str],
     catalogue_template: str,
-    guard: Guard,
+    nursery: Nursery,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LiveWorker]:
     settings = {
@@ -46,7 +47,7 @@ def worker(
         "BKSI_OWNER_TTL_MS": "1000",
         "BKSI_REMOTE_CONTROL": "1",
     }
-    with LiveWorker(settings, tmp_path_factory.mktemp("worker"), guard) as worker:
+    with LiveWorker(settings, tmp_path_factory.mktemp("worker"), nursery) as worker:
         yield worker
         assert worker.process.returncode is None
 
