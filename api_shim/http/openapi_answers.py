@@ -56,7 +56,7 @@ def _page(name: str, entry: Schema) -> Schema:
     )
 
 
-STATISTICS: Final = _object(dict.fromkeys(Statistics.model_fields, _COUNT), "Statistics")
+STATISTICS: Final = _object(dict.fromkeys(Statistics.__annotations__, _COUNT), "Statistics")
 JOB: Final = _with_envelope(
     {
         "job_id": _TEXT,

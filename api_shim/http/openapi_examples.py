@@ -158,7 +158,7 @@ JOB_BATCH: Final = {
     "request_id": _ID,
     "status": "SUCCESS",
     "code": 0,
-    "statistics": _DONE.statistics.model_dump(),
+    "statistics": _DONE.statistics.counters(),
 }
 _JOB_PATH: Final = f"/v1/jobs/{_JOB_ID}"
 JOB: Final[dict[str, Any]] = {

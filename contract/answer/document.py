@@ -21,7 +21,7 @@ def report_document(report: Report, language: Language = "en") -> dict[str, Any]
         document |= {"result": True, "code": Code.SUCCESS.value}
     document |= {
         "status": report.status.value,
-        "statistics": report.statistics.model_dump(),
+        "statistics": report.statistics.counters(),
         "items": [item_document(item, language, is_handed_on=report.delivery is not None) for item in report.items],
         "warnings": [warning_document(warning, language) for warning in report.warnings],
         "errors": [problem.document(language) for problem in report.errors],

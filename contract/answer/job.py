@@ -122,7 +122,7 @@ class Job:
             "bk_module_id": self.bk_module_id,
             "accepted_count": self.accepted,
             "batch_count": self.batches,
-            "statistics": self.statistics.model_dump(),
+            "statistics": self.statistics.counters(),
             "outcomes": {outcome.value: self.outcomes.get(outcome, 0) for outcome in Outcome},
             "created_at": _written(self.created_at),
             "finished_at": finished_at and _written(finished_at),

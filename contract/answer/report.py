@@ -304,7 +304,7 @@ class Report(Problem):
             value = getattr(self, name)
             if value is not default and value != default:
                 stored[name] = value
-        return orjson.dumps(stored, _plainly, orjson.OPT_UTC_Z)
+        return orjson.dumps(stored, _plainly, orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS)
 
     @classmethod
     def load(cls, stored: bytes | str) -> Self:
@@ -326,6 +326,8 @@ _OTHERS: Final = {
 
 def _plainly(part: object) -> object:
     """A part of a report as orjson can write it."""
+    if isinstance(part, Statistics):
+        return {name: count for name, count in part.counters().items() if count}
     if isinstance(part, BaseModel):
         return part.model_dump(exclude_defaults=True)
     raise TypeError

@@ -4,10 +4,11 @@ Values to store, rendered when somebody reads. None of them is one that the call
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final, NotRequired, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from typing_extensions import TypedDict  # before Python 3.12 pydantic takes no other
 
 from contract.codes import Code, Language, Reason, Refused, text
@@ -206,10 +207,9 @@ def item_problem(item: Item) -> Problem:
     return Problem(code=item.get("code", 0), message_args=item.get("message_args", ()), path=item.get("path", ""))
 
 
-class Statistics(BaseModel):
-    """Counters over the items; the total always adds up."""
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counters over the items; the total always adds up, else it raises `ValueError`."""
 
     total_count: int = 0
     success_count: int = 0
@@ -217,11 +217,13 @@ class Statistics(BaseModel):
     pending_count: int = 0
     running_count: int = 0
 
-    @model_validator(mode="after")
-    def _adds_up(self) -> Self:
+    def __post_init__(self) -> None:
         if self.total_count != self.success_count + self.failed_count + self.pending_count + self.running_count:
             raise ValueError("the counters do not add up to total_count")
-        return self
+
+    def counters(self) -> dict[str, int]:
+        """Each by its name."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def of(cls, items: Sequence[Item], status: Status, total: int | None = None) -> Self:

@@ -6,7 +6,7 @@ nothing to wake it: the messages of a group that ended together stayed unacknowl
 up to a tenth of a second. Here endings are handled in the loop's own thread (`worker.consumer.pool`).
 
 Celery sends the events that have gathered at every turn of its loop, or every 24 events, each time by a blocking round
-trip through its own slow JSON. Under load that was a tenth of a worker's CPU. Nobody sees the tenth of a second that
+trip through its own slow JSON. Under load that was a tenth of a worker's CPU. Nobody sees the quarter of a second that
 they wait here.
 """
 
@@ -32,13 +32,13 @@ SERIALIZER: Final = "events-json"
 _UTCOFFSET_S: Final = 10.0
 _OF_EVERY_TASK: Final = frozenset({"task-received", "task-started", "task-succeeded"})
 """They bring nothing but their own fields."""
-_PACE_S: Final = 0.1
+_PACE_S: Final = 0.25
 _ASK_AGAIN_S: Final = 1.0
 _MOST: Final = 1_000
 
 
 class Consumer(stock.Consumer):
-    """See the module; events go at most ten times a second, or once 1,000 have gathered."""
+    """See the module; events go at most four times a second, or once 1,000 have gathered."""
 
     # Celery's own, which its stubs leave out.
     hub: Any

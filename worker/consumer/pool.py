@@ -175,8 +175,7 @@ class AsyncioPool(BasePool):
         signals.task_prerun.send(sender=job.task, task_id=job.task_id, task=job.task, args=(), kwargs={})
         state, result = _FAILED, None
         try:
-            async with asyncio.timeout(job.timeout_s):
-                result = await job.work()
+            result = await (job.work() if job.timeout_s is None else _within(job.timeout_s, job.work()))
         except TimeoutError as error:
             if job.timeout_s is None or time.monotonic() - started < job.timeout_s:
                 result = _failure(job, error)
@@ -240,6 +239,11 @@ class AsyncioPool(BasePool):
 
     def _get_info(self) -> dict[str, Any]:
         return {**super()._get_info(), "running": self._count}  # type: ignore[misc]
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, Any]) -> Any:
+    async with asyncio.timeout(seconds):
+        return await work
 
 
 def _arguments(body: Any, content_type: str, content_encoding: str) -> dict[str, Any]:

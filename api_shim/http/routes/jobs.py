@@ -192,5 +192,5 @@ def _summary(request_id: str, report: Report | None) -> dict[str, Any]:
         "request_id": request_id,
         "status": report.status.value,
         "code": int(report.code) if report.status.is_final else 0,
-        "statistics": report.statistics.model_dump(),
+        "statistics": report.statistics.counters(),
     }

@@ -297,8 +297,11 @@ def test_statistics_always_add_up(outcomes: list[Outcome], status: Status, unkno
 
 
 def test_counters_that_do_not_add_up_are_refused() -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValueError, match="do not add up"):
         Statistics(total_count=2, success_count=1)
+    stored = Report.failed(Refused(Code.UNKNOWN), [1], **ABOUT).dump()
+    with pytest.raises(ValidationError):
+        Report.load(stored.replace(b'"failed_count":1', b'"failed_count":2'))
 
 
 @given(
