@@ -12,8 +12,7 @@ from typing_extensions import override
 
 from contract.redis.records import MAX_PARKED
 from worker.consumer.transport.aside import Aside
-from worker.consumer.transport.deliveries import Deliveries, Taken
-from worker.consumer.transport.link import Link
+from worker.consumer.transport.deliveries import Deliveries, Link, Taken
 from worker.consumer.transport.screen import NewerVersion, Screen, Unfit
 from worker.metrics import DEAD_LETTERS
 
