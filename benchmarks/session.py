@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import asyncpg
 import redis
+import stamina
 
 from benchmarks.shapes import Shape, load_catalogue
 from devstack.ports import free_port
@@ -67,8 +68,12 @@ class Session:
             "BENCH_HTTP_PORT": str(self.http_port),
         }
 
+    @stamina.retry(on=asyncpg.DeadlockDetectedError, attempts=5)
     def empty(self) -> None:
-        """Remove everything that requests left in PostgreSQL; the catalogue stays."""
+        """Remove everything that requests left in PostgreSQL; the catalogue stays.
+
+        A worker that looks around meanwhile, its reaper for example, locks the same tables in another order.
+        """
         self.sql(f"TRUNCATE {', '.join(_WRITTEN)}, cmdb_instance, cmdb_process")
         # Every run begins with an empty write-ahead log, and none meets another's checkpoint.
         self.sql("CHECKPOINT")
