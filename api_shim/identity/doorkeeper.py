@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from api_shim.http.body import NotJson, loads
 from api_shim.identity.applications import Application, Applications
-from api_shim.identity.gateway import read_token
 from api_shim.identity.signature import SignedCall
 from contract.answer.permission import iam_permission
 from contract.codes import Code, Refused, Why
@@ -94,6 +93,10 @@ class Doorkeeper:
     def __init__(self, applications: Applications | None, trusted_proxies: Iterable[str] = ()) -> None:
         self._applications = applications
         self._proxies = tuple(ipaddress.ip_network(proxy) for proxy in trusted_proxies)
+        if applications is not None and applications.gateways:
+            from api_shim.identity.gateway import read_token  # noqa: PLC0415 - brings cryptography along
+
+            self._read_token = read_token
 
     @classmethod
     def of(cls, settings: Settings) -> "Doorkeeper":
@@ -190,7 +193,7 @@ class Doorkeeper:
         assert self._applications is not None  # noqa: S101 - `greet` has looked
         if self._proxies and not self._is_proxy(peer):
             raise Refused(Code.GATEWAY_AUTH_FAILED)
-        claims = read_token(token, self._applications.gateways)
+        claims = self._read_token(token, self._applications.gateways)
         application = self._applications.named(claims.bk_app_code)
         if application is None:
             raise Unauthenticated

@@ -1,4 +1,4 @@
-"""The documented example request, byte for byte, through HTTP, a Celery worker, PostgreSQL and Redis."""
+"""The documented requests, the example byte for byte, through HTTP, a Celery worker, PostgreSQL and Redis."""
 
 import json
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
+import jsonschema_rs
 import pytest
 import redis as redis_client
 
@@ -135,3 +136,26 @@ def test_seed_request_twenty_at_once_is_one_instance(stack: Any, seed_id: int) -
     assert [envelope["data"] for envelope in envelopes] == [[seed_id]] * 20
     assert len({envelope["request_id"] for envelope in envelopes}) >= 1
     assert count_rows(stack.postgres) == before
+
+
+def test_every_documented_request_passes_its_schema_and_is_accepted(stack: RunningStack) -> None:
+    """Those of the API description; they name the hosts of the example as well."""
+    document = httpx2.get(f"{stack.http}/openapi.json", timeout=60).json()
+    sent = 0
+    for path, methods in document["paths"].items():
+        operation = methods.get("post", {})
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            for name, example in content["examples"].items():
+                value = example["value"]
+                jsonschema_rs.validate({**content["schema"], "components": document["components"]}, value)
+                body = value if isinstance(value, str) else json.dumps(value)
+                answer = httpx2.post(
+                    stack.http + path, content=body.encode(), headers={"Content-Type": media_type}, timeout=60
+                )
+                assert answer.status_code in (200, 202), (path, name, answer.text)
+                said = operation["responses"][str(answer.status_code)]["content"]["application/json"]["schema"]
+                jsonschema_rs.validate({**said, "components": document["components"]}, answer.json())
+                if path.startswith("/api/"):
+                    assert answer.json()["result"] is True, (path, name, answer.text)
+                sent += 1
+    assert sent == 5 * 2 + 2 * 3 + 3
