@@ -6,9 +6,10 @@ tells the business where the items do not and of what the answer is a whole list
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from worker.catalogue.recognise import api_of
@@ -66,6 +67,19 @@ class AnswerRefused(Exception):
         self.reason = reason
 
 
+def read_files(files: Iterable[Path], read: Callable[[bytes, str], Answer]) -> tuple[list[Answer], list[AnswerRefused]]:
+    """What `read` makes of each file and its name, and why of those that it refuses or that cannot be read."""
+    answers, refused = [], []
+    for file in files:
+        try:
+            answers.append(read(file.read_bytes(), str(file)))
+        except AnswerRefused as why:
+            refused.append(why)
+        except OSError as error:
+            refused.append(AnswerRefused(str(file), error.strerror or type(error).__name__))
+    return answers, refused
+
+
 def read_answer(document: bytes, source: str, kind: Kind | None = None) -> Answer:
     """Read one document.
 
@@ -87,8 +101,13 @@ def answer_of(body: Any, source: str, kind: Kind | None = None) -> Answer:
     return replace(answer, kind=_recognise(answer.items, kind or said, source))
 
 
-def listed(body: Any, source: str) -> Answer:
+def read_list(document: bytes, source: str) -> Answer:
     """The same for a list of anything; `Answer.kind` is left open."""
+    return listed(parse_json(document, source), source)
+
+
+def listed(body: Any, source: str) -> Answer:
+    """Like `read_list`, for a document that is parsed already."""
     envelope = body if isinstance(body, dict) else {}
     _refuse_failure(envelope, source)
     holder, path = (envelope["data"], "data") if "data" in envelope else (body, "")

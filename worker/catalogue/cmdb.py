@@ -67,23 +67,6 @@ class AuthorizationInvalid(Exception):
     """The credentials are not the JSON object that the ``X-Bkapi-Authorization`` header holds."""
 
 
-class _TryAgain(Exception):
-    """Busy or broken for the moment. `after_s` is what the server asked for, None = as we see fit."""
-
-    def __init__(
-        self,
-        reason: str,
-        after_s: float | None = None,
-        *,
-        is_undone: bool = False,
-        answer: CmdbRefused | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.after_s = after_s
-        self.is_undone = is_undone
-        self.answer = answer
-
-
 class Cmdb:
     """A CMDB behind `url`; use it as a context manager.
 
@@ -147,8 +130,9 @@ class Cmdb:
             ):
                 with attempt:
                     return self._call_once(api, url, body)
-        except _TryAgain as error:
-            raise CmdbUnavailable(f"{api}: {error}") from None
+        except CmdbUnavailable as error:
+            error.args = (f"{api}: {error}",)
+            raise
         except httpx2.RequestError as error:
             raise CmdbUnavailable(f"{api}: {self._reason(error)}") from None
         raise AssertionError("retry_context returns or raises")
@@ -173,10 +157,9 @@ class Cmdb:
             if refused.code:
                 raise
             raise CmdbUnavailable(str(refused)) from None
-        except _TryAgain as error:
-            raise CmdbUnavailable(
-                f"{api}: {error}", is_undone=error.is_undone, after_s=error.after_s, answer=error.answer
-            ) from None
+        except CmdbUnavailable as error:
+            error.args = (f"{api}: {error}",)
+            raise
         except httpx2.RequestError as error:
             is_undone = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
             raise CmdbUnavailable(f"{api}: {self._reason(error)}", is_undone=is_undone) from None
@@ -189,9 +172,9 @@ class Cmdb:
         answer = _json_object(response)
         code = answer.get("code", answer.get("bk_error_code"))
         if response.status_code == httpx2.codes.TOO_MANY_REQUESTS or code in _BUSY:
-            raise _TryAgain("too many requests", _retry_after(response), is_undone=True)
+            raise CmdbUnavailable("too many requests", after_s=_retry_after(response), is_undone=True)
         if response.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR and code != _IDENTITY_MISSING:
-            raise _TryAgain(f"HTTP {response.status_code}", _retry_after(response))
+            raise CmdbUnavailable(f"HTTP {response.status_code}", after_s=_retry_after(response))
         if answer.get("result") is True and response.is_success:
             return answer
         if code is None:
@@ -200,7 +183,7 @@ class Cmdb:
         said = f"CMDB answered {code}: {message}"
         refused = CmdbRefused(f"{api}: {said}", code if isinstance(code, int) else 0, message)
         if refused.code in _UNWELL | _ESB_UNWELL | _UNEXPLAINED:
-            raise _TryAgain(said, answer=refused if refused.code in _UNEXPLAINED else None)
+            raise CmdbUnavailable(said, answer=refused if refused.code in _UNEXPLAINED else None)
         raise refused
 
     def _reason(self, error: Exception) -> str:
@@ -224,7 +207,7 @@ def _trusted() -> ssl.SSLContext:
 
 
 def _wait(error: Exception) -> bool | float:
-    if isinstance(error, _TryAgain):
+    if isinstance(error, CmdbUnavailable):
         return True if error.after_s is None else error.after_s
     return isinstance(error, httpx2.TransportError) and not _is_untrusted(error)
 

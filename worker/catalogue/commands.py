@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from typing import Annotated
@@ -14,10 +15,11 @@ from contract.settings import load_settings
 from plumbing.logs import configure_logging
 from worker.catalogue import pull as pulling
 from worker.catalogue import watch as watching
-from worker.catalogue.answers import Answer, AnswerRefused, Kind, read_answer
+from worker.catalogue.answers import AnswerRefused, Kind, read_answer, read_files, read_list
 from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused, CmdbUnavailable
-from worker.catalogue.instance_commands import age_s, import_instances, pull_all_instances, read_files
-from worker.catalogue.instance_report import InstanceReport, print_instance_report
+from worker.catalogue.instance_commands import age_s, import_instances
+from worker.catalogue.instance_pull import pull_instances
+from worker.catalogue.instance_report import InstanceReport
 from worker.catalogue.items import Refusal
 from worker.catalogue.pages import Pages, PagesOfAnother
 from worker.catalogue.report import print_report
@@ -29,7 +31,7 @@ from worker.catalogue.steps import (
     progress_bars,
     state_dir_of,
 )
-from worker.catalogue.view import module_view, summary_view, template_dict
+from worker.catalogue.view import module_view, summary_view
 from worker.commands.console import err, in_database, out, plain_errors
 from worker.expand.catalogue import ProcessTemplate
 from worker.postgres.catalogue_reads import Catalogue
@@ -80,20 +82,12 @@ def import_(
     """
     if instances:
         return _import_instances(files, prune=prune, dry_run=dry_run, json=json)
-    answers: list[Answer] = []
-    unreadable: list[Refusal] = []
-    for file in files:
-        try:
-            answers.append(read_answer(file.read_bytes(), str(file), kind))
-        except AnswerRefused as refused:
-            unreadable.append(Refusal(kind, refused.source, "", refused.reason))
-        except OSError as error:
-            unreadable.append(Refusal(kind, str(file), "", error.strerror or type(error).__name__))
-
+    answers, refused = read_files(files, partial(read_answer, kind=kind))
+    unreadable = [Refusal(kind, one.source, "", one.reason) for one in refused]
     report = import_with_consent(
         answers, bk_biz_id=biz, prune=prune, yes=yes, force=force, dry_run=dry_run, unreadable=unreadable
     )
-    print_report(report, out, json=json)
+    print_report(report, json=json)
     return 1 if report.refused else 0
 
 
@@ -160,15 +154,14 @@ def pull(
     if not dry_run:
         pages.clear()
     if not instances or dry_run:
-        print_report(report, out, json=json)
+        print_report(report, json=json)
         return 1 if report.refused else 0
     with plain_errors(CmdbRefused, CmdbUnavailable, AnswerRefused):
         found = _pull_instances(cmdb, biz, prune=prune)
     if json:
-        out.print_json(data={"catalogue": report.as_dict(), "instances": found.as_dict()}, indent=2)
+        out.print_json(data={"catalogue": report.as_dict(), "instances": found.as_dict()})
     else:
-        print_report(report, out)
-        print_instance_report(found, out, json=False)
+        out.print(report, found)
     return 1 if report.refused or found.left_out else 0
 
 
@@ -207,11 +200,7 @@ def watch(
         cmdb = open_cmdb()
     listen(open_cmdb, events)
 
-    watching.watch(
-        settings,
-        watching.Watch(cmdb, biz, every, instances=instances, prune=prune, events=events),
-        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
-    )
+    watching.watch(settings, watching.Watch(cmdb, biz, every, instances=instances, prune=prune, events=events))
 
 
 @app.command
@@ -229,7 +218,7 @@ def _import_instances(files: Sequence[Path], *, prune: bool, dry_run: bool, json
     if dry_run:
         err.print("--dry-run is for the catalogue; --instances always writes", style="red")
         return 2
-    answers, unreadable = read_files(files)
+    answers, unreadable = read_files(files, read_list)
 
     async def run(engine: Engine) -> InstanceReport:
         return await import_instances(
@@ -242,15 +231,20 @@ def _import_instances(files: Sequence[Path], *, prune: bool, dry_run: bool, json
         )
 
     report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
-    print_instance_report(report, out, json=json)
+    print_report(report, json=json)
     return 1 if report.left_out else 0
 
 
 def _pull_instances(cmdb: Cmdb, bk_biz_id: int, *, prune: bool) -> InstanceReport:
+    first_id = load_settings().first_id
     with cmdb, progress_bars() as progress:
+        task = progress.add_task("service instances", total=None)
+
+        def tell(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
 
         async def run(engine: Engine) -> InstanceReport:
-            return await pull_all_instances(engine, cmdb, bk_biz_id, prune=prune, progress=progress)
+            return await pull_instances(engine, cmdb, bk_biz_id, first_id=first_id, prune=prune, tell=tell)
 
         return in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
 
@@ -280,7 +274,7 @@ def _show_module(bk_module_id: int, *, json: bool) -> int:
         err.print(f"module {bk_module_id} is not in the catalogue", style="red")
         return 1
     if json:
-        out.print_json(data=asdict(module) | {"process_templates": [template_dict(found) for found in templates]})
+        out.print_json(data=asdict(module) | {"process_templates": list(map(asdict, templates))})
     else:
         out.print(module_view(module, templates))
     return 0

@@ -1,4 +1,4 @@
-"""What `bksi catalogue import|pull --instances` do."""
+"""What `bksi catalogue import --instances` does."""
 
 import time
 from collections.abc import Sequence
@@ -6,13 +6,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from rich.progress import Progress
-
-from contract.settings import load_settings
-from worker.catalogue.answers import Answer, AnswerRefused, listed, parse_json
-from worker.catalogue.cmdb import Cmdb
+from worker.catalogue.answers import Answer, AnswerRefused
 from worker.catalogue.instance_items import Listed, read_instances
-from worker.catalogue.instance_pull import LAST_ID, pull_instances
+from worker.catalogue.instance_pull import LAST_ID
 from worker.catalogue.instance_report import InstanceReport
 from worker.postgres.cmdb_pulls import mark_gone
 from worker.postgres.cmdb_rows import InstanceRows
@@ -20,19 +16,6 @@ from worker.postgres.engine import Engine, clock, driver_connection
 
 _PAGE: Final = 500
 _NO_FILTER: Final = frozenset({"bk_biz_id", "page", "fields", "service_instance_id", "bk_supplier_account"})
-
-
-def read_files(files: Sequence[Path]) -> tuple[list[Answer], list[str]]:
-    """The answers in files, and a line for each that cannot be read."""
-    answers, unreadable = [], []
-    for file in files:
-        try:
-            answers.append(listed(parse_json(file.read_bytes(), str(file)), str(file)))
-        except AnswerRefused as refused:
-            unreadable.append(str(refused))
-        except OSError as error:
-            unreadable.append(f"{file}: {error.strerror or type(error).__name__}")
-    return answers, unreadable
 
 
 def age_s(files: Sequence[Path]) -> float:
@@ -46,7 +29,7 @@ async def import_instances(
     *,
     first_id: int,
     prune: bool,
-    unreadable: Sequence[str] = (),
+    unreadable: Sequence[AnswerRefused] = (),
     age_s: float = 0.0,
 ) -> InstanceReport:
     """Take over what answers list, a page of instances in each transaction.
@@ -56,11 +39,11 @@ async def import_instances(
         answers: of the APIs in `worker.catalogue.instance_items`.
         first_id: ids of ours begin at it.
         prune: the answers are whole listings of the businesses they name: mark what they lack as gone.
-        unreadable: a line for each file that could not be read.
+        unreadable: files that could not be read.
         age_s: how old the answers are; what came to CMDB since is not in them, and not gone.
     """
     report, found, rows = InstanceReport(), read_instances(answers), InstanceRows(first_id=first_id)
-    report.left_out += unreadable
+    report.left_out += map(str, unreadable)
     async with driver_connection(engine) as driver:
         asked_at = await clock(driver) - timedelta(seconds=age_s)
         report.add(found, [])
@@ -92,15 +75,3 @@ def _why_partial(answers: Sequence[Answer], found: Listed, report: InstanceRepor
     if counts and len(set(found.ids)) < max(counts):
         return f"{len(set(found.ids))} of {max(counts)} service instances"
     return ""
-
-
-async def pull_all_instances(
-    engine: Engine, cmdb: Cmdb, bk_biz_id: int, *, prune: bool, progress: Progress
-) -> InstanceReport:
-    """`worker.catalogue.instance_pull.pull_instances` with a bar."""
-    task = progress.add_task("service instances", total=None)
-
-    def tell(done: int, total: int) -> None:
-        progress.update(task, completed=done, total=total)
-
-    return await pull_instances(engine, cmdb, bk_biz_id, first_id=load_settings().first_id, prune=prune, tell=tell)

@@ -20,6 +20,7 @@ from worker.catalogue.answers import Answer
 from worker.expand.addresses import PROTOCOL_FAMILY, canonical_ip
 from worker.expand.plan import PlannedBind
 from worker.expand.sync import CmdbInstance, CmdbProcess
+from worker.expand.templates import is_storable
 
 _TYPES: Final = {"text": str, "int": int, "bool": bool}
 _MAX_PORT_BYTES: Final = 11
@@ -137,7 +138,7 @@ def _property(name: str, value: Any, where: str, left_out: list[str]) -> Any:
         return None
     is_fit = type(value) is _TYPES[rule.type]
     if is_fit and rule.type == "text":
-        is_fit = _is_storable(value) and len(value.encode()) <= (rule.max_bytes or 0)
+        is_fit = is_storable(value) and len(value.encode()) <= (rule.max_bytes or 0)
     elif is_fit and rule.type == "int":
         is_fit = (rule.minimum or 0) <= value <= (rule.maximum or 0)
     if is_fit:
@@ -178,7 +179,7 @@ def _row(row: Any) -> PlannedBind | None:
         return None
     found = canonical_ip(ip)
     ip = ip if found is None else found[0]
-    texts_fit = _is_storable(ip) and _is_storable(port) and len(ip.encode()) <= _MAX_IP_BYTES
+    texts_fit = is_storable(ip) and is_storable(port) and len(ip.encode()) <= _MAX_IP_BYTES
     if not texts_fit or not 0 < len(port.encode()) <= _MAX_PORT_BYTES or protocol not in PROTOCOL_FAMILY:
         return None
     if type(id_) is not int or not 0 < id_ < MAX_INT64 // 2:
@@ -199,13 +200,9 @@ def _text(item: Mapping[str, Any], name: str) -> str:
     value = item.get(name)
     if value is None:
         return ""
-    if not isinstance(value, str) or not _is_storable(value):
+    if not isinstance(value, str) or not is_storable(value):
         raise ItemRefused(f".{name}: not a text that can be stored")
     return value
-
-
-def _is_storable(text: str) -> bool:
-    return "\x00" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
 
 
 def _time(value: Any) -> datetime | None:

@@ -4,15 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from worker.catalogue.instance_items import Listed
+from worker.catalogue.report import SHOWN, counts_table, rest
 from worker.expand.sync import Sync
-
-SHOWN = 20
-"""How many lines of one sort people get to see; ``--json`` has all of them."""
 
 
 @dataclass(slots=True)
@@ -79,17 +77,13 @@ class InstanceReport:
         return Group(self._table(), *self._lines())
 
     def _table(self) -> Table:
-        table = Table("", "added", "changed", "gone", "unchanged", box=None, pad_edge=False)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        instances, processes, rows = self.instances, self.processes, self.bind_rows
-        for name, counts in (
-            ("service instances", (*list(instances.values())[:2], len(self.gone), instances["unchanged"])),
-            ("processes", (*processes.values(), 0)),
-            ("bind rows", (0, *rows.values(), 0)),
-        ):
-            table.add_row(name, *(str(count) if count else "·" for count in counts))
-        return table
+        added, changed, unchanged = self.instances.values()
+        counted = {
+            "service instances": (added, changed, len(self.gone), unchanged),
+            "processes": (*self.processes.values(), 0),
+            "bind rows": (0, *self.bind_rows.values(), 0),
+        }
+        return counts_table(counted, "added", "changed", "gone", "unchanged")
 
     def _lines(self) -> Iterator[Text]:
         for title, found in (
@@ -102,18 +96,9 @@ class InstanceReport:
         ):
             for line in found[:SHOWN]:
                 yield Text(f"{title}: {line}", style="yellow")
-            if len(found) > SHOWN:
-                yield Text(f"… and {len(found) - SHOWN} more (--json lists all)")
+            yield from rest(len(found))
 
 
 def _returned(id_: int, cmdb_id: int, former_id: int) -> str:
     anew = "" if id_ == former_id else f", created anew meanwhile; {former_id} stays marked as gone"
     return f"{id_} (CMDB's {cmdb_id}){anew}"
-
-
-def print_instance_report(report: InstanceReport, console: Console, *, json: bool) -> None:
-    """Print it as a table or as one JSON object."""
-    if json:
-        console.print_json(data=report.as_dict(), indent=2)
-    else:
-        console.print(report, soft_wrap=True)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from contract.codes import Refused
 from worker.catalogue.answers import Answer, Kind
 from worker.expand.addresses import canonical_ip
-from worker.expand.templates import parse_process_template
+from worker.expand.templates import is_storable, parse_process_template
 
 Key = tuple[int, ...]
 Row = Mapping[str, Any]
@@ -128,8 +128,7 @@ def _first_problem(problem: ValidationError) -> tuple[str, str]:
 
 
 def _storable(text: str) -> str:
-    """PostgreSQL stores no NUL and no lone surrogate."""
-    if "\x00" in text or (not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)):
+    if not is_storable(text):
         raise ValueError("must hold no NUL and no lone surrogate")
     return text
 
@@ -173,18 +172,21 @@ def _all_of_family(version: int) -> AfterValidator:
 
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
-Reference = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value), Field(ge=0, le=2**63 - 1)]
-Flag = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value), Field(ge=0, le=2**31 - 1)]
+_ZERO_FOR_NULL: Final = BeforeValidator(lambda value: 0 if value is None else value)
+Reference = Annotated[int, _ZERO_FOR_NULL, Field(ge=0, le=2**63 - 1)]
+Flag = Annotated[int, _ZERO_FOR_NULL, Field(ge=0, le=2**31 - 1)]
 StoredText = Annotated[str, AfterValidator(_storable)]
 Addresses4 = Annotated[str, BeforeValidator(_addresses), _all_of_family(4)]
 Addresses6 = Annotated[str, BeforeValidator(_addresses), _all_of_family(6)]
 
 
-class _Item(BaseModel):
+class _Listed(BaseModel):
     """Keys that are not listed are ignored: CMDB answers far more than the catalogue needs."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
 
+
+class _Item(_Listed):
     bk_supplier_account: StoredText = "0"
 
 
@@ -219,9 +221,12 @@ class _Host(_Item):
     bk_cloud_id: Reference = 0
 
 
-class _RelatedModule(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+MODULE_FIELDS: Final = tuple(_Module.model_fields)
+HOST_FIELDS: Final = tuple(_Host.model_fields)
+"""What CMDB is asked for of a module, and of a host."""
 
+
+class _RelatedModule(_Listed):
     bk_module_id: Id
     bk_biz_id: Id | None = None
     bk_set_id: Reference = 0
@@ -231,9 +236,7 @@ class _FlatRelation(_RelatedModule):
     bk_host_id: Id
 
 
-class _Relation(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
-
+class _Relation(_Listed):
     host: _Host
     modules: list[_RelatedModule]
 

@@ -10,16 +10,16 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, islice
+from itertools import count
 from typing import Any, Final
 
 import structlog
 
 from plumbing.bounded import Recent
 from plumbing.coalesce import Gather
-from worker.catalogue.answers import Answer, AnswerRefused, Kind, answer_of
+from worker.catalogue.answers import API_KINDS, Answer, AnswerRefused, answer_of
 from worker.catalogue.cmdb import Cmdb, CmdbRefused, CmdbUnavailable
-from worker.catalogue.items import ADDRESSES
+from worker.catalogue.items import HOST_FIELDS, MODULE_FIELDS
 from worker.catalogue.load import import_answers
 from worker.postgres.engine import Engine
 from worker.postgres.errors import typed_errors
@@ -29,10 +29,6 @@ FRESH_S: Final = 5.0
 _AT_MOST: Final = 500
 """Ids that one call of CMDB's takes."""
 _REMEMBERED: Final = 10_000
-_MODULE_FIELDS: Final = (
-    *("bk_module_id", "bk_module_name", "bk_biz_id", "bk_set_id", "service_template_id", "default"),
-    "bk_supplier_account",
-)
 _PATH: Final = "/api/v3/findmany/proc/"
 _log = structlog.get_logger(__name__)
 
@@ -124,10 +120,9 @@ def _read(cmdb: Cmdb, bk_biz_id: int, wanted: _Wanted) -> Iterator[Answer]:
     for ids in _chunks(wanted.modules):
         modules = _call(
             cmdb,
-            Kind.MODULE,
             "find_module_batch",
             f"/api/v3/findmany/module/bk_biz_id/{bk_biz_id}",
-            {"bk_biz_id": bk_biz_id, "bk_ids": ids, "fields": list(_MODULE_FIELDS)},
+            {"bk_biz_id": bk_biz_id, "bk_ids": ids, "fields": list(MODULE_FIELDS)},
         )
         template_ids |= {item.get("service_template_id") or 0 for item in _objects(modules)}
         yield modules
@@ -143,24 +138,19 @@ def _templates(cmdb: Cmdb, bk_biz_id: int, ids: set[int]) -> Iterator[Answer]:
             break
         page = {"start": number * _AT_MOST, "limit": _AT_MOST, "sort": "id"}
         body = {"bk_biz_id": bk_biz_id, "page": page}
-        found = _call(cmdb, Kind.SERVICE_TEMPLATE, "list_service_template", _PATH + "service_template", body)
+        found = _call(cmdb, "list_service_template", _PATH + "service_template", body)
         yield replace(found, items=[item for item in _objects(found) if item.get("id") in ids])
         left -= {item.get("id") for item in _objects(found)}
         if len(found.items) < _AT_MOST:
             break
     for id_ in sorted(ids):
         body = {"bk_biz_id": bk_biz_id, "service_template_id": id_}
-        yield _call(cmdb, Kind.PROCESS_TEMPLATE, "list_proc_template", _PATH + "proc_template", body)
+        yield _call(cmdb, "list_proc_template", _PATH + "proc_template", body)
 
 
 def _hosts(cmdb: Cmdb, bk_biz_id: int, ids: list[int], wanted: set[tuple[int, int]]) -> Iterator[Answer]:
-    relations = _call(
-        cmdb,
-        Kind.MODULE_HOST_RELATION,
-        "find_host_biz_relations",
-        "/api/v3/hosts/modules/read",
-        {"bk_biz_id": bk_biz_id, "bk_host_id": ids},
-    )
+    body = {"bk_biz_id": bk_biz_id, "bk_host_id": ids}
+    relations = _call(cmdb, "find_host_biz_relations", "/api/v3/hosts/modules/read", body)
     items = [item for item in _objects(relations) if (item.get("bk_module_id"), item.get("bk_host_id")) in wanted]
     yield replace(relations, items=items)
     if not items:
@@ -168,20 +158,19 @@ def _hosts(cmdb: Cmdb, bk_biz_id: int, ids: list[int], wanted: set[tuple[int, in
     rule = {"field": "bk_host_id", "operator": "in", "value": ids}
     yield _call(
         cmdb,
-        Kind.HOST,
         "list_biz_hosts",
         f"/api/v3/hosts/app/{bk_biz_id}/list_hosts",
         {
             "bk_biz_id": bk_biz_id,
-            "fields": ["bk_host_id", *ADDRESSES, "bk_cloud_id", "bk_supplier_account"],
+            "fields": list(HOST_FIELDS),
             "host_property_filter": {"condition": "AND", "rules": [rule]},
             "page": {"start": 0, "limit": _AT_MOST, "sort": "bk_host_id"},
         },
     )
 
 
-def _call(cmdb: Cmdb, kind: Kind, api: str, path: str, body: Mapping[str, Any]) -> Answer:
-    return answer_of({**cmdb.call(api, path, body), "request": dict(body)}, api, kind)
+def _call(cmdb: Cmdb, api: str, path: str, body: Mapping[str, Any]) -> Answer:
+    return answer_of({**cmdb.call(api, path, body), "request": dict(body)}, api, API_KINDS[api])
 
 
 def _objects(answer: Answer) -> Iterable[dict[str, Any]]:
@@ -189,6 +178,5 @@ def _objects(answer: Answer) -> Iterable[dict[str, Any]]:
 
 
 def _chunks(ids: Iterable[int]) -> Iterator[list[int]]:
-    left = iter(sorted(ids))
-    while chunk := list(islice(left, _AT_MOST)):
-        yield chunk
+    wanted = sorted(ids)
+    return (wanted[start : start + _AT_MOST] for start in range(0, len(wanted), _AT_MOST))

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from rich.progress import Progress
 
-from worker.catalogue.answers import Answer, Kind, answer_of
+from worker.catalogue.answers import API_KINDS, Answer, Kind, answer_of
 from worker.catalogue.cmdb import Cmdb, CmdbRefused
-from worker.catalogue.items import ADDRESSES
+from worker.catalogue.items import HOST_FIELDS, MODULE_FIELDS
 from worker.catalogue.pages import Pages
 
 RELATED_MODULES: Final = 200
@@ -23,13 +23,16 @@ class _Listing:
     """One listing of CMDB. `key` leads to a row's id; `limit` is the largest page allowed, None = all rows at once."""
 
     name: str
-    kind: Kind
     api: str
     path: str
     request: Mapping[str, Any]
     key: tuple[str, ...]
     sort: str = ""
     limit: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return API_KINDS[self.api]
 
 
 class _Moved(Exception):
@@ -72,7 +75,6 @@ def pull(cmdb: Cmdb, bk_biz_id: int, pages: Pages, progress: Progress) -> list[A
 def _service_templates(bk_biz_id: int) -> _Listing:
     return _Listing(
         name="service-templates",
-        kind=Kind.SERVICE_TEMPLATE,
         api="list_service_template",
         path="/api/v3/findmany/proc/service_template",
         request={"bk_biz_id": bk_biz_id},
@@ -85,7 +87,6 @@ def _service_templates(bk_biz_id: int) -> _Listing:
 def _process_templates(bk_biz_id: int, service_template_id: int) -> _Listing:
     return _Listing(
         name=f"process-templates-{service_template_id}",
-        kind=Kind.PROCESS_TEMPLATE,
         api="list_proc_template",
         path="/api/v3/findmany/proc/proc_template",
         request={"bk_biz_id": bk_biz_id, "service_template_id": service_template_id},
@@ -94,13 +95,11 @@ def _process_templates(bk_biz_id: int, service_template_id: int) -> _Listing:
 
 
 def _modules(bk_biz_id: int) -> _Listing:
-    fields = ["bk_module_id", "bk_module_name", "bk_biz_id", "bk_set_id", "service_template_id", "default"]
     return _Listing(
         name="modules",
-        kind=Kind.MODULE,
         api="find_module_with_relation",
         path=f"/api/v3/findmany/module/with_relation/biz/{bk_biz_id}",
-        request={"bk_biz_id": bk_biz_id, "fields": [*fields, "bk_supplier_account"]},
+        request={"bk_biz_id": bk_biz_id, "fields": list(MODULE_FIELDS)},
         key=("bk_module_id",),
         sort="bk_module_id",
         limit=500,
@@ -110,10 +109,9 @@ def _modules(bk_biz_id: int) -> _Listing:
 def _hosts(bk_biz_id: int) -> _Listing:
     return _Listing(
         name="hosts",
-        kind=Kind.HOST,
         api="list_biz_hosts",
         path=f"/api/v3/hosts/app/{bk_biz_id}/list_hosts",
-        request={"bk_biz_id": bk_biz_id, "fields": ["bk_host_id", *ADDRESSES, "bk_cloud_id", "bk_supplier_account"]},
+        request={"bk_biz_id": bk_biz_id, "fields": list(HOST_FIELDS)},
         key=("bk_host_id",),
         sort="bk_host_id",
         limit=500,
@@ -123,7 +121,6 @@ def _hosts(bk_biz_id: int) -> _Listing:
 def _relations(bk_biz_id: int, number: int, module_ids: Sequence[int]) -> _Listing:
     return _Listing(
         name=f"relations-{number}",
-        kind=Kind.MODULE_HOST_RELATION,
         api="find_module_host_relation",
         path=f"/api/v3/findmany/module_relation/bk_biz_id/{bk_biz_id}",
         request={

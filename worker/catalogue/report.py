@@ -1,17 +1,18 @@
 """What an import did, for people and for machines."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.table import Column, Table
 from rich.text import Text
 
 from worker.catalogue.answers import Kind
 from worker.catalogue.changes import Changes
 from worker.catalogue.items import KEY_COLUMNS, Refusal
+from worker.commands.console import out
 
 SHOWN: Final = 20
 """How many lines of one sort people get to see; ``--json`` has all of them."""
@@ -72,25 +73,21 @@ class ImportReport:
         return Group(self._table(), *self._changed_lines(), *self._refused_lines(), *self._notes(), self._outcome())
 
     def _table(self) -> Table:
-        table = Table("", "added", "changed", "removed", "unchanged", "refused", box=None, pad_edge=False)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for kind, counts in self.counts().items():
-            if any(counts.values()):
-                table.add_row(kind.replace("_", " "), *(str(count) if count else "·" for count in counts.values()))
-        return table
+        counted = {kind.replace("_", " "): counts.values() for kind, counts in self.counts().items()}
+        shown = {name: counts for name, counts in counted.items() if any(counts)}
+        return counts_table(shown, "added", "changed", "removed", "unchanged", "refused")
 
     def _changed_lines(self) -> Iterator[Text]:
         told = [change for change in self._changes() if change[1] != "added"]
         for kind, action, key, fields in told[:SHOWN]:
             columns = ", ".join(f"{name}={value}" for name, value in zip(KEY_COLUMNS[kind], key, strict=True))
             yield Text(f"{action} {kind} {columns}" + (f": {', '.join(fields)}" if fields else ""))
-        yield from _rest(len(told), "changes")
+        yield from rest(len(told), " changes")
 
     def _refused_lines(self) -> Iterator[Text]:
         for refusal in self.refused[:SHOWN]:
             yield Text(f"refused {refusal}", style="red")
-        yield from _rest(len(self.refused), "refusals")
+        yield from rest(len(self.refused), " refusals")
 
     def _notes(self) -> Iterator[Text]:
         for note in self.changes.notes:
@@ -104,14 +101,30 @@ class ImportReport:
         return Text(f"The catalogue is now at version {self.version}.")
 
 
-def _rest(count: int, what: str) -> Iterator[Text]:
+def counts_table(counted: Mapping[str, Iterable[int]], *names: str) -> Table:
+    """A line of counts for each of what is `counted`; none is a dot."""
+    table = Table("", *(Column(name, justify="right") for name in names), box=None, pad_edge=False)
+    for what, counts in counted.items():
+        table.add_row(what, *(str(count) if count else "·" for count in counts))
+    return table
+
+
+def rest(count: int, what: str = "") -> Iterator[Text]:
+    """How many lines of one sort are not shown, if any."""
     if count > SHOWN:
-        yield Text(f"… and {count - SHOWN} more {what} (--json lists all)")
+        yield Text(f"… and {count - SHOWN} more{what} (--json lists all)")
 
 
-def print_report(report: ImportReport, console: Console, *, json: bool = False) -> None:
-    """Print the report on `console`, as a table or as one JSON object."""
+class Report(Protocol):
+    """What a command has done; Rich shows it to people."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+
+
+def print_report(report: Report, *, json: bool) -> None:
+    """Print it, as a table or as one JSON object."""
     if json:
-        console.print_json(data=report.as_dict(), indent=2)
+        out.print_json(data=report.as_dict())
     else:
-        console.print(report, soft_wrap=True)
+        out.print(report)

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from worker.catalogue.answers import Answer, Kind
+from worker.catalogue.items import KEY_COLUMNS
 
 Scope = Mapping[Kind, frozenset[int]]
 """For each kind the ids it is complete for: businesses, service templates, businesses, modules."""
@@ -33,19 +34,7 @@ SCOPE_COLUMNS: Final[Mapping[Kind, str]] = {
 }
 """The column that says to which listing a stored row belongs."""
 
-_ASKED: Final = {
-    Kind.SERVICE_TEMPLATE: "bk_biz_id",
-    Kind.PROCESS_TEMPLATE: "service_template_id",
-    Kind.MODULE: "bk_biz_id",
-    Kind.MODULE_HOST_RELATION: "bk_module_ids",
-}
-_IDENTITY: Final = {
-    Kind.SERVICE_TEMPLATE: ("id",),
-    Kind.PROCESS_TEMPLATE: ("id",),
-    Kind.MODULE: ("bk_module_id",),
-    Kind.HOST: ("bk_host_id",),
-    Kind.MODULE_HOST_RELATION: ("bk_host_id", "bk_module_id"),
-}
+_ASKED: Final = {**SCOPE_COLUMNS, Kind.MODULE_HOST_RELATION: "bk_module_ids"}
 _NO_FILTER: Final = frozenset({
     "bk_biz_id", "page", "fields", "host_fields", "module_fields", "is_exact", "bk_supplier_account", "bk_username",
     "bk_app_code",
@@ -92,7 +81,7 @@ def _why_partial(kind: Kind, group: list[Answer]) -> str | None:
 def _identity(kind: Kind, item: Any) -> str:
     holder = item.get("host", item) if isinstance(item, dict) else item
     if isinstance(holder, dict):
-        return repr([holder.get(column) for column in _IDENTITY[kind]])
+        return repr([holder.get(column) for column in KEY_COLUMNS[kind]])
     return repr(holder)
 
 

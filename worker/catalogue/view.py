@@ -1,10 +1,9 @@
 """Tables of the catalogue for people."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from worker.catalogue.answers import Kind
@@ -18,9 +17,8 @@ _COUNTED = (Kind.SERVICE_TEMPLATE, Kind.PROCESS_TEMPLATE, Kind.MODULE, Kind.MODU
 
 def summary_view(summary: CatalogueSummary) -> RenderableType:
     """A line for each business."""
-    table = Table("bk_biz_id", *(kind.replace("_", " ") + "s" for kind in _COUNTED), box=None, pad_edge=False)
-    for column in table.columns:
-        column.justify = "right"
+    names = ("bk_biz_id", *(kind.replace("_", " ") + "s" for kind in _COUNTED))
+    table = Table(*(Column(name, justify="right") for name in names), box=None, pad_edge=False)
     for bk_biz_id, counts in summary.businesses.items():
         table.add_row(str(bk_biz_id), *(str(counts.get(kind, 0)) for kind in _COUNTED))
     since = f"{summary.changed_at:%Y-%m-%d %H:%M:%S %Z}"
@@ -60,25 +58,3 @@ def _bind_row(row: BindTemplate) -> Text:
 def _shown(column: TemplateProperty) -> Text:
     value = "null" if column.value is None else str(column.value)
     return Text(f"{value} {LOCK}" if column.locked else value)
-
-
-def template_dict(template: ProcessTemplate) -> dict[str, Any]:
-    """The template as plain JSON values."""
-    return {
-        "id": template.id,
-        "properties": {name: _column(column) for name, column in template.properties.items()},
-        "bind_info": [
-            {
-                "row_id": row.row_id,
-                "ip": _column(row.ip),
-                "port": _column(row.port),
-                "protocol": _column(row.protocol),
-                "enable": _column(row.enable),
-            }
-            for row in template.bind_info
-        ],
-    }
-
-
-def _column(column: TemplateProperty) -> dict[str, Any]:
-    return {"value": column.value, "locked": column.locked}

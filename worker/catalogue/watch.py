@@ -26,6 +26,7 @@ from worker.catalogue.load import import_answers
 from worker.catalogue.pages import Pages, PagesOfAnother
 from worker.catalogue.pull import pull
 from worker.catalogue.resource_watch import EVERY_BUSINESS
+from worker.catalogue.steps import STATEMENT_TIMEOUT_MS
 from worker.postgres.cmdb_pulls import known_businesses, record
 from worker.postgres.engine import Engine, create_engine, driver_connection
 from worker.postgres.errors import DatabaseError, typed_errors
@@ -48,22 +49,22 @@ class Watch:
     """Businesses to pull at once (`worker.catalogue.resource_watch`)."""
 
 
-def watch(settings: Settings, wanted: Watch, *, statement_timeout_ms: int) -> None:
+def watch(settings: Settings, wanted: Watch) -> None:
     """Pull until SIGTERM or SIGINT. What fails is logged and tried again in its turn; nothing is left half imported."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
 
     # One directory above those of the rounds: a signal in mid-removal of a round's leaves it to this one's.
     with tempfile.TemporaryDirectory(prefix="bksi-pull-") as directory:
-        _watch(settings, wanted, Path(directory), statement_timeout_ms)
+        _watch(settings, wanted, Path(directory))
 
 
-def _watch(settings: Settings, wanted: Watch, directory: Path, statement_timeout_ms: int) -> Never:
+def _watch(settings: Settings, wanted: Watch, directory: Path) -> Never:
     async def pull_all(only: Collection[int]) -> None:
         engine = create_engine(
             settings.postgres_dsn,
             connections=1,
-            statement_timeout_ms=statement_timeout_ms,
+            statement_timeout_ms=STATEMENT_TIMEOUT_MS,
             application_name="bksi catalogue watch",
         )
         try:

@@ -137,11 +137,11 @@ def _column(path: str, column: object) -> TemplateProperty:
     if locked is not None and type(locked) is not bool:
         raise Refused.field(Code.PARAM_INVALID, path, Why.WRONG_TYPE)
     value = column.get("value")
-    if isinstance(value, str) and not _is_storable(value):
+    if isinstance(value, str) and not is_storable(value):
         raise Refused.field(Code.PARAM_INVALID, path, Why.CHARACTERS)
     return TemplateProperty(value, bool(locked))
 
 
-def _is_storable(text: str) -> bool:
+def is_storable(text: str) -> bool:
     """Whether PostgreSQL can hold `text`: no NUL, and nothing that UTF-8 cannot write."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return "\x00" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
