@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 from starlette.requests import Request
 
-from api_shim.http.body import NO_BODY, Body
+from api_shim.http.answers import whole_seconds
+from api_shim.http.body import NO_BODY, Body, read_optional_body
 from api_shim.http.exchange import Exchange, exchange_of
 from api_shim.http.limits import OpenUploads, OpenWaits, Rates
 from api_shim.http.metrics import Metrics
@@ -16,7 +17,7 @@ from api_shim.http.paging import Cursors
 from api_shim.identity.doorkeeper import Doorkeeper, Identity, Unauthenticated, check_query
 from api_shim.identity.signature import VALID_S, SignedCall, signed_call
 from api_shim.jobs import Jobs
-from api_shim.refusals import reaching_redis
+from api_shim.refusals import BrokerUnavailable, reaching_redis
 from api_shim.submitter import Backlog, Submitter
 from contract.codes import Code, Refused
 from contract.credentials import SIGNATURE
@@ -82,6 +83,11 @@ class AppState:
             self._let_in(request, identity, purpose)
         return identity
 
+    async def admit_act(self, request: Request) -> Identity:
+        """The same for ``:cancel`` and ``:retry``, whose body is there for credentials alone."""
+        self.greet(request, "submit")
+        return await self.admit(request, "submit", await read_optional_body(request))
+
     def _let_in(self, request: Request, identity: Identity, purpose: Literal["submit", "poll"]) -> None:
         exchange_of(request).bk_app_code = identity.caller.bk_app_code
         self.rates.spend(identity, purpose)
@@ -110,6 +116,17 @@ class AppState:
             backlog = await self.submitter.backlog()
             self._backlog = (now, backlog)
         return backlog.retry_after
+
+    async def accepted(self, path: str, *, replayed: bool) -> dict[str, str]:
+        """The headers of a 202: where it is polled, and when that is worth it."""
+        with suppress(BrokerUnavailable):
+            return located(path, replayed=replayed) | {"Retry-After": whole_seconds(await self.retry_after())}
+        return located(path, replayed=replayed)
+
+
+def located(path: str, *, replayed: bool) -> dict[str, str]:
+    """The headers of whatever was accepted, now or before."""
+    return {"Location": path, **({"Idempotent-Replayed": "true"} if replayed else {})}
 
 
 def _peer(request: Request) -> str | None:

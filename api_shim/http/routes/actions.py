@@ -1,6 +1,5 @@
 """``/v1/batches``: list them, look at their items, cancel one, try one again."""
 
-from contextlib import suppress
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -8,14 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api_shim.http import openapi, openapi_answers
-from api_shim.http.answers import finished, listed, whole_seconds
-from api_shim.http.body import read_optional_body
+from api_shim.http.answers import finished, listed
 from api_shim.http.exchange import Exchange, Style, exchange_of
 from api_shim.http.listing import items_of_request, own_requests
 from api_shim.http.pages.list import requests_page
 from api_shim.http.pages.render import back
 from api_shim.http.state import AppState, state_of, trace_headers
-from api_shim.refusals import BrokerUnavailable
 from contract.answer.document import report_document
 from contract.answer.report import Report
 from contract.codes import Code, Refused
@@ -53,8 +50,7 @@ async def list_items(request: Request, request_id: str) -> Response:
 async def cancel_batch(request: Request, request_id: str) -> Response:
     """End a request that no worker has started: TERMINATED, or 409 when it is too late."""
     state, exchange = state_of(request), exchange_of(request)
-    state.greet(request, "submit")
-    identity = await state.admit(request, "submit", await read_optional_body(request))
+    identity = await state.admit_act(request)
     report = await state.submitter.cancel(request_id, identity.caller.bk_app_code)
     if report is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
@@ -66,8 +62,7 @@ async def cancel_batch(request: Request, request_id: str) -> Response:
 async def retry_batch(request: Request, request_id: str) -> Response:
     """Submit a request that did not succeed again: 202 with the new request's ``Location``."""
     state, exchange = state_of(request), exchange_of(request)
-    state.greet(request, "submit")
-    identity = await state.admit(request, "submit", await read_optional_body(request))
+    identity = await state.admit_act(request)
     old = await _known(state, request_id, identity.caller.bk_app_code)
     identity.require_business(old.bk_biz_id)
     submitted = await state.submitter.retry(request_id, identity.caller, trace_headers(exchange))
@@ -76,14 +71,10 @@ async def retry_batch(request: Request, request_id: str) -> Response:
     state.metrics.submitted(identity.caller.bk_app_code, "retry", replayed=submitted.replayed)
     report = await _known(state, submitted.request_id, identity.caller.bk_app_code)
     exchange.request_id = submitted.request_id
-    if (shown := back(exchange, f"/v1/batches/{submitted.request_id}")) is not None:
+    path = f"/v1/batches/{submitted.request_id}"
+    if (shown := back(exchange, path)) is not None:
         return shown
-    headers = {"Location": f"/v1/batches/{submitted.request_id}"}
-    if submitted.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    with suppress(BrokerUnavailable):
-        headers["Retry-After"] = whole_seconds(await state.retry_after())
-    return finished(exchange, report, 202, headers)
+    return finished(exchange, report, 202, await state.accepted(path, replayed=submitted.replayed))
 
 
 async def _known(state: AppState, request_id: str, bk_app_code: str) -> Report:

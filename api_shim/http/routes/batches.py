@@ -4,7 +4,6 @@ ESB's paths and CMDB's own wait for the rows, and answer HTTP 200. From a reques
 same on every path: `submit`.
 """
 
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,9 +18,8 @@ from api_shim.http.body import read_body
 from api_shim.http.exchange import ESB_PATHS, NATIVE_PATH, Exchange, Style, exchange_of, preferred_wait
 from api_shim.http.openapi_body import COMPAT_BODY
 from api_shim.http.pages.request import request_page
-from api_shim.http.state import state_of, trace_headers
+from api_shim.http.state import located, state_of, trace_headers
 from api_shim.identity.doorkeeper import Identity, without_credentials
-from api_shim.refusals import BrokerUnavailable
 from api_shim.submitter import Submitted
 from contract.answer.report import Report
 from contract.answer.status import Warning_
@@ -99,21 +97,18 @@ async def _accept(request: Request, kind: Kind, wait: int | None) -> Response:
     state, exchange = state_of(request), exchange_of(request)
     submitted, parsed = await submit(request, kind)
     request_id, app = submitted.request_id, exchange.bk_app_code
-    headers = {"Location": f"/v1/batches/{request_id}"}
-    if submitted.replayed:
-        headers["Idempotent-Replayed"] = "true"
+    path = f"/v1/batches/{request_id}"
     report = await state.waits.after_submit(request_id, app, wait or 0, request.receive)
     if report is None and submitted.replayed:
         report = await state.submitter.poll(request_id, app)
     if report is None or not (report.status.is_final or submitted.replayed):
         report = _unstarted(exchange, parsed)
-    if report.status.is_final:
-        if wait is not None and "prefer" in request.headers:
-            headers["Preference-Applied"] = f"wait={wait}"
-        return finished(exchange, report, 200, headers)
-    with suppress(BrokerUnavailable):
-        headers["Retry-After"] = whole_seconds(await state.retry_after())
-    return finished(exchange, report, 202, headers)
+    if not report.status.is_final:
+        return finished(exchange, report, 202, await state.accepted(path, replayed=submitted.replayed))
+    headers = located(path, replayed=submitted.replayed)
+    if wait is not None and "prefer" in request.headers:
+        headers["Preference-Applied"] = f"wait={wait}"
+    return finished(exchange, report, 200, headers)
 
 
 def _unstarted(exchange: Exchange, parsed: ParsedBatch) -> Report:

@@ -1,7 +1,6 @@
 """``/v1/jobs``: any number of instances, as many batches of at most 100, under one id."""
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import listed, said, whole_seconds, with_etag
-from api_shim.http.body import Body, read_optional_body
+from api_shim.http.body import Body
 from api_shim.http.exchange import Exchange, Style, exchange_of, preferred_wait
 from api_shim.http.job_parts import charge, cut
 from api_shim.http.listing import batches_of_job, every_item_of_job, items_of_job, own_jobs
@@ -23,7 +22,6 @@ from api_shim.http.routes.batches import idempotency_key, is_strict, understood
 from api_shim.http.state import AppState, state_of, trace_headers
 from api_shim.http.stream import NDJSON, open_job_body
 from api_shim.jobs import Received
-from api_shim.refusals import BrokerUnavailable
 from contract.answer.job import Job
 from contract.answer.report import Report
 from contract.request.parse import ParsedBatch
@@ -110,8 +108,7 @@ async def list_job_items(request: Request, job_id: str) -> Response:
 async def cancel_job(request: Request, job_id: str) -> Response:
     """Begin nothing of a job that has not begun; 409 when all of it has ended."""
     state, exchange = state_of(request), exchange_of(request)
-    state.greet(request, "submit")
-    identity = await state.admit(request, "submit", await read_optional_body(request))
+    identity = await state.admit_act(request)
     job = await state.jobs.cancel(job_id, identity.caller.bk_app_code)
     exchange.request_id = job_id
     return back(exchange, f"/v1/jobs/{job_id}") or _answer(state, exchange, job, 200)
@@ -121,8 +118,7 @@ async def cancel_job(request: Request, job_id: str) -> Response:
 async def retry_job(request: Request, job_id: str) -> Response:
     """Submit what did not succeed of a job again, as a new job: 202 with its ``Location``."""
     state, exchange = state_of(request), exchange_of(request)
-    state.greet(request, "submit")
-    identity = await state.admit(request, "submit", await read_optional_body(request))
+    identity = await state.admit_act(request)
     old = await state.jobs.find(job_id, identity.caller.bk_app_code)
     identity.require_business(old.bk_biz_id)
     received = await state.jobs.retry(job_id, identity.caller, partial(_begun, exchange))
@@ -167,11 +163,7 @@ async def _with(first: ParsedBatch, others: AsyncIterator[ParsedBatch]) -> Async
 
 
 async def _accepted(state: AppState, exchange: Exchange, received: Received) -> Response:
-    headers = {"Location": exchange.location}
-    if received.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    with suppress(BrokerUnavailable):
-        headers["Retry-After"] = whole_seconds(await state.retry_after())
+    headers = await state.accepted(exchange.location, replayed=received.replayed)
     return _answer(state, exchange, received.job, 202, headers)
 
 
