@@ -46,7 +46,7 @@ class Expired(Refused):
 class TooLate(Refused):
     """A worker has started the request, or it has ended: it cannot be cancelled any more. `status` is how it stands."""
 
-    def __init__(self, status: StrEnum = Status.RUNNING) -> None:
+    def __init__(self, status: StrEnum) -> None:
         super().__init__(Code.TOO_LATE, status.value)
         self.status = status
 
@@ -54,7 +54,7 @@ class TooLate(Refused):
 class NotRetryable(Refused):
     """Only a request that has ended without success can be tried again. `status` is how it stands."""
 
-    def __init__(self, status: StrEnum = Status.RUNNING) -> None:
+    def __init__(self, status: StrEnum) -> None:
         super().__init__(Code.NOT_RETRYABLE, status.value)
         self.status = status
 

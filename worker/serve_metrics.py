@@ -53,7 +53,7 @@ class MetricsServer(ThreadingHTTPServer):
         metrics.CAPACITY.set(runtime.settings.worker_concurrency)
         metrics.PAUSED.set(bool(runtime.intake.reason))
         metrics.HEARTBEAT.set(runtime.heartbeat_at)
-        version, changed_at = self._catalogue()
+        version, changed_at = self._ask(read_version(runtime.spare)) or (math.nan, math.nan)
         metrics.CATALOGUE_VERSION.set(version)
         metrics.CATALOGUE_CHANGED.set(changed_at)
         if runtime.settings.delivers:
@@ -64,9 +64,6 @@ class MetricsServer(ThreadingHTTPServer):
         for status in ("pending", "failed"):
             metrics.DELIVERY_BACKLOG.labels(status).set(backlog.get(status, math.nan))
         metrics.DELIVERY_OLDEST.set(backlog.get("oldest_s", math.nan))
-
-    def _catalogue(self) -> tuple[float, float]:
-        return self._ask(read_version(self._runtime.spare)) or (math.nan, math.nan)
 
     def _ask(self, what: Coroutine[Any, Any, T]) -> T | None:
         """What PostgreSQL answers; None when it does not."""

@@ -6,6 +6,7 @@ that a caller sends names a series.
 
 import math
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from prometheus_client import (
@@ -37,66 +38,48 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
         self._application = BoundedNames(_APPLICATIONS)
-        self._requests = Counter(
-            "bksi_http_requests", "Answered HTTP requests", ("route", "status", "code"), registry=self.registry
-        )
-        self._seconds = Histogram(
-            "bksi_http_request_seconds", "From headers to answer", ("route",), buckets=_SECONDS, registry=self.registry
-        )
-        self.open_waits = Gauge("bksi_http_open_waits", "Callers kept waiting for an end", registry=self.registry)
-        self._submitted = Counter(
+        self._requests = counter("bksi_http_requests", "Answered HTTP requests", ("route", "status", "code"))
+        self._seconds = histogram("bksi_http_request_seconds", "From headers to answer", ("route",), buckets=_SECONDS)
+        self.open_waits = gauge("bksi_http_open_waits", "Callers kept waiting for an end")
+        self._submitted = counter(
             "bksi_requests_submitted",
             "Requests accepted, by kind: create, validate (a dry run), job (a batch of one), retry",
             ("app", "kind"),
-            registry=self.registry,
         )
-        self._replayed = Counter(
+        self._replayed = counter(
             "bksi_requests_replayed",
             "Submits that an earlier request answers for, under the same idempotency key or body",
             ("app",),
-            registry=self.registry,
         )
-        self._refused = Counter(
-            "bksi_requests_refused",
-            "Submits refused before anything was queued",
-            ("app", "code"),
-            registry=self.registry,
-        )
-        self.redis_seconds = Histogram(
+        self._refused = counter("bksi_requests_refused", "Submits refused before anything was queued", ("app", "code"))
+        self.redis_seconds = histogram(
             "bksi_redis_call_seconds",
             "Round trips to the Redis of the requests, each of any number of commands",
             buckets=_CALL_SECONDS,
-            registry=self.registry,
         )
-        self.pending = Gauge("bksi_pending_requests", "Accepted and unfinished requests", registry=self.registry)
-        self.oldest_pending = Gauge(
+        self.pending = gauge("bksi_pending_requests", "Accepted and unfinished requests")
+        self.oldest_pending = gauge(
             "bksi_pending_oldest_seconds",
             "Since that unfinished request was last put into the queue for which that is longest ago",
-            registry=self.registry,
         )
-        self.queue = Gauge(
+        self.queue = gauge(
             "bksi_queue_messages",
             "Messages that no worker has taken, by priority; not a number where the queue is not on Redis",
             ("priority",),
-            registry=self.registry,
         )
-        self.oldest_waiting = Gauge(
+        self.oldest_waiting = gauge(
             "bksi_queue_oldest_seconds",
             "How long the message has waited that is taken next; not a number where that cannot be told",
-            registry=self.registry,
         )
-        self.dead_letters = Gauge(
-            "bksi_dead_letters", "Messages and requests that were set aside and not sent again", registry=self.registry
-        )
-        self.parked = Gauge(
-            "bksi_parked_messages", "Messages that wait beside the queue for a newer worker", registry=self.registry
-        )
-        self.workers = Gauge(
+        self.dead_letters = gauge("bksi_dead_letters", "Messages and requests that were set aside and not sent again")
+        self.parked = gauge("bksi_parked_messages", "Messages that wait beside the queue for a newer worker")
+        self.workers = gauge(
             "bksi_workers",
             "Worker processes seen lately; paused: they take no requests, for PostgreSQL fails every one",
             ("state",),
-            registry=self.registry,
         )
 
     def answered(self, route: str, status: int, code: int, seconds: float) -> None:

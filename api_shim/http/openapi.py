@@ -3,6 +3,7 @@
 The routes read their requests themselves, so that no framework's own 422 ever shows; hence this is written by hand.
 """
 
+from enum import StrEnum
 from typing import Any, Final
 
 from api_shim.http import openapi_examples as examples
@@ -33,13 +34,20 @@ _ERROR: Final[Schema] = {
     "additionalProperties": False,
 }
 ERRORS: Final[Schema] = {"type": "array", "items": _ERROR}
+
+
+def enum_of(names: type[StrEnum]) -> Schema:
+    """One of these."""
+    return {"enum": [name.value for name in names]}
+
+
 _REFUSAL: Final[Schema] = {
     **ENVELOPE,
     "title": "Refusal",
     "properties": {
         **ENVELOPE["properties"],
         "errors": ERRORS,
-        "status": {"enum": [status.value for status in Status]},
+        "status": enum_of(Status),
     },
     "required": [*ENVELOPE["required"], "errors"],
 }
@@ -141,12 +149,12 @@ _PAGE: Final = [
 ]
 LIST: Final[Schema] = {
     "parameters": [
-        _query("status", {"enum": [status.value for status in Status]}),
+        _query("status", enum_of(Status)),
         _query("bk_biz_id", {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}),
         _query("bk_module_id", {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}),
         _query("idempotency_key", {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"}),
         *_PAGE,
     ]
 }
-ITEMS: Final[Schema] = {"parameters": [_query("outcome", {"enum": [outcome.value for outcome in Outcome]}), *_PAGE]}
+ITEMS: Final[Schema] = {"parameters": [_query("outcome", enum_of(Outcome)), *_PAGE]}
 PAGED: Final[Schema] = {"parameters": _PAGE}

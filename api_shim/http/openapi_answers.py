@@ -13,6 +13,7 @@ from api_shim.http.openapi import (
     Answers,
     Schema,
     answer,
+    enum_of,
     headers,
     with_page,
 )
@@ -60,7 +61,7 @@ STATISTICS: Final = _object(dict.fromkeys(Statistics.__annotations__, _COUNT), "
 JOB: Final = _with_envelope(
     {
         "job_id": _TEXT,
-        "status": {"enum": [status.value for status in JobStatus]},
+        "status": enum_of(JobStatus),
         "bk_biz_id": _COUNT,
         "bk_module_id": _COUNT,
         "accepted_count": {**_COUNT, "description": "Instances accepted so far"},
@@ -77,7 +78,7 @@ JOB: Final = _with_envelope(
 _BATCH_OF_JOB: Final = _object(
     {
         "request_id": _TEXT,
-        "status": _or_null({"enum": [status.value for status in Status]}),
+        "status": _or_null(enum_of(Status)),
         "code": _or_null({"type": "integer"}),
         "statistics": _or_null(STATISTICS),
     },
@@ -89,7 +90,7 @@ _PROCESS: Final = _object(
         "bk_process_id": _or_null({"type": "integer"}),
         "process_template_id": _COUNT,
         "bk_process_name": _or_null(_TEXT),
-        "outcome": {"enum": [outcome.value for outcome in Outcome]},
+        "outcome": enum_of(Outcome),
     },
     "Process of an item",
     {"cmdb_id": _or_null({"type": "integer"})},
@@ -98,7 +99,7 @@ ITEM: Final = _object(
     {
         "index": _COUNT,
         "bk_host_id": {**_COUNT, "description": "0 where nobody knows it any more"},
-        "outcome": {"enum": [outcome.value for outcome in Outcome]},
+        "outcome": enum_of(Outcome),
         "service_instance_id": _or_null({"type": "integer"}),
         "processes": {"type": "array", "items": _PROCESS},
         "path": _TEXT,
@@ -109,7 +110,7 @@ ITEM: Final = _object(
     "Item",
     {"cmdb_id": _or_null({"type": "integer"})},
 )
-_STANDING: Final[Schema] = {"status": {"enum": [status.value for status in Status]}, "statistics": STATISTICS}
+_STANDING: Final[Schema] = {"status": enum_of(Status), "statistics": STATISTICS}
 _TIMES: Final[Schema] = {
     "created_at": _MOMENT,
     "finished_at": _or_null(_MOMENT),
@@ -126,7 +127,7 @@ REPORT: Final = _with_envelope(
     "Report",
     {
         "job_id": _TEXT,
-        "delivery": {"enum": [delivery.value for delivery in Delivery]},
+        "delivery": enum_of(Delivery),
         "delivery_error": _or_null(ERRORS["items"]),
         "preview": {"type": "array", "items": {"type": "object"}},
         "success_created": {"type": "object", "additionalProperties": {"type": "integer"}},
