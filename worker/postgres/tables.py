@@ -4,7 +4,8 @@ The constraints are the promises: each natural key is held by a unique constrain
 that no race between workers can double a row. The migrations create what stands here; a test compares both.
 """
 
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -53,12 +54,20 @@ service_instance_ids = Sequence("service_instance_id_block", increment=ID_BLOCK,
 process_ids = Sequence("bk_process_id_block", increment=ID_BLOCK, metadata=metadata)
 
 
-def _now(name: str) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+def _id(name: str, *constraints: ForeignKey) -> Column[object]:
+    """A primary key that CMDB or the writer gives."""
+    return Column(name, BigInteger, *constraints, primary_key=True, autoincrement=False)
 
 
-def _text(name: str, *, default: str | None = None) -> Column[object]:
-    return Column(name, Text, nullable=False, server_default=default)
+def _columns(type_: Any, *names: str, default: Any = None) -> list[Column[object]]:
+    """Columns that are never null."""
+    return [Column(name, type_, nullable=False, server_default=default) for name in names]
+
+
+_big = partial(_columns, BigInteger)
+_int = partial(_columns, Integer)
+_text = partial(_columns, Text)
+_now = partial(_columns, DateTime(timezone=True), default=func.now())
 
 
 def _property_columns() -> list[Column[object]]:
@@ -84,37 +93,27 @@ def _quoted(name: str) -> str:
 service_instance = Table(
     "service_instance",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("bk_biz_id", BigInteger, nullable=False),
-    Column("bk_module_id", BigInteger, nullable=False),
-    Column("bk_host_id", BigInteger, nullable=False),
+    _id("id"),
+    *_big("bk_biz_id", "bk_module_id", "bk_host_id"),
     # '' in a bound module (one instance per module and host); in an unbound one the name, its digest, or a clone's key.
-    _text("instance_key"),
-    Column("service_template_id", BigInteger, nullable=False),
-    _text("name"),
+    *_text("instance_key"),
+    *_big("service_template_id"),
+    *_text("name"),
     Column("labels", JSONB),
-    _text("creator"),
-    _text("modifier"),
-    _text("bk_supplier_account"),
-    _text("request_id"),
-    _now("create_time"),
-    _now("last_time"),
+    *_text("creator", "modifier", "bk_supplier_account", "request_id"),
+    *_now("create_time", "last_time"),
     UniqueConstraint("bk_module_id", "bk_host_id", "instance_key", name="uq_service_instance_natural_key"),
 )
 
 process = Table(
     "process",
     metadata,
-    Column("bk_process_id", BigInteger, primary_key=True, autoincrement=False),
+    _id("bk_process_id"),
     Column("service_instance_id", BigInteger, ForeignKey("service_instance.id"), nullable=False),
-    Column("bk_biz_id", BigInteger, nullable=False),
-    Column("bk_host_id", BigInteger, nullable=False),
-    Column("process_template_id", BigInteger, nullable=False),
+    *_big("bk_biz_id", "bk_host_id", "process_template_id"),
     *_property_columns(),
-    _text("bk_supplier_account"),
-    _text("bk_created_by"),
-    _now("create_time"),
-    _now("last_time"),
+    *_text("bk_supplier_account", "bk_created_by"),
+    *_now("create_time", "last_time"),
     UniqueConstraint("service_instance_id", "bk_process_name", name="uq_process_bk_process_name"),
     # NULLS DISTINCT on purpose: in CMDB a null regex escapes this rule and an empty one takes part in it.
     UniqueConstraint(
@@ -136,15 +135,13 @@ process = Table(
 process_bind_info = Table(
     "process_bind_info",
     metadata,
-    Column("bk_host_id", BigInteger, nullable=False),
+    *_big("bk_host_id"),
     Column("bk_process_id", BigInteger, ForeignKey("process.bk_process_id"), nullable=False),
-    Column("template_row_id", BigInteger, nullable=False),
-    _text("ip"),
-    _text("port"),
-    _text("protocol"),
+    *_big("template_row_id"),
+    *_text("ip", "port", "protocol"),
     Column("enable", Boolean, nullable=False),
     # Its place among the rows of the process, from 0. Rows written before there was one all have 0 and stand by id.
-    Column("position", Integer, nullable=False, server_default="0"),
+    *_int("position", default="0"),
     # The process first: its ids ascend, so new rows go to the end of the index. By host they would go to as many pages
     # as there are hosts, and PostgreSQL logs a page whole when it is first touched after a checkpoint. A delete of a
     # process needs this order too.
@@ -158,15 +155,12 @@ audit_log = Table(
     "audit_log",
     metadata,
     Column("request_id", Text, primary_key=True),
-    _text("operator"),
-    _text("bk_app_code"),
-    _text("bk_supplier_account"),
-    Column("bk_biz_id", BigInteger, nullable=False),
-    Column("bk_module_id", BigInteger, nullable=False),
-    _text("action"),
+    *_text("operator", "bk_app_code", "bk_supplier_account"),
+    *_big("bk_biz_id", "bk_module_id"),
+    *_text("action"),
     Column("created_ids", ARRAY(BigInteger), nullable=False),
     Column("healed_ids", ARRAY(BigInteger), nullable=False),
-    _now("created_at"),
+    *_now("created_at"),
     comment="One row for each request that wrote something; ids are those of service instances.",
 )
 
@@ -174,15 +168,14 @@ request_ledger = Table(
     "request_ledger",
     metadata,
     Column("request_id", Text, primary_key=True),
-    _text("bk_app_code"),
-    Column("bk_biz_id", BigInteger, nullable=False),
-    Column("bk_module_id", BigInteger, nullable=False),
-    _text("status"),
-    Column("code", Integer, nullable=False),
+    *_text("bk_app_code"),
+    *_big("bk_biz_id", "bk_module_id"),
+    *_text("status"),
+    *_int("code"),
     Column("report", Text),  # null once purged: the request is known, its answer is gone
-    Column("attempt", Integer, nullable=False),
+    *_int("attempt"),
     Column("created_at", DateTime(timezone=True), nullable=False),
-    _now("finished_at"),
+    *_now("finished_at"),
     # Of a request that is part of a job; else all four are null.
     Column("job_id", Text),
     Column("job_number", Integer),
@@ -196,61 +189,56 @@ request_ledger = Table(
 service_template = Table(
     "service_template",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("bk_biz_id", BigInteger, nullable=False),
-    _text("name", default=""),
-    _text("bk_supplier_account", default="0"),
-    _now("imported_at"),
+    _id("id"),
+    *_big("bk_biz_id"),
+    *_text("name", default=""),
+    *_text("bk_supplier_account", default="0"),
+    *_now("imported_at"),
 )
 
 process_template = Table(
     "process_template",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("bk_biz_id", BigInteger, nullable=False),
+    _id("id"),
+    *_big("bk_biz_id"),
     # No foreign key: CMDB's pages arrive in any order, and a template that is gone is an answer (1199006), not a fault.
-    Column("service_template_id", BigInteger, nullable=False),
-    _text("bk_process_name", default=""),
+    *_big("service_template_id"),
+    *_text("bk_process_name", default=""),
     Column("property", JSONB, nullable=False),
-    _text("bk_supplier_account", default="0"),
-    _now("imported_at"),
+    *_text("bk_supplier_account", default="0"),
+    *_now("imported_at"),
     Index(None, "service_template_id", "id"),
 )
 
 module = Table(
     "module",
     metadata,
-    Column("bk_module_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("bk_biz_id", BigInteger, nullable=False),
-    Column("bk_set_id", BigInteger, nullable=False, server_default="0"),
-    _text("bk_module_name", default=""),
-    Column("service_template_id", BigInteger, nullable=False, server_default="0"),
-    Column("default", Integer, nullable=False, server_default="0"),
-    _text("bk_supplier_account", default="0"),
-    _now("imported_at"),
+    _id("bk_module_id"),
+    *_big("bk_biz_id"),
+    *_big("bk_set_id", default="0"),
+    *_text("bk_module_name", default=""),
+    *_big("service_template_id", default="0"),
+    *_int("default", default="0"),
+    *_text("bk_supplier_account", default="0"),
+    *_now("imported_at"),
 )
 
 host = Table(
     "host",
     metadata,
-    Column("bk_host_id", BigInteger, primary_key=True, autoincrement=False),
+    _id("bk_host_id"),
     # Addresses as CMDB shows them: comma-joined text, empty when there is none.
-    _text("bk_host_innerip", default=""),
-    _text("bk_host_outerip", default=""),
-    _text("bk_host_innerip_v6", default=""),
-    _text("bk_host_outerip_v6", default=""),
-    Column("bk_cloud_id", BigInteger, nullable=False, server_default="0"),
-    _text("bk_supplier_account", default="0"),
-    _now("imported_at"),
+    *_text("bk_host_innerip", "bk_host_outerip", "bk_host_innerip_v6", "bk_host_outerip_v6", default=""),
+    *_big("bk_cloud_id", default="0"),
+    *_text("bk_supplier_account", default="0"),
+    *_now("imported_at"),
 )
 
 module_host_relation = Table(
     "module_host_relation",
     metadata,
-    Column("bk_module_id", BigInteger, nullable=False),
-    Column("bk_host_id", BigInteger, nullable=False),
-    Column("bk_biz_id", BigInteger, nullable=False),
-    Column("bk_set_id", BigInteger, nullable=False, server_default="0"),
+    *_big("bk_module_id", "bk_host_id", "bk_biz_id"),
+    *_big("bk_set_id", default="0"),
     PrimaryKeyConstraint("bk_module_id", "bk_host_id"),
     Index(None, "bk_host_id"),
 )
@@ -259,9 +247,9 @@ catalogue_version = Table(
     "catalogue_version",
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
-    Column("version", BigInteger, nullable=False),
-    _now("changed_at"),
-    Column("first_id", BigInteger, nullable=False, server_default="1"),
+    *_big("version"),
+    *_now("changed_at"),
+    *_big("first_id", default="1"),
     CheckConstraint("id = 1", name="one_row"),
     comment="Raised by triggers in the transaction of every change to the catalogue tables.",
 )
@@ -269,10 +257,10 @@ catalogue_version = Table(
 cmdb_instance = Table(
     "cmdb_instance",
     metadata,
-    Column("service_instance_id", BigInteger, ForeignKey("service_instance.id"), primary_key=True, autoincrement=False),
+    _id("service_instance_id", ForeignKey("service_instance.id")),
     # Null where CMDB has it again, and a request had created it here anew: that one has CMDB's id.
     Column("cmdb_id", BigInteger),
-    _now("linked_at"),
+    *_now("linked_at"),
     Column("gone_at", DateTime(timezone=True)),
     UniqueConstraint("cmdb_id"),
     comment="The service instances that CMDB has, or had (gone_at), with CMDB's id of each.",
@@ -281,11 +269,11 @@ cmdb_instance = Table(
 cmdb_process = Table(
     "cmdb_process",
     metadata,
-    Column("bk_process_id", BigInteger, ForeignKey("process.bk_process_id"), primary_key=True, autoincrement=False),
-    Column("cmdb_id", BigInteger, nullable=False),
+    _id("bk_process_id", ForeignKey("process.bk_process_id")),
+    *_big("cmdb_id"),
     # What it had when it was last read: a bind row that is here and not among them was added here.
     Column("row_ids", ARRAY(BigInteger), nullable=False),
-    _now("linked_at"),
+    *_now("linked_at"),
     UniqueConstraint("cmdb_id"),
     comment="The processes that CMDB has, with CMDB's id of each.",
 )
@@ -294,10 +282,9 @@ cmdb_gone = Table(
     "cmdb_gone",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("service_instance_id", BigInteger, nullable=False),
-    Column("bk_process_id", BigInteger, nullable=False),
+    *_big("service_instance_id", "bk_process_id"),
     Column("content", JSONB, nullable=False),
-    _now("gone_at"),
+    *_now("gone_at"),
     Index(None, "service_instance_id"),
     comment="Processes, and bind rows alone, that CMDB had and has no more, as they were stored.",
 )
@@ -305,11 +292,10 @@ cmdb_gone = Table(
 cmdb_pull = Table(
     "cmdb_pull",
     metadata,
-    Column("bk_biz_id", BigInteger, nullable=False),
-    _text("what"),
-    _now("started_at"),
-    Column("rows_read", BigInteger, nullable=False, server_default="0"),
-    Column("last_id", BigInteger, nullable=False, server_default="0"),
+    *_big("bk_biz_id"),
+    *_text("what"),
+    *_now("started_at"),
+    *_big("rows_read", "last_id", default="0"),
     Column("is_under_way", Boolean, nullable=False),
     Column("finished_at", DateTime(timezone=True)),
     PrimaryKeyConstraint("bk_biz_id", "what"),
@@ -321,19 +307,15 @@ delivery = Table(
     "delivery",
     metadata,
     Column("request_id", Text, primary_key=True),
-    Column("bk_biz_id", BigInteger, nullable=False),
-    Column("bk_module_id", BigInteger, nullable=False),
+    *_big("bk_biz_id", "bk_module_id"),
     Column("instance_ids", ARRAY(BigInteger), nullable=False),
-    _text("status", default="PENDING"),
+    *_text("status", default="PENDING"),
     # Of a FAILED one: what CMDB said.
-    Column("code", Integer, nullable=False, server_default="0"),
-    _text("message", default=""),
+    *_int("code", default="0"),
+    *_text("message", default=""),
     # Begun and not ended in order: whoever carried it died.
-    Column("starts", Integer, nullable=False, server_default="0"),
-    Column("tries", Integer, nullable=False, server_default="0"),
-    _now("created_at"),
-    _now("due_at"),
-    _now("sent_at"),
+    *_int("starts", "tries", default="0"),
+    *_now("created_at", "due_at", "sent_at"),
     # What has ended is forgotten, a FAILED one kept, once its report is in Redis.
     Column("is_told", Boolean, nullable=False, server_default="false"),
     CheckConstraint("status IN ('PENDING', 'DELIVERED', 'FAILED', 'DROPPED')", name="status"),
@@ -344,12 +326,12 @@ delivery = Table(
 delivery_call = Table(
     "delivery_call",
     metadata,
-    Column("bk_module_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("piece", Integer, nullable=False),
+    _id("bk_module_id"),
+    *_int("piece"),
     Column("called_at", DateTime(timezone=True)),
     Column("instance_ids", ARRAY(BigInteger), nullable=False, server_default="{}"),
     # The highest of CMDB's ids that was seen before the call: what came of it is above.
-    Column("after_id", BigInteger, nullable=False, server_default="0"),
+    *_big("after_id", default="0"),
     comment="By module: how many instances CMDB takes at once, and the call to it whose end is not known.",
 )
 
