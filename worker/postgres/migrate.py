@@ -17,20 +17,19 @@ ADVISORY_LOCK: Final = 0x626B7369  # "bksi"
 """Session-level lock that lets one upgrade run at a time; the others wait and then find nothing left to do."""
 
 
-def upgrade(dsn: str, revision: str = "head") -> None:
+def upgrade(dsn: str) -> None:
     """Run every outstanding migration; concurrent calls are harmless.
 
     Args:
         dsn: libpq URL of the database (``postgresql://user@host/name``).
-        revision: the alembic revision to reach.
 
     Raises:
         DatabaseError: as `upgrade_async` does.
     """
-    asyncio.run(upgrade_async(dsn, revision))
+    asyncio.run(upgrade_async(dsn))
 
 
-async def upgrade_async(dsn: str, revision: str = "head") -> None:
+async def upgrade_async(dsn: str) -> None:
     """Like `upgrade`, for callers that already run an event loop.
 
     Raises:
@@ -46,17 +45,17 @@ async def upgrade_async(dsn: str, revision: str = "head") -> None:
         async with driver_connection(engine) as driver:
             await require_known(driver)
         with typed_errors():
-            await _upgrade(engine, revision)
+            await _upgrade(engine)
     finally:
         await spare.dispose()
         await engine.dispose()  # closing the session also frees the lock after a failure
 
 
-async def _upgrade(engine: AsyncEngine, revision: str) -> None:
+async def _upgrade(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         await connection.execute(select(func.pg_advisory_lock(ADVISORY_LOCK)))
         await connection.commit()
-        await connection.run_sync(_run, revision)
+        await connection.run_sync(_run)
         await connection.commit()
         await connection.execute(select(func.pg_advisory_unlock(ADVISORY_LOCK)))
         await connection.commit()
@@ -70,7 +69,7 @@ def alembic_config() -> Config:
     return config
 
 
-def _run(connection: Connection, revision: str) -> None:
+def _run(connection: Connection) -> None:
     config = alembic_config()
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    command.upgrade(config, "head")
