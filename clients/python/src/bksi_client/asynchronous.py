@@ -94,7 +94,7 @@ class AsyncOperation(_Waiting[Report], PendingRequest):
 
     async def retry(self) -> "AsyncOperation":
         """Like `Operation.retry`."""
-        answer = calls.answer((await self._client.run(self._act("retry"))), self.idempotency_key)
+        answer = calls.answer(await self._client.run(self._act("retry")), self.idempotency_key)
         return AsyncOperation(self._client, answer["request_id"], self.idempotency_key)
 
 
@@ -158,7 +158,9 @@ class AsyncJobs:
         """Like `Jobs.submit`."""
         key = idempotency_key or steps.new_key()
         accepted = await self._client.run(steps.submit_job(batch, key, self._client.options))
-        return self._job(accepted)
+        job = self.operation(accepted.id, key)
+        job.response = accepted.response
+        return job
 
     def operation(self, job_id: str, idempotency_key: str | None = None) -> AsyncJob:
         """Like `Jobs.operation`."""
@@ -167,11 +169,6 @@ class AsyncJobs:
     def list(self, *, page_size: int | None = None) -> AsyncIterator[JobReport]:
         """Like `Jobs.list`."""
         return self._client.pages("/v1/jobs", "jobs", {"limit": page_size})
-
-    def _job(self, accepted: steps.Accepted) -> AsyncJob:
-        job = AsyncJob(self._client, accepted.id, accepted.idempotency_key)
-        job.response = accepted.response
-        return job
 
 
 class AsyncClient(Configured):

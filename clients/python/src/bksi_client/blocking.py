@@ -154,7 +154,9 @@ class Jobs:
         """
         key = idempotency_key or steps.new_key()
         accepted = self._client.run(steps.submit_job(batch, key, self._client.options))
-        return self._job(accepted)
+        job = self.operation(accepted.id, key)
+        job.response = accepted.response
+        return job
 
     def operation(self, job_id: str, idempotency_key: str | None = None) -> Job:
         """The job of an id that was kept. Asks nothing."""
@@ -163,11 +165,6 @@ class Jobs:
     def list(self, *, page_size: int | None = None) -> Iterator[JobReport]:
         """The newest first; asks for the next page when it is needed."""
         return self._client.pages("/v1/jobs", "jobs", {"limit": page_size})
-
-    def _job(self, accepted: steps.Accepted) -> Job:
-        job = Job(self._client, accepted.id, accepted.idempotency_key)
-        job.response = accepted.response
-        return job
 
 
 class Client(Configured):

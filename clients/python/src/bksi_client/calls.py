@@ -5,12 +5,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httpx2
 
 from bksi_client.errors import RequestRefused
-from bksi_client.types import Batch, Envelope, Instance
+from bksi_client.types import Batch, Instance
 
 ESB_PATH: Final = "/api/c/compapi/v2/cc/create_service_instance/"
 MAX_INSTANCES: Final = 100
@@ -112,11 +112,6 @@ def answer(response: httpx2.Response, key: str | None = None) -> dict[str, Any]:
         return body
     missing = {"result": False, "code": None, "message": f"HTTP {response.status_code} without an envelope"}
     raise RequestRefused(response.status_code, body or missing, idempotency_key=key, retry_after=retry_after(response))
-
-
-def envelope(response: httpx2.Response) -> Envelope:
-    """The six keys of the old path."""
-    return cast("Envelope", answer(response))
 
 
 def retry_after(response: httpx2.Response) -> float | None:

@@ -18,7 +18,6 @@ class Accepted(NamedTuple):
     """What a server took."""
 
     id: str
-    idempotency_key: str | None
     response: httpx2.Response
 
 
@@ -30,14 +29,13 @@ def new_key() -> str:
 def submit(batch: Batch, key: str, options: Options) -> Steps[Accepted]:
     """Enqueue up to 100 instances."""
     response = yield from perform(calls.submission(batch, key), options)
-    return Accepted(calls.answer(response, key)["request_id"], key, response)
+    return Accepted(calls.answer(response, key)["request_id"], response)
 
 
 def submit_job(batch: Batch, key: str, options: Options) -> Steps[Accepted]:
     """Enqueue any number of instances under one id."""
-    call = calls.job_submission(batch, key)
-    response = yield from perform(call, options)
-    return Accepted(calls.answer(response, key)["job_id"], key, response)
+    response = yield from perform(calls.job_submission(batch, key), options)
+    return Accepted(calls.answer(response, key)["job_id"], response)
 
 
 def validate(batch: Batch, options: Options) -> Steps[Report]:
@@ -47,7 +45,7 @@ def validate(batch: Batch, options: Options) -> Steps[Report]:
 
 def create_service_instance(payload: Mapping[str, object], options: Options) -> Steps[Envelope]:
     """The old call."""
-    return calls.envelope((yield from perform(calls.old_call(payload), options)))
+    return cast("Envelope", calls.answer((yield from perform(calls.old_call(payload), options))))
 
 
 def poll(request_id: str, wait_s: float, options: Options) -> Steps[Report]:

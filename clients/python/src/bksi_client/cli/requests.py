@@ -1,5 +1,6 @@
 """A request from a file: one JSON document, or lines of JSON, the first of them without the instances."""
 
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -55,20 +56,12 @@ def _request(text: TextIO, name: str) -> Batch:
 
 
 def _lines(second: str, text: Iterable[str], name: str) -> Iterator[Instance]:
-    number = 2
-    for line in (second, *()):
-        yield from _instance(line, name, number)
-    for line in text:
-        number += 1
-        yield from _instance(line, name, number)
-
-
-def _instance(line: str, name: str, number: int) -> Iterator[Instance]:
-    if line.strip():
-        instance = _loaded(line, f"{name}: line {number}")
-        if not isinstance(instance, dict):
-            raise CommandFailed(f"{name}: line {number}: is no instance, which is a JSON object with bk_host_id")
-        yield cast("Instance", instance)
+    for number, line in enumerate(itertools.chain([second], text), 2):
+        if line.strip():
+            instance = _loaded(line, f"{name}: line {number}")
+            if not isinstance(instance, dict):
+                raise CommandFailed(f"{name}: line {number}: is no instance, which is a JSON object with bk_host_id")
+            yield cast("Instance", instance)
 
 
 def _loaded(text: str, name: str) -> Any:
