@@ -39,12 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stored, expected = session.count_rows(), options.requests * _SMALL.rows
     if stored != expected:
         sys.exit(f"{stored} rows are stored, {expected} were asked for")
-    found |= {"requests": options.requests, "samples": samples, "machine": report.machine()}
+    found |= {"requests": options.requests, "samples": samples}
     settled = [sample["workers_mib"] for sample in samples[1:]] or [samples[-1]["workers_mib"]]
     found["workers_mib_least_and_greatest"] = [min(settled), max(settled)]
     print(f"drained at {options.requests / samples[-1]['seconds']:,.0f} req/s;", end=" ")
     print(f"workers took {min(settled):.0f} to {max(settled):.0f} MiB")
-    print(f"written to {report.write(found, options.out, 'backlog')}", file=sys.stderr)
+    report.keep(found, options.out, "backlog")
 
 
 def _enqueue(system: Running, session: Session, requests: int) -> dict[str, Any]:

@@ -11,7 +11,6 @@ model says of cells whose parts have machines of their own.
 
 import argparse
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -206,10 +205,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{row['shape']:9} {row['cells']} × {row['workers']} worker(s)  measured {row['requests_per_s']:8,.1f}/s"
             f"  predicted {row['predicted']:8,.1f}/s ({row['off']:+.0%}), {row['ends_first']} end first"
         )
-    found = {"points": points, "model": asdict(machine), "machine": report.machine(), "versions": report.versions()}
+    found = {"points": points, "model": asdict(machine)}
     if options.picture:
         options.picture.write_text(draw(found))
-    print(f"written to {report.write(found, options.out, 'capacity')}", file=sys.stderr)
+    report.keep(found, options.out, "capacity")
 
 
 if __name__ == "__main__":

@@ -204,10 +204,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "bind_rows": options.bind_rows,
         "partitioned": options.partitioned,
         "batches": options.batches,
-        "machine": report.machine(),
         "rows": rows,
     }
-    print(f"written to {report.write(found, options.out, 'growth')}", file=sys.stderr)
+    report.keep(found, options.out, "growth")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,16 @@ A general client costs more CPU for a request than the servers under test, and w
 
 import asyncio
 from contextlib import suppress
-from typing import Self
+from typing import Final, Self
+
+_HOST: Final = "127.0.0.1"
+_UP_WITHIN_S: Final = 60.0
 
 
 class HttpClient:
-    """As many connections as there are requests at once; each stays open for the next."""
+    """Of a server on this machine. As many connections as there are requests at once; each stays open for the next."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._host = host
+    def __init__(self, port: int) -> None:
         self._port = port
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
@@ -27,12 +29,12 @@ class HttpClient:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def wait_until_up(self, timeout_s: float = 60.0) -> None:
+    async def wait_until_up(self) -> None:
         """Until somebody listens on the port."""
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(_UP_WITHIN_S):
             while True:
                 try:
-                    self._free.append(await asyncio.open_connection(self._host, self._port))
+                    self._free.append(await asyncio.open_connection(_HOST, self._port))
                 except OSError:
                     await asyncio.sleep(0.05)
                 else:
@@ -48,7 +50,7 @@ class HttpClient:
         """Send one request; status and body of the answer."""
         more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         head = (
-            f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: {_HOST}:{self._port}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{more}\r\n"
         )
         while True:
@@ -75,7 +77,7 @@ class HttpClient:
             if not reader.at_eof():
                 return False, reader, writer
             writer.close()
-        return True, *await asyncio.open_connection(self._host, self._port, limit=2**20)
+        return True, *await asyncio.open_connection(_HOST, self._port, limit=2**20)
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:

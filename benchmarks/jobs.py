@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import itertools
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -18,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
 import orjson
 import redis
 
@@ -29,6 +27,7 @@ from bksi_client import Client
 from bksi_client.types import Instance, ProcessInfo
 from contract.settings import Settings
 from devstack.running import RunningStack
+from devstack.sql import fetch
 
 BIZ, MODULE = 1, 61
 HEAD: Final = {"bk_biz_id": BIZ, "bk_module_id": MODULE}
@@ -57,7 +56,7 @@ async def directly(port: int, name: str, count: int) -> float:
     """Instances a second, by full batches, as many at once as a job may have unfinished."""
     slots = asyncio.Semaphore(Settings().max_job_batches)
     bodies = [orjson.dumps(HEAD | {"instances": list(instances(name, first, 100))}) for first in range(0, count, 100)]
-    async with HttpClient("127.0.0.1", port) as http:
+    async with HttpClient(port) as http:
 
         async def send(body: bytes) -> None:
             async with slots:
@@ -83,7 +82,7 @@ async def small_ones(port: int, rate: float, is_over: threading.Event) -> list[f
     """Milliseconds of each of `rate` small requests a second, until it is over."""
     took: list[float] = []
 
-    async with HttpClient("127.0.0.1", port) as http:
+    async with HttpClient(port) as http:
 
         async def send(number: int) -> None:
             began = time.perf_counter()
@@ -153,14 +152,9 @@ class Costs:
 
 
 async def _stored(dsn: str) -> tuple[int, int]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        [(wal, disk)] = await connection.fetch(
-            "SELECT (pg_current_wal_lsn() - '0/0')::bigint, pg_database_size(current_database())"
-        )
-        return wal, disk
-    finally:
-        await connection.close()
+    asked = "SELECT (pg_current_wal_lsn() - '0/0')::bigint, pg_database_size(current_database())"
+    [(wal, disk)] = await fetch(dsn, asked)
+    return wal, disk
 
 
 def run(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -207,8 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="bksi-bench-") as directory:
         found = {"instances": options.instances} | run(Path(directory), options)
     show(found)
-    document = found | {"machine": report.machine(), "versions": report.versions()}
-    print(f"written to {report.write(document, options.out, 'jobs')}", file=sys.stderr)
+    report.keep(found, options.out, "jobs")
 
 
 if __name__ == "__main__":

@@ -34,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 full = system.burst(FULL, options.full)["requests_per_s"]
                 rounds.append({"small_max": small, "full_max": full} | _mixed(system, small, full, options))
                 print(rounds[-1], file=sys.stderr)
-    found = {"machine": report.machine(), "versions": report.versions(), "share": options.share, "rounds": rounds}
+    found = {"share": options.share, "rounds": rounds}
     for name in rounds[0]:
         values = sorted(one[name] for one in rounds)
         print(f"{name:14} {values[len(values) // 2]:10.1f}   ({values[0]:.1f} … {values[-1]:.1f})")
-    print(f"written to {report.write(found, options.out, 'latency')}", file=sys.stderr)
+    report.keep(found, options.out, "latency")
 
 
 def _mixed(system: Running, small: float, full: float, options: argparse.Namespace) -> dict[str, float]:

@@ -72,7 +72,7 @@ def _started(command: str, session: Session, notes: Path) -> Process:
 
 
 async def _post(shape: Shape, port: int, number: mmap.mmap) -> None:
-    async with HttpClient("127.0.0.1", port) as client:
+    async with HttpClient(port) as client:
         await client.wait_until_up()
         for count in range(WARM_UP + POSTS):
             number[0] = max(count - WARM_UP + 1, 0)

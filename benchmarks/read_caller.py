@@ -43,7 +43,7 @@ async def _read(http: HttpClient, number: int) -> float | None:
 async def _main(port: int, rate: float, seconds: float, instances: int) -> None:
     answers: list[float | None] = []
     slots = asyncio.Semaphore(_OPEN_AT_ONCE)
-    async with HttpClient("127.0.0.1", port) as http, asyncio.TaskGroup() as group:
+    async with HttpClient(port) as http, asyncio.TaskGroup() as group:
 
         async def one() -> None:
             answers.append(await _read(http, random.randint(1, instances)))

@@ -106,7 +106,7 @@ async def _reads(port: int, instances: int, options: argparse.Namespace) -> dict
 
 async def _measure(session: Session, read_port: int, instances: int, options: argparse.Namespace) -> list[Any]:
     database = await asyncpg.connect(session.postgres.url)
-    async with HttpClient("127.0.0.1", session.http_port) as http, HttpClient("127.0.0.1", read_port) as reader:
+    async with HttpClient(session.http_port) as http, HttpClient(read_port) as reader:
         await http.wait_until_up()
         await reader.wait_until_up()
         submits, rounds = _Submits(http, session.modules), []
@@ -169,8 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = _summary(rounds)
     for name, numbers in found.items():
         print(f"{name:22} {numbers}")
-    document = found | {"apart": options.apart, "machine": report.machine(), "rounds": rounds}
-    print(f"written to {report.write(document, options.out, 'reads')}", file=sys.stderr)
+    report.keep(found | {"apart": options.apart, "rounds": rounds}, options.out, "reads")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -48,6 +49,12 @@ def document(runs: Sequence[Mapping[str, Any]], session: Session) -> dict[str, A
         "ratios": ratios(runs),
         "runs": list(runs),
     }
+
+
+def keep(found: Mapping[str, Any], out: str | None, name: str) -> None:
+    """Write a result down with what it was made on, and say where."""
+    document = {**found, "machine": machine(), "versions": versions()}
+    print(f"written to {write(document, out, name)}", file=sys.stderr)
 
 
 def machine() -> dict[str, Any]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
 import redis
 import stamina
 
@@ -22,6 +21,7 @@ from benchmarks.shapes import Shape, load_catalogue
 from devstack.ports import free_port
 from devstack.process import Guard
 from devstack.servers import Postgres, Valkey
+from devstack.sql import fetch
 from worker.postgres.migrate import upgrade
 
 ROOT: Final = Path(__file__).parents[1]
@@ -99,18 +99,7 @@ class Session:
 
     def sql(self, statement: str) -> Sequence[Any]:
         """Run one statement as superuser; its rows."""
-        return asyncio.run(_fetch(self.postgres.url, statement))
-
-
-async def _fetch(dsn: str, *statements: str) -> Sequence[Any]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows: Sequence[Any] = []
-        for statement in statements:
-            rows = await connection.fetch(statement)
-        return rows
-    finally:
-        await connection.close()
+        return asyncio.run(fetch(self.postgres.url, statement))
 
 
 @contextmanager
@@ -129,8 +118,8 @@ def open_session(shapes: Sequence[Shape], modules: int, *, autovacuum: bool = Fa
         directory = Path(stack.enter_context(temporary))
         guard = stack.enter_context(Guard())
         postgres = stack.enter_context(Postgres(directory / "postgres", guard))
-        settings = [f"ALTER SYSTEM SET {name} = '{value}'" for name, value in POSTGRES_SETTINGS.items()]
-        asyncio.run(_fetch(postgres.url, *settings))
+        for name, value in POSTGRES_SETTINGS.items():
+            asyncio.run(fetch(postgres.url, f"ALTER SYSTEM SET {name} = '{value}'"))
         postgres.stop()
         postgres.start()
         durable = stack.enter_context(Valkey(directory / "redis-durable", guard))

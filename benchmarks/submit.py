@@ -86,7 +86,7 @@ async def _commands(client: "redis.Redis", seconds: float) -> float:
 
 
 async def _measure(session: Session, pid: int, options: argparse.Namespace) -> dict[str, Any]:
-    async with HttpClient("127.0.0.1", session.http_port) as http:
+    async with HttpClient(session.http_port) as http:
         await http.wait_until_up()
         return {
             "small": await _throughput(http, pid, SMALL, options.small, session),
@@ -118,8 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found = uvloop.run(_measure(session, process.pid, options))
     for name, numbers in found.items():
         print(name, *(f"{key} {value:,.2f}" for key, value in numbers.items()), sep="   ")
-    document = found | {"machine": report.machine(), "versions": report.versions()}
-    print(f"written to {report.write(document, options.out, 'submit')}", file=sys.stderr)
+    report.keep(found, options.out, "submit")
 
 
 if __name__ == "__main__":

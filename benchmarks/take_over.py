@@ -17,14 +17,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
-
 from benchmarks import measure, report
 from benchmarks.session import ROOT, Session, open_session
 from benchmarks.shapes import Shape
 from chaos.cmdb.changes import create_service_instance
 from chaos.cmdb.world import Change, World
 from devstack.process import Process
+from devstack.sql import fetch
 from worker.postgres.migrate import upgrade
 
 _HOSTS: Final = 1000
@@ -133,17 +132,10 @@ def _measure(session: Session, instances: int) -> list[dict[str, Any]]:
                     "postgres_cpu_s": measure.cpu_seconds([session.postgres.pid]) - server_cpu,
                 }
             )
-    if (known := asyncio.run(_known(dsn))) != instances:
+    [(known,)] = asyncio.run(fetch(dsn, "SELECT count(*) FROM cmdb_instance WHERE gone_at IS NULL"))
+    if known != instances:
         raise RuntimeError(f"{known} of {instances} instances were taken over")
     return found
-
-
-async def _known(dsn: str) -> int:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return int(await connection.fetchval("SELECT count(*) FROM cmdb_instance WHERE gone_at IS NULL"))
-    finally:
-        await connection.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -159,8 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{row['pull']:15}  {row['seconds']:6.1f} s   peak {row['peak_memory_mib']:5.0f} MiB"
             f"   CMDB {row['cmdb_cpu_s']:5.1f} s of CPU, PostgreSQL {row['postgres_cpu_s']:5.1f} s"
         )
-    document = {"instances": options.instances, "machine": report.machine(), "rows": found}
-    print(f"written to {report.write(document, options.out, 'take-over')}", file=sys.stderr)
+    report.keep({"instances": options.instances, "rows": found}, options.out, "take-over")
 
 
 if __name__ == "__main__":

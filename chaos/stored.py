@@ -6,6 +6,7 @@ import asyncpg
 
 from chaos.history import Stored
 from chaos.model import Row
+from devstack.sql import fetch
 
 
 async def read_stored(dsn: str) -> Stored:
@@ -40,22 +41,15 @@ async def read_stored(dsn: str) -> Stored:
 
 async def read_known_ids(dsn: str) -> dict[Row, int]:
     """CMDB's id of each instance that it is known to have, by natural key."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows = await connection.fetch(
-            "SELECT bk_module_id, bk_host_id, instance_key, cmdb_id FROM service_instance s"
-            " JOIN cmdb_instance l ON l.service_instance_id = s.id WHERE l.gone_at IS NULL"
-        )
-    finally:
-        await connection.close()
+    rows = await fetch(
+        dsn,
+        "SELECT bk_module_id, bk_host_id, instance_key, cmdb_id FROM service_instance s"
+        " JOIN cmdb_instance l ON l.service_instance_id = s.id WHERE l.gone_at IS NULL",
+    )
     return {tuple(row)[:3]: row["cmdb_id"] for row in rows}
 
 
 async def count_undelivered(dsn: str) -> dict[str, int]:
     """Requests whose rows CMDB is still to have, or does not take, by status."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows = await connection.fetch("SELECT status, count(*) AS n FROM delivery GROUP BY status")
-    finally:
-        await connection.close()
+    rows = await fetch(dsn, "SELECT status, count(*) AS n FROM delivery GROUP BY status")
     return {row["status"]: row["n"] for row in rows}

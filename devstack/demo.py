@@ -4,13 +4,13 @@ import asyncio
 import time
 from typing import Any
 
-import asyncpg
 import httpx2
 from rich.console import Console
 from rich.table import Table
 
 from devstack import sample
 from devstack.data_directory import Addresses
+from devstack.sql import fetch
 
 ESB_PATH = "/api/c/compapi/v2/cc/create_service_instance/"
 TIMEOUT_S = 60.0
@@ -100,14 +100,10 @@ def _show_outcome(console: Console, report: dict[str, Any], expected: str) -> No
 
 
 async def _rows(dsn: str, service_instance_id: int) -> list[tuple[str, list[dict[str, Any]]]]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return [
-            (title, [dict(row) for row in await connection.fetch(statement, service_instance_id)])
-            for title, statement in ROWS.items()
-        ]
-    finally:
-        await connection.close()
+    return [
+        (title, [dict(row) for row in await fetch(dsn, statement, service_instance_id)])
+        for title, statement in ROWS.items()
+    ]
 
 
 def _task(url: str) -> dict[str, Any]:

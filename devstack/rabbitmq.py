@@ -21,15 +21,12 @@ class RabbitMQ(Server):
         guard: who ends the server should this process die.
         script: RabbitMQ's own ``rabbitmq-server``. Debian has it in ``/usr/lib/rabbitmq/bin``; the wrapper in
             ``/usr/sbin`` changes the user and the directory.
-        port: of 127.0.0.1; ``None`` takes a free one at the first start and keeps it.
     """
 
     name = "rabbitmq"
 
-    def __init__(
-        self, directory: Path, guard: Guard, *, script: Path, port: int | None = None, log: Path | None = None
-    ) -> None:
-        super().__init__(directory, guard, port=port, log=log)
+    def __init__(self, directory: Path, guard: Guard, *, script: Path) -> None:
+        super().__init__(directory, guard)
         self._script = script
         self._mapper_port, self._node_port, self._management_port = free_port(), free_port(), free_port()
 

@@ -24,18 +24,18 @@ class Server(ABC):
     Args:
         directory: made when missing.
         guard: who ends the server should this process die.
-        port: of 127.0.0.1; ``None`` takes a free one at the first start and keeps it.
         log: where its output goes; ``directory/server.log`` by default.
     """
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
-    def __init__(self, directory: Path, guard: Guard, *, port: int | None = None, log: Path | None = None) -> None:
+    def __init__(self, directory: Path, guard: Guard, *, log: Path | None = None) -> None:
         self.directory = directory.absolute()
         self.data = self.directory / "data"
         self.log = log or self.directory / "server.log"
-        self.port = port
+        self.port: int | None = None
+        """Of 127.0.0.1: a free one at the first start, and kept."""
         self.process: Process | None = None
         self._guard = guard
         self.directory.mkdir(parents=True, exist_ok=True)

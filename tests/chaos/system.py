@@ -10,7 +10,6 @@ from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import asyncpg
 import pytest
 import redis
 
@@ -25,6 +24,7 @@ from contract.message import QUEUE_NAME, TASK_NAME, Caller, make_celery
 from contract.request.parse import parse
 from contract.settings import Settings
 from devstack.ports import free_port
+from devstack.sql import fetch
 from tests.chaos.nursery import Child, Nursery, wait_until
 
 T = TypeVar("T")
@@ -180,15 +180,7 @@ class System:
 
     def sql(self, statement: str, *arguments: object) -> list[Mapping[str, Any]]:
         """What a query answers."""
-
-        async def fetch() -> list[Mapping[str, Any]]:
-            connection = await asyncpg.connect(self.dsn)
-            try:
-                return [dict(row) for row in await connection.fetch(statement, *arguments)]
-            finally:
-                await connection.close()
-
-        return self.run(fetch())
+        return list(map(dict, self.run(fetch(self.dsn, statement, *arguments))))
 
     def logs(self) -> str:
         return "\n".join(f"-- {child.log.name}\n{child.tail()}" for child in self._children)

@@ -32,13 +32,13 @@ async def server(answers: int) -> AsyncIterator[int]:
 
 
 async def test_connection_that_the_server_has_closed_is_replaced() -> None:
-    async with server(answers=2) as port, HttpClient("127.0.0.1", port) as http:
+    async with server(answers=2) as port, HttpClient(port) as http:
         answers = [await http.request("GET", "/") for _ in range(5)]
 
     assert [body for _, body in answers] == [b"0", b"1", b"0", b"1", b"0"]
 
 
 async def test_server_that_answers_nothing_is_an_error() -> None:
-    async with server(answers=0) as port, HttpClient("127.0.0.1", port) as http:
+    async with server(answers=0) as port, HttpClient(port) as http:
         with pytest.raises(asyncio.IncompleteReadError):
             await http.request("GET", "/")

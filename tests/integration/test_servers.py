@@ -18,6 +18,7 @@ from redis.retry import Retry
 
 from devstack.process import Guard, Process, ProcessFailed
 from devstack.servers import Postgres, Valkey
+from devstack.sql import fetch
 
 
 @pytest.fixture
@@ -101,7 +102,8 @@ def test_server_says_why_it_did_not_start_on_a_port_that_is_taken(
     server_class: type[Postgres | Valkey], guard: Guard, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        server = server_class(tmp_path / "server", guard, port=taken.getsockname()[1])
+        server = server_class(tmp_path / "server", guard)
+        server.port = taken.getsockname()[1]
         with pytest.raises(ProcessFailed, match="in use"):
             server.start()
 
@@ -162,14 +164,8 @@ def test_process_failure_tells_name_exit_code_and_last_words(guard: Guard, tmp_p
 
 
 def sql(dsn: str, statement: str) -> object:
-    async def run() -> object:
-        connection = await asyncpg.connect(dsn)
-        try:
-            return await connection.fetchval(statement)
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
+    rows = asyncio.run(fetch(dsn, statement))
+    return rows[0][0] if rows else None
 
 
 def alive(process: psutil.Process) -> bool:

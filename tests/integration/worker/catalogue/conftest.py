@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from devstack.sql import fetch
 from tests.integration.worker.catalogue.cmdb_server import CmdbServer
 from worker.postgres.engine import create_engine
 
@@ -36,14 +36,10 @@ async def engine(anyio_backend: str, database: str) -> AsyncIterator[AsyncEngine
 
 async def rows(dsn: str, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
     """The rows of the tables in the order of their keys, without the time they were imported."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        found = {}
-        for table in tables or CATALOGUE:
-            records = await connection.fetch(f"SELECT * FROM {table} ORDER BY 1, 2")
-            found[table] = [
-                tuple(value for name, value in record.items() if name != "imported_at") for record in records
-            ]
-        return found
-    finally:
-        await connection.close()
+    return {
+        table: [
+            tuple(value for name, value in record.items() if name != "imported_at")
+            for record in await fetch(dsn, f"SELECT * FROM {table} ORDER BY 1, 2")
+        ]
+        for table in tables or CATALOGUE
+    }

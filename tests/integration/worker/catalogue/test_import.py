@@ -4,11 +4,11 @@ import asyncio
 import json
 from pathlib import Path
 
-import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.conftest import RunBksi
+from devstack.sql import fetch
+from tests.conftest import RunBksi, execute
 from tests.integration.worker.catalogue.conftest import CATALOGUE, INSTANCES, rows
 from tests.unit.worker.catalogue.cmdb_items import (
     answer,
@@ -37,19 +37,8 @@ BUSINESS = (
 
 
 async def version(dsn: str) -> int:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return int(await connection.fetchval("SELECT version FROM catalogue_version"))
-    finally:
-        await connection.close()
-
-
-async def execute(dsn: str, sql: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()
+    [(number,)] = await fetch(dsn, "SELECT version FROM catalogue_version")
+    return int(number)
 
 
 async def test_rows_are_stored_as_cmdb_says(engine: AsyncEngine, database: str) -> None:
@@ -123,7 +112,8 @@ async def test_dry_run_reports_and_writes_nothing(engine: AsyncEngine, database:
 
 
 async def test_failure_in_the_last_table_leaves_no_trace_of_the_others(engine: AsyncEngine, database: str) -> None:
-    await execute(
+    await asyncio.to_thread(
+        execute,
         database,
         """
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'disk on fire'; END $$;
@@ -151,7 +141,8 @@ async def test_changed_template_is_seen_by_a_worker_and_leaves_instances_alone(
     engine: AsyncEngine, database: str
 ) -> None:
     await import_answers(engine, BUSINESS)
-    await execute(
+    await asyncio.to_thread(
+        execute,
         database,
         """
         INSERT INTO service_instance (id, bk_biz_id, bk_module_id, bk_host_id, instance_key, service_template_id, name,
