@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Container, Mapping, Sequence
 from typing import Any, Final
 
 import httpx2
@@ -36,6 +36,19 @@ class Door:
             )
         except httpx2.TransportError:
             return None
+
+    async def insist(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
+        repeated: Container[int] = REPEATED,
+    ) -> httpx2.Response:
+        """The same call until it is answered, otherwise than with a status that asks to come again."""
+        while (answer := await self.ask(method, path, headers, body)) is None or answer.status_code in repeated:
+            await self.again()
+        return answer
 
     async def again(self) -> None:
         """Wait a moment before the next try."""

@@ -57,15 +57,11 @@ class Uploader:
             await self.door.again()
 
     async def _retry(self, job_id: str, failed: list[Instance]) -> None:
-        while True:
-            answer = await self.door.ask("POST", f"/v1/jobs/{job_id}:retry", {})
-            if answer is not None and answer.status_code == 202:
-                await self._finish(self._accepted(answer.json()["job_id"], Batch(tuple(failed))))
-                return
-            if answer is not None and answer.status_code not in (*REPEATED, _CARRIED_ON):
-                self.note(f"retry of job {job_id} answered {answer.status_code}: {answer.text[:200]}")
-                return
-            await self.door.again()
+        answer = await self.door.insist("POST", f"/v1/jobs/{job_id}:retry", {}, repeated=(*REPEATED, _CARRIED_ON))
+        if answer.status_code == 202:
+            await self._finish(self._accepted(answer.json()["job_id"], Batch(tuple(failed))))
+        else:
+            self.note(f"retry of job {job_id} answered {answer.status_code}: {answer.text[:200]}")
 
     def _accepted(self, job_id: str, batch: Batch) -> str:
         self.told.setdefault(job_id, ToldJob(batch, time.monotonic()))
@@ -90,14 +86,11 @@ class Uploader:
 
     async def _get(self, path: str, headers: Mapping[str, str]) -> Any:
         """The answer, however often it takes; None when it is one that may not be."""
-        while True:
-            answer = await self.door.ask("GET", path, headers)
-            if answer is not None and answer.status_code == 200:
-                return answer
-            if answer is not None and answer.status_code not in REPEATED:
-                self.note(f"GET {path} answered {answer.status_code}: {answer.text[:200]}")
-                return None
-            await self.door.again()
+        answer = await self.door.insist("GET", path, headers)
+        if answer.status_code == 200:
+            return answer
+        self.note(f"GET {path} answered {answer.status_code}: {answer.text[:200]}")
+        return None
 
 
 def random_job(choose: random.Random) -> Batch:

@@ -20,6 +20,7 @@ from chaos.model import Batch, Instance, random_batch
 from contract.message import QUEUE_NAME, TASK_NAME, make_celery
 from contract.settings import Settings
 
+_CALLERS: Final = 40
 _MOST_WRONG: Final = 50
 _UNKNOWN_FOR_S: Final = 120.0
 _ASKED_AT_LAST: Final = 200
@@ -31,23 +32,19 @@ _KEPT_OF_ITEMS: Final = ("index", "outcome", "service_instance_id")
 
 @dataclass
 class Load:
-    """A number of callers, each of whom has one request open at a time.
+    """Callers, each of whom has one request open at a time, and one more who uploads jobs.
 
     Attributes:
         urls: the shims; any of them will do.
         broker: Redis URL for bare Celery messages.
         seed: of what is asked for. When it is asked for depends on the machine.
-        callers: how many.
         per_s: requests a second that they make together while nothing is wrong.
-        uploaders: callers with a job each, besides.
     """
 
     urls: Sequence[str]
     broker: str
     seed: int
-    callers: int = 40
     per_s: float = 10.0
-    uploaders: int = 1
     told: dict[str, Told] = field(default_factory=dict)
     """Everything accepted, by request_id."""
     known: list[str] = field(default_factory=list)
@@ -72,13 +69,12 @@ class Load:
             celery = make_celery(Settings(redis_url=self.broker))
             try:
                 async with asyncio.TaskGroup() as group:
-                    for number in range(self.callers):
+                    for number in range(_CALLERS):
                         caller = _Caller(self, self._door(str(number), client), celery)
                         group.create_task(caller.run())
-                    for number in range(self.uploaders):
-                        door = self._door(f"job {number}", client)
-                        uploader = Uploader(door, self._over.is_set, self.note, self.jobs, self.interrupted)
-                        group.create_task(uploader.run())
+                    door = self._door("job 0", client)
+                    uploader = Uploader(door, self._over.is_set, self.note, self.jobs, self.interrupted)
+                    group.create_task(uploader.run())
                 for request_id in random.sample(self.known, min(_ASKED_AT_LAST, len(self.known))):
                     await caller.finish(request_id)
             finally:
@@ -122,7 +118,7 @@ class _Caller:
         self._celery = celery
 
     async def run(self) -> None:
-        mean_s = self._load.callers / self._load.per_s
+        mean_s = _CALLERS / self._load.per_s
         while not self._load.is_over:
             await self._load.pause(self._choose.expovariate(1 / mean_s))
             with suppress(_Refused):
@@ -161,15 +157,12 @@ class _Caller:
 
     async def _post(self, path: str, key: str, batch: Batch | None) -> Mapping[str, Any]:
         headers = {"Idempotency-Key": key} if key else {}
-        while True:
-            answer = await self._door.ask("POST", path, headers, batch.body() if batch else None)
-            if answer is not None and answer.status_code in (200, 202):
-                document: Mapping[str, Any] = answer.json()
-                return document
-            if answer is not None and answer.status_code not in REPEATED:
-                self._load.note(f"POST {path} answered {answer.status_code}: {answer.text[:200]}")
-                raise _Refused
-            await self._door.again()
+        answer = await self._door.insist("POST", path, headers, batch.body() if batch else None)
+        if answer.status_code not in (200, 202):
+            self._load.note(f"POST {path} answered {answer.status_code}: {answer.text[:200]}")
+            raise _Refused
+        document: Mapping[str, Any] = answer.json()
+        return document
 
     async def _send(self, request_id: str, batch: Batch) -> None:
         """A service without our code, with plain Celery: the same message again until the broker has taken it."""

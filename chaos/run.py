@@ -3,18 +3,21 @@
 import asyncio
 import json
 import random
+import secrets
 import shlex
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import redis
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
 from chaos.cmdb_history import CmdbJudgement, judge_cmdb
@@ -39,51 +42,52 @@ _CONTROL_DRAIN_S: Final = 45.0
 _LOOK_S: Final = 0.1
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
 class Plan:
     """What is to be done.
 
     Attributes:
-        directory: where ``result.json``, ``result.svg`` and ``logs`` go, and what the servers hold should anything be
-            wrong.
-        seed: of what is asked for and of what breaks when.
-        minutes: how long faults happen; ``None`` = until `kills`.
-        kills: end after so many SIGKILLs; ``None`` = never.
+        minutes: how long; 1 unless --kills says when it is enough.
+        kills: end after so many kill -9.
+        seed: of what is asked for and what breaks; a random one is chosen and shown.
+        report_dir: where result.json, result.svg and logs go; the servers' data too, if anything is wrong.
         workers: worker processes.
-        appendfsync: Redis' setting. With ``everysec`` a power loss must show as lost requests.
+        appendfsync: of Redis. With everysec a power loss loses accepted requests, and the verdict says so.
         fault_every_s: mean time between two faults.
         per_s: requests a second while nothing is wrong.
-        cmdb: whether everything is delivered to a CMDB as well.
+        cmdb: deliver everything to a CMDB that fails as is reported of the real one, and is killed; and judge what it
+            has in the end.
     """
 
-    directory: Path
-    seed: int
-    minutes: float | None = 1.0
-    kills: int | None = None
-    workers: int = 2
+    minutes: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
+    kills: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
+    seed: Annotated[int, Parameter(show_default=False)] = field(default_factory=lambda: secrets.randbelow(1_000_000))
+    report_dir: Path = Path("chaos-report")
+    workers: Annotated[int, Parameter(validator=Number(gte=1))] = 2
     appendfsync: Literal["always", "everysec"] = "always"
-    fault_every_s: float = 2.0
-    per_s: float = 10.0
-    cmdb: bool = False
+    fault_every_s: Annotated[float, Parameter(validator=Number(gt=0))] = 2.0
+    per_s: Annotated[float, Parameter(validator=Number(gt=0))] = 10.0
+    cmdb: Annotated[bool, Parameter(negative=())] = False
 
 
 def run_chaos(plan: Plan) -> None:
     """Carry out a plan; ends the process with exit code 1 unless nothing was lost, doubled or otherwise wrong."""
-    _remove(plan.directory, "postgres", "redis", "redis-2", "cmdb", "logs")
+    _remove(plan.report_dir, "postgres", "redis", "redis-2", "cmdb", "logs")
     try:
         seed = plan.seed if plan.cmdb else None
-        with Site(plan.directory, workers=plan.workers, appendfsync=plan.appendfsync, cmdb_seed=seed) as site:
+        with Site(plan.report_dir, workers=plan.workers, appendfsync=plan.appendfsync, cmdb_seed=seed) as site:
             verdict = asyncio.run(_run(plan, site))
     except ProcessFailed as failed:
         sys.exit(f"chaos: {failed}")
     document = verdict.document()
-    (plan.directory / "result.json").write_text(json.dumps(document, indent=1) + "\n")
-    (plan.directory / "result.svg").write_text(draw(document, LIMIT_S))
+    (plan.report_dir / "result.json").write_text(json.dumps(document, indent=1) + "\n")
+    (plan.report_dir / "result.svg").write_text(draw(document, LIMIT_S))
     verdict.show(_console)
-    _console.print(f"{plan.directory}: result.json, result.svg, logs")
+    _console.print(f"{plan.report_dir}: result.json, result.svg, logs")
     if not verdict.is_good:
         sys.exit(1)
-    _remove(plan.directory, "postgres", "redis", "redis-2", "cmdb")
+    _remove(plan.report_dir, "postgres", "redis", "redis-2", "cmdb")
 
 
 def _remove(directory: Path, *names: str) -> None:
@@ -207,7 +211,7 @@ def _command(plan: Plan) -> str:
     words += ["--minutes", f"{plan.minutes:g}"] if plan.minutes is not None else []
     words += ["--kills", str(plan.kills)] if plan.kills is not None else []
     words += ["--seed", str(plan.seed)]
-    defaults = Plan(plan.directory, plan.seed)
+    defaults = Plan()
     for name in ("workers", "appendfsync", "fault_every_s", "per_s"):
         if (value := getattr(plan, name)) != getattr(defaults, name):
             words += [f"--{name.replace('_', '-')}", str(value)]

@@ -20,6 +20,7 @@ from devstack.ports import free_port
 from devstack.process import Guard, ProcessFailed
 from devstack.servers import Postgres, Valkey
 
+_SHIMS: Final = 2
 _LOOK_S: Final = 0.05
 _READY_S: Final = 60.0
 
@@ -66,7 +67,6 @@ class Site:
     Args:
         directory: data and logs; made when missing.
         workers: how many worker processes.
-        shims: how many HTTP servers.
         appendfsync: Redis' setting.
         cmdb_seed: of the failures of a CMDB that everything is delivered to; None = there is none.
     """
@@ -76,7 +76,6 @@ class Site:
         directory: Path,
         *,
         workers: int = 2,
-        shims: int = 2,
         appendfsync: str = "always",
         cmdb_seed: int | None = None,
     ) -> None:
@@ -90,7 +89,7 @@ class Site:
         self.cmdb: CmdbNode | None = None
         self.loses_power = True
         """Whether a kill of Redis drops what it has not synced; without a C compiler it is a plain SIGKILL."""
-        self._counts = {"worker": workers, "serve": shims}
+        self._counts = {"worker": workers, "serve": _SHIMS}
         self._appendfsync = appendfsync
         self._cmdb_seed = cmdb_seed
         self._stack = ExitStack()

@@ -21,9 +21,7 @@ def follow(replica: Valkey, primary: Valkey) -> None:
         ProcessFailed: it does not come to that.
     """
     with _client(replica) as client:
-        client.config_set("masterauth", replica.operator_password)
-        client.config_set("masteruser", replica.operator)
-        client.replicaof("127.0.0.1", str(primary.port))
+        _replicate(client, replica, primary)
 
         def has_all() -> bool:
             info = cast("dict[str, object]", client.info())
@@ -51,10 +49,14 @@ def change_places(old: Valkey, new: Valkey, move: Callable[[], None]) -> None:
         _wait(has_caught_up, "the replica has not caught up")
         coming.replicaof("NO", "ONE")
         move()
-        leaving.config_set("masterauth", old.operator_password)
-        leaving.config_set("masteruser", old.operator)
-        leaving.replicaof("127.0.0.1", str(new.port))
+        _replicate(leaving, old, new)
         leaving.client_unpause()
+
+
+def _replicate(client: "redis.Redis", replica: Valkey, primary: Valkey) -> None:
+    client.config_set("masterauth", replica.operator_password)
+    client.config_set("masteruser", replica.operator)
+    client.replicaof("127.0.0.1", str(primary.port))
 
 
 def _client(server: Valkey) -> "redis.Redis":
