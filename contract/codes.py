@@ -218,10 +218,6 @@ class Why(StrEnum):
     )
 
 
-TEXTS: Final[dict[Code, tuple[str, str]]] = {code: (code.english, code.chinese) for code in Code}
-"""(English, Chinese) of every code."""
-
-
 def text(code: Code, args: Iterable[object] = (), language: Language = "en", *, path: str = "") -> str:
     """Render the message of `code`.
 

@@ -122,7 +122,7 @@ _PAYLOAD: Final = TypeAdapter(Payload)
 
 
 class TaskArguments(BaseModel):
-    """The kwargs of both tasks. All but `request_id` come only from a service that sends without our submitter.
+    """The kwargs of every task. All but `request_id` come only from a service that sends without our submitter.
 
     Args:
         request_id: 32 lowercase hex digits, made by the sender from a random uuid4; also the ``task_id``.

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     max_open_waits_per_app: int = Field(default=1_000, ge=1)
     """The same of one application."""
     redis_timeout_s: float = Field(default=2.0, gt=0)
-    """Connect and reply time-out of the shim towards Redis: a dead Redis is answered 503, never waited for."""
+    """Connect and reply time-out towards Redis: a caller is answered 503 while it is dead, and never kept waiting."""
     apps_file: Path | None = None
     """TOML file of the applications that may call; ``None`` = anonymous, which binds to loopback only."""
     trusted_proxies: Addresses = ()
@@ -121,7 +121,7 @@ class Settings(BaseSettings):
     database_connections: int = Field(default=4, ge=1)
     """The most that one worker process opens, besides one for ending requests while these are busy."""
     owner_ttl_ms: int = Field(default=6_000, ge=500)
-    """A worker process that has not refreshed its owner key for this long counts as dead; its leases are void."""
+    """A worker process that has not extended its leases for this long counts as dead; they are anybody's then."""
     reaper_interval_s: float = Field(default=1.0, gt=0)
     """How often a worker looks for requests whose owner is dead."""
     max_attempts: int = Field(default=3, ge=1)

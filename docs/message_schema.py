@@ -1,12 +1,21 @@
-"""Print the JSON Schema of the message's kwargs: ``python docs/message_schema.py > docs/message.schema.json``."""
+"""Write docs/message.schema.json, the JSON Schema of the message's kwargs.
+
+python -m docs.message_schema          # write it
+python -m docs.message_schema --check  # exit 1 when it is out of date
+"""
 
 import json
-from typing import Any
+import sys
+from pathlib import Path
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
 from contract.message import QUEUE_NAME, TASK_NAME, TaskArguments
 from contract.request.batch import BatchBody
+from docs.generated_page import write_or_check
+
+PAGE: Final = Path(__file__).with_name("message.schema.json")
 
 
 def schema() -> dict[str, Any]:
@@ -28,5 +37,10 @@ def schema() -> dict[str, Any]:
     }
 
 
+def main(arguments: list[str]) -> int:
+    """Write the schema, or compare it."""
+    return write_or_check(PAGE, json.dumps(schema(), indent=2) + "\n", arguments)
+
+
 if __name__ == "__main__":
-    print(json.dumps(schema(), indent=2))  # noqa: T201 - printing is what it is for
+    sys.exit(main(sys.argv[1:]))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.codes import TEXTS, Code, Language, Reason, Refused, Why, text
+from contract.codes import Code, Language, Reason, Refused, Why, text
 
 
 def placeholders(template: str) -> list[str]:
@@ -17,7 +17,7 @@ def placeholders(template: str) -> list[str]:
 
 @pytest.mark.parametrize("code", Code, ids=lambda code: str(int(code)))
 def test_code_has_a_text_in_both_languages_with_the_same_arguments(code: Code) -> None:
-    english, chinese = TEXTS[code]
+    english, chinese = code.english, code.chinese
     assert english
     assert chinese
     assert placeholders(english) == placeholders(chinese) == [str(n) for n in range(len(placeholders(english)))]

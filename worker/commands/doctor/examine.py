@@ -1,7 +1,6 @@
 """The whole examination, and how it is printed."""
 
 import asyncio
-import json
 import os
 from collections import Counter
 from dataclasses import asdict
@@ -29,8 +28,7 @@ def run(*, flower: str | None, as_json: bool) -> int:
     findings = asyncio.run(examine(load_settings(), flower))
     is_well = not any(finding.level is Level.ERROR for finding in findings)
     if as_json:
-        document = {"ok": is_well, "findings": [asdict(finding) for finding in findings]}
-        out.print_json(json.dumps(document), highlight=False)
+        out.print_json(data={"ok": is_well, "findings": list(map(asdict, findings))}, highlight=False)
     else:
         _print(findings)
     return 0 if is_well else 1

@@ -239,7 +239,9 @@ async def _examine_ledger(requests: Requests) -> AsyncIterator[Finding]:
     waiting = await requests.client.zcard(keys.pending)
     room = requests.settings.max_pending
     if waiting > _FULL * room:
-        yield error("queue", f"{waiting} of {room} requests are unfinished", "Start more workers; see `bksi_pending`.")
+        yield error(
+            "queue", f"{waiting} of {room} requests are unfinished", "Start more workers; see `bksi_pending_requests`."
+        )
     else:
         yield ok("queue", f"{waiting} requests are unfinished")
     buried = await requests.client.llen(keys.dead_letters)
