@@ -34,8 +34,7 @@ unit: $(VENV)/dev-ready ## The tests that need no server, quickly: no lint, few 
 # the folders come as they stand, so that what takes minutes is begun first and what is left at the end are unit tests.
 SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-test: check ## Lint, types, import rules and every test. Brings its own servers.
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+test: check test-only ## Lint, types, import rules and every test. Brings its own servers.
 
 # Each interpreter that is found has an environment of its own; what is not found is named.
 PYTHONS := 3.11 3.12 3.13 3.14
