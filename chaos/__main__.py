@@ -12,7 +12,7 @@ _PLAN: Final = Plan()
 
 
 @app.default
-def chaos(plan: Plan = _PLAN) -> None:
+def chaos(*, plan: Plan = _PLAN) -> None:
     """Break a system of its own at random while callers use it, then judge: was anything lost, or done twice?
 
     Processes are killed and frozen, Redis loses power, PostgreSQL is killed, connections go dead, messages come twice.
