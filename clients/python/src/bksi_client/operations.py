@@ -1,6 +1,7 @@
 """Something that was submitted and goes on without its submitter: what is known of it, and the steps to learn more."""
 
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 import httpx2
@@ -28,6 +29,8 @@ class Pending(Generic[R]):
     """
 
     _folder: ClassVar[str]
+    _failed: ClassVar[Callable[..., BksiError]]
+    """What is raised of one that did not succeed."""
 
     def __init__(self, options: Options, id_: str, idempotency_key: str | None = None) -> None:
         self._options = options
@@ -118,7 +121,8 @@ class Pending(Generic[R]):
         return self._note((yield from self._act("cancel")))
 
     def _failure(self, report: R) -> BksiError | None:
-        raise NotImplementedError
+        succeeded = report["status"] == "SUCCESS"
+        return None if succeeded else self._failed(report, idempotency_key=self.idempotency_key)
 
     @property
     def _retry_after(self) -> float | None:
@@ -134,21 +138,19 @@ class PendingRequest(Pending[Report]):
     """A request of up to 100 instances."""
 
     _folder = "/v1/batches"
+    _failed = BatchFailed
 
     @property
     def request_id(self) -> str:
         """Under which the server knows it."""
         return self.id
 
-    def _failure(self, report: Report) -> BksiError | None:
-        succeeded = report["status"] == "SUCCESS"
-        return None if succeeded else BatchFailed(report, idempotency_key=self.idempotency_key)
-
 
 class PendingJob(Pending[JobReport]):
     """A job of any number of instances."""
 
     _folder = "/v1/jobs"
+    _failed = JobFailed
 
     @property
     def _is_final(self) -> bool:
@@ -162,7 +164,3 @@ class PendingJob(Pending[JobReport]):
     def job_id(self) -> str:
         """Under which the server knows it."""
         return self.id
-
-    def _failure(self, report: JobReport) -> BksiError | None:
-        succeeded = report["status"] == "SUCCESS"
-        return None if succeeded else JobFailed(report, idempotency_key=self.idempotency_key)
