@@ -25,6 +25,8 @@ README.md shows the calls, examples/ the same in curl, Python, Go, Node and Java
 def run_up(stack: Stack) -> None:
     """Run `stack` until it is told to stop."""
     with _running(stack) as addresses:
+        for warning in stack.warnings:
+            _console.print(f"Warning  {warning}")
         _console.print(f"HTTP     {addresses.http}/docs")
         _console.print(f"Flower   {addresses.flower}")
         _console.print(f"Details  {stack.data.description}")

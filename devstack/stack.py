@@ -12,6 +12,7 @@ from typing import Self
 import httpx2
 
 from contract.redis.connection import RedisError, connect
+from contract.redis.durability import APPEND_ONLY, Durability, examine_durability
 from contract.settings import Settings, read_settings
 from devstack import sample
 from devstack.data_directory import Addresses, DataDirectory
@@ -59,6 +60,8 @@ class Stack:
         self.data = DataDirectory(directory)
         self.stopping = threading.Event()
         """Set it, from a signal handler for example, to have the stack stop."""
+        self.warnings: list[str] = []
+        """What is to be said of servers that were given, once it has started."""
         self._port = port
         self._postgres = postgres
         self._redis = redis
@@ -107,8 +110,8 @@ class Stack:
         )
         redis = self._redis or self._serve(Valkey(self.data.path / "redis", self.guard, log=self._log("redis")))
         settings = read_settings(redis_url=redis, postgres_dsn=postgres, http_port=self._port or free_port())
-        if self._redis:
-            _require_redis(settings)
+        if self._redis and (durability := _require_redis(settings)).is_known_to_lose:
+            self.warnings.append(f"--redis ({without_secrets(redis)}): {durability.value}. {APPEND_ONLY}")
         http, flower = f"http://127.0.0.1:{settings.http_port}", f"http://127.0.0.1:{(flower_port := free_port())}"
         shim_environment = _environment(
             BKSI_REDIS_URL=redis, BKSI_HTTP_HOST="127.0.0.1", BKSI_HTTP_PORT=str(settings.http_port)
@@ -238,15 +241,15 @@ def _environment(**variables: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | variables
 
 
-def _require_redis(settings: Settings) -> None:
+def _require_redis(settings: Settings) -> Durability:
     """Say at once that a server that was given does not answer: the parts would wait for it."""
 
-    async def ask() -> None:
+    async def ask() -> Durability:
         async with connect(settings, connections=1) as redis:
-            await redis.ping()
+            return await examine_durability(redis, await redis.info())
 
     try:
-        asyncio.run(ask())
+        return asyncio.run(ask())
     except RedisError as error:
         raise ProcessFailed(f"--redis ({without_secrets(settings.redis_url)}): {error}") from None
 

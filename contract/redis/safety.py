@@ -12,6 +12,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from contract.redis.connection import connect
+from contract.redis.durability import APPEND_ONLY, Durability, examine_durability
 from contract.redis.replay import MEND, Replay, examine_replay
 from contract.settings import Settings
 from plumbing.urls import has_credentials, is_local, without_secrets
@@ -40,7 +41,7 @@ class UnsafeRedis(Exception):
 
 
 async def require_safe_redis(settings: Settings) -> None:
-    """Refuse a Redis that anybody may write to, or that throws away what it was given.
+    """Refuse a Redis that anybody may write to, or that throws away what it was given; warn of one that may lose it.
 
     Raises:
         UnsafeRedis: beyond this machine and without a password, unless ``allow_insecure``; or it is a cluster; or it
@@ -67,6 +68,8 @@ async def require_safe_redis(settings: Settings) -> None:
             raise UnsafeRedis(
                 f"{shown} drops accepted requests when it is started again: its user `default` has no rights. {MEND}"
             )
+        if told.durability.is_known_to_lose:
+            _log.warning(told.durability.value, redis=shown, mend=APPEND_ONLY)
         if told.replay is Replay.NOT_TOLD:
             _log.warning("rights of Redis' default user not checked", mend="allow this user +acl|dryrun")
 
@@ -77,6 +80,7 @@ class _Told:
 
     policy: str | None = None
     replay: Replay | None = None
+    durability: Durability = Durability.NOT_TOLD
     is_cluster: bool = False
     is_sentinel: bool = False
 
@@ -89,7 +93,8 @@ async def _ask(settings: Settings) -> _Told:
             return _Told(is_sentinel=True)
         policy = info.get("maxmemory_policy")
         replay = await examine_replay(client, settings, info)
-        return _Told(None if policy is None else str(policy), replay, bool(info.get("cluster_enabled")))
+        durability = await examine_durability(client, info)
+        return _Told(None if policy is None else str(policy), replay, durability, bool(info.get("cluster_enabled")))
     except (RedisError, OSError) as error:
         _log.warning("Redis not checked", error=type(error).__name__)
         return _Told()

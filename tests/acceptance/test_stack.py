@@ -15,12 +15,14 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+import redis as redis_client
 
 from devstack import sample
 from devstack.demo import ESB_PATH
 from devstack.running import RunningStack
 from devstack.sql import fetch
 from devstack.stack import Stack
+from plumbing.urls import without_secrets
 
 PARTS = {"postgres", "redis", "shim", "flower", "worker"}
 TIMEOUT_S = 30
@@ -179,9 +181,15 @@ def test_sigkill_leaves_nothing_and_the_next_start_finds_the_data(start: Callabl
 
 
 def test_servers_that_exist_already_are_used_and_left_alone(
-    start: Callable[..., RunningStack], database: str, redis_url: str
+    start: Callable[..., RunningStack], database: str, redis_url: str, redis: "redis_client.Redis"
 ) -> None:
-    stack = start("--postgres", database, "--redis", redis_url, "--workers", "2")
+    redis.config_set("appendfsync", "everysec")
+    try:
+        stack = start("--postgres", database, "--redis", redis_url, "--workers", "2")
+    finally:
+        redis.config_set("appendfsync", "always")
+    warned = f"Warning  --redis ({without_secrets(redis_url)}): appendfsync is everysec"
+    assert (stack.directory / "up.log").read_text().count(warned) == 1
     assert (stack.postgres, stack.redis) == (database, redis_url)
     assert set(stack.pids) == {"shim", "flower", "worker", "worker-2"}
 

@@ -12,6 +12,7 @@ from kombu.exceptions import KombuError
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from contract.redis.connection import WrongServer, connect
+from contract.redis.durability import APPEND_ONLY, Durability, examine_durability
 from contract.redis.health import Workers, describe, look_at_workers, write_probe
 from contract.redis.records import Keys
 from contract.redis.replay import DEFAULT_USER, MEND, Replay, examine_replay
@@ -29,7 +30,6 @@ _WRITE_MEND: Final = (
     "READONLY: point the URL at the primary. OutOfMemoryError: raise maxmemory. MISCONF: make room on its disk. Not"
     " allowed: give this user the rights that SECURITY.md names."
 )
-_APPEND_ONLY: Final = "Set appendonly yes and appendfsync always, in the configuration file too."
 
 
 async def examine_redis(settings: Settings) -> AsyncIterator[Finding]:
@@ -138,24 +138,17 @@ async def _write(client: "aioredis.Redis", name: str, settings: Settings) -> Fin
 
 async def _persistence(client: "aioredis.Redis", info: dict[str, Any], name: str) -> AsyncIterator[Finding]:
     check = f"{name} persistence"
-    if not info.get("aof_enabled"):
-        yield error(check, "appendonly is off: a restart loses every accepted request", _APPEND_ONLY)
-        return
     if info.get("aof_last_write_status", "ok") != "ok":
         yield error(check, "the last write to the append-only file failed", "Make room on its disk.")
-    try:
-        how = (await client.config_get("appendfsync")).get("appendfsync")
-    except NoPermissionError:
-        yield skipped(
-            check, "appendonly is on; how often it is synced is not told", "Allow this user +config|get, or look there."
-        )
-        return
-    if how == "always":
-        yield ok(check, "every write is on disk before it is answered")
-    elif how == "everysec":
-        yield warning(check, "appendfsync is everysec: a power loss costs the last second's requests", _APPEND_ONLY)
-    else:
-        yield error(check, f"appendfsync is {how}: a power loss costs half a minute of requests", _APPEND_ONLY)
+    match await examine_durability(client, info):
+        case Durability.NOTHING as found:
+            yield ok(check, found.value)
+        case Durability.NOT_TOLD as found:
+            yield skipped(check, found.value, "Allow this user +config|get, or look there.")
+        case Durability.LAST_SECOND as found:
+            yield warning(check, found.value, APPEND_ONLY)
+        case found:
+            yield error(check, found.value, APPEND_ONLY)
 
 
 def _replay(replay: Replay, name: str) -> Finding:

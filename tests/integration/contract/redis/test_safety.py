@@ -2,10 +2,12 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import redis as redis_client
 
+from contract.redis.durability import examine_durability
 from contract.redis.safety import UnsafeRedis, require_safe_redis
 from contract.settings import Settings
 from devstack.ports import free_port
@@ -29,6 +31,30 @@ async def test_redis_as_it_should_be_is_taken(redis_url: str) -> None:
 
 async def test_redis_that_is_away_is_no_reason_not_to_start() -> None:
     await require_safe_redis(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"))
+
+
+async def test_redis_that_may_lose_what_it_has_confirmed_is_named_when_a_process_starts(
+    redis_url: str, redis: "redis_client.Redis", capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def warnings() -> list[str]:
+        await require_safe_redis(Settings(redis_url=redis_url))
+        return [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+
+    assert await warnings() == []
+    redis.config_set("appendfsync", "everysec")
+    try:
+        [said] = await warnings()
+        redis.acl_setuser("default", enabled=True, commands=["-config|get"])
+        assert await warnings() == [], "not everybody may ask"
+    finally:
+        redis.acl_setuser("default", enabled=True, commands=["+config|get"])
+        redis.config_set("appendfsync", "always")
+    assert "appendfsync is everysec" in said
+    assert "appendfsync always" in said
+    with redis_client.Redis.from_url(redis_url) as nobody:
+        off = await examine_durability(cast("Any", nobody), {"aof_enabled": 0})
+        assert off.value.startswith("appendonly is off: a restart loses")
+        assert not (await examine_durability(cast("Any", nobody), {})).is_known_to_lose, "a server that does not tell"
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
