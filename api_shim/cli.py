@@ -22,7 +22,7 @@ def serve(*, share_port: Annotated[bool, Parameter(negative=())] = False) -> Non
         from api_shim.http import server  # noqa: PLC0415 - same
         from contract.settings import load_settings  # noqa: PLC0415 - same
         from plumbing import failpoints  # noqa: PLC0415 - same
-        from plumbing.logs import configure_logging  # noqa: PLC0415 - same
+        from plumbing.logs import configure_logging, give_up  # noqa: PLC0415 - same
 
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
@@ -30,7 +30,7 @@ def serve(*, share_port: Annotated[bool, Parameter(negative=())] = False) -> Non
     try:
         server.run(server.serve(settings, share_port=share_port))
     except server.CannotServe as error:
-        sys.exit(f"bksi serve: {error}")
+        give_up(f"bksi serve: {error}")
 
 
 @app.command

@@ -5,9 +5,11 @@ import json
 import logging
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from types import TracebackType
+from typing import Any, Final, Literal, NoReturn
 
 import orjson
 import structlog
@@ -32,6 +34,7 @@ def configure_logging(level: str, form: Literal["json", "console"]) -> None:
     if form == "json":
         renderer: Any = structlog.processors.JSONRenderer()
         _write_lines(level)
+        _log_what_python_says()
     else:
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
         structlog.configure(
@@ -74,6 +77,21 @@ def _write_lines(level: str) -> None:
     )
 
 
+def _log_what_python_says() -> None:
+    """Of an exception that nobody catches it says all there is, on lines that are no JSON."""
+    log = structlog.get_logger("python")
+
+    def uncaught(error: BaseException | None, where: str) -> None:
+        log.critical("uncaught exception", exc_info=error, where=where)
+
+    def uncaught_at_the_end(_kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
+        uncaught(error, "main")
+
+    sys.excepthook = uncaught_at_the_end
+    threading.excepthook = lambda args: uncaught(args.exc_value, f"thread {args.thread and args.thread.name}")
+    sys.unraisablehook = lambda args: uncaught(args.exc_value, args.err_msg or "unraisable")
+
+
 def _line(event: dict[str, Any], **_: Any) -> bytes:
     try:
         return orjson.dumps(event, default=repr, option=orjson.OPT_APPEND_NEWLINE)
@@ -93,6 +111,12 @@ class _Lines:
             os.write(_STDERR, line)
 
     debug = info = warning = error = critical = msg
+
+
+def give_up(reason: str) -> NoReturn:
+    """End this process with exit code 1; the last line of its log says why."""
+    structlog.get_logger("bksi").critical(reason)
+    sys.exit(1)
 
 
 def frames_of(error: BaseException) -> list[str]:

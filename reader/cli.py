@@ -1,6 +1,5 @@
 """The reader's command."""
 
-import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import Annotated, Final
@@ -29,7 +28,7 @@ def read(*, share_port: Annotated[bool, Parameter(negative=())] = False) -> None
 
         from api_shim.http import server  # noqa: PLC0415 - same
         from contract.settings import load_settings  # noqa: PLC0415 - same
-        from plumbing.logs import configure_logging  # noqa: PLC0415 - same
+        from plumbing.logs import configure_logging, give_up  # noqa: PLC0415 - same
         from plumbing.toml_file import TomlFileInvalid  # noqa: PLC0415 - same
         from plumbing.urls import without_secrets  # noqa: PLC0415 - same
         from reader.app import create_app, require_suitable_database  # noqa: PLC0415 - same
@@ -39,16 +38,16 @@ def read(*, share_port: Annotated[bool, Parameter(negative=())] = False) -> None
     configure_logging(settings.log_level, settings.log_format)
     dsn = settings.read_dsn
     if dsn is None:
-        sys.exit("bksi read: BKSI_READ_DSN is not set: the database, or a replica, and a role that may only read")
+        give_up("bksi read: BKSI_READ_DSN is not set: the database, or a replica, and a role that may only read")
     try:
         app = create_app(settings, dsn)
         with suppress(DatabaseError):  # one that is away is waited for
             try:
                 asyncio.run(require_suitable_database(settings, dsn))
             except DatabaseUnsuitable as error:
-                sys.exit(f"bksi read: BKSI_READ_DSN ({without_secrets(dsn)}): {error}")
+                give_up(f"bksi read: BKSI_READ_DSN ({without_secrets(dsn)}): {error}")
         server.run(
             server.serve_app(app, settings.model_copy(update={"http_port": settings.read_port}), share_port=share_port)
         )
     except (TomlFileInvalid, ValueError, server.CannotServe) as error:
-        sys.exit(f"bksi read: {error}")
+        give_up(f"bksi read: {error}")

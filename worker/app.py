@@ -5,7 +5,6 @@ Start it with ``bksi worker``, or with plain Celery:
 """
 
 import logging
-import sys
 from typing import Any, Final
 
 from celery import Celery, signals
@@ -15,10 +14,11 @@ from contract.redis.safety import UnsafeRedis
 from contract.settings import Settings, load_settings
 from plumbing import failpoints
 from plumbing.collector import spare_the_collector
-from plumbing.logs import configure_logging
+from plumbing.logs import configure_logging, give_up
 from plumbing.toml_file import TomlFileInvalid
 from plumbing.urls import without_secrets
 from worker.consumer.celery_consumer import CONSUMER, DISPATCHER, SERIALIZER
+from worker.consumer.sayings import log_sayings
 from worker.consumer.transport.configure import use_transport
 from worker.postgres.errors import DatabaseUnsuitable
 from worker.runtime import CmdbUnusable, Runtime
@@ -74,6 +74,8 @@ _SHOWS_BODY: Final = ("The full contents of the message body was", "Can't decode
 @signals.setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     configure_logging(settings.log_level, settings.log_format)
+    if settings.log_format == "json":
+        log_sayings()
     # Celery logs the whole body of a message that it cannot read or whose task it does not know. It may hold anything.
     consumer = logging.getLogger("celery.worker.consumer.consumer")
     consumer.addFilter(_without_bodies)
@@ -105,10 +107,10 @@ def _start(**_: Any) -> None:
     try:
         runtime.start()
     except DatabaseUnsuitable as error:
-        sys.exit(f"bksi worker: BKSI_POSTGRES_DSN ({without_secrets(settings.postgres_dsn)}): {error}")
+        give_up(f"bksi worker: BKSI_POSTGRES_DSN ({without_secrets(settings.postgres_dsn)}): {error}")
     except (UnsafeRedis, TomlFileInvalid, CmdbUnusable) as error:
         # Celery logs what a signal's receiver raises, and goes on; but not this.
-        sys.exit(f"bksi worker: {error}")
+        give_up(f"bksi worker: {error}")
 
 
 @signals.worker_shutting_down.connect

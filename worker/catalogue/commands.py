@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from contract.settings import load_settings
-from plumbing.logs import configure_logging
+from plumbing.logs import configure_logging, give_up
 from worker.catalogue import pull as pulling
 from worker.catalogue import watch as watching
 from worker.catalogue.answers import AnswerRefused, Kind, read_answer, read_files, read_list
@@ -190,7 +190,7 @@ def watch(
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     events: Queue[int] = Queue()
-    with plain_errors(CmdbRefused, AuthorizationInvalid, OSError):
+    try:
         authorization = authorization_of(authorization_file)
 
         def open_cmdb() -> Cmdb:
@@ -198,6 +198,8 @@ def watch(
             return Cmdb(url or settings.cmdb_url or "", authorization, supplier_account=account)
 
         cmdb = open_cmdb()
+    except (CmdbRefused, AuthorizationInvalid, OSError) as error:
+        give_up(f"bksi catalogue watch: {error}")
     listen(open_cmdb, events)
 
     watching.watch(settings, watching.Watch(cmdb, biz, every, instances=instances, prune=prune, events=events))

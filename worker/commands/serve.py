@@ -17,11 +17,12 @@ def worker(
     with without_collections():
         from contract.settings import load_settings  # noqa: PLC0415 - same
         from plumbing.logs import configure_logging  # noqa: PLC0415 - same
+
+        settings = load_settings()
+        # Before the app is built and Celery does it: both warn of a few things first.
+        configure_logging(settings.log_level, settings.log_format)
         from worker.app import app  # noqa: PLC0415 - importing it builds the Celery app
 
-    settings = load_settings()
-    # Before Celery does it, which warns of a few things first.
-    configure_logging(settings.log_level, settings.log_format)
     # Celery's own command line would load what else is installed for it, Flower with its web server among it: a quarter
     # of a worker's memory.
     process = app.Worker(
