@@ -19,6 +19,7 @@ from api_shim.http.state import state_of
 from api_shim.identity.doorkeeper import ONCE, is_basic
 from contract.codes import Code, Refused, Why
 from plumbing import traces
+from plumbing.logs import frames_of
 from plumbing.urls import is_loopback
 
 MAX_HEADER_BYTES: Final = 32 * 1024
@@ -71,7 +72,10 @@ class Frame:
         except HeadRefused as error:
             await refusal(exchange, [error], status=error.status)(scope, receive, watched)
         except Exception as error:  # noqa: BLE001 - the last line of defence: whatever it is, the caller gets an envelope
-            _log_bug(exchange, error)
+            if status and isinstance(error.__cause__, Refused):  # by Starlette, which has begun the answer to it
+                _log_broken_off(request, exchange, error.__cause__)
+            else:
+                _log_bug(exchange, error)
             if status == 0:
                 await refusal(exchange, [Refused(Code.INTERNAL)])(scope, receive, watched)
         _record(request, exchange, status, time.perf_counter() - started)
@@ -106,14 +110,18 @@ def _record(request: Request, exchange: Exchange, status: int, seconds: float) -
     )
 
 
+def _log_broken_off(request: Request, exchange: Exchange, refused: Refused) -> None:
+    """A server went away while an answer was on its way: what was begun with 200 can only end too early."""
+    exchange.code = refused.code
+    route, request_id = _route(request), exchange.request_id
+    _log.error(
+        "answer broken off", reason=refused.message(), code=int(refused.code), route=route, request_id=request_id
+    )
+
+
 def _log_bug(exchange: Exchange, error: Exception) -> None:
     """Where it happened, not what it says: an exception's text and its locals may hold what the caller sent."""
-    frames, traceback = [], error.__traceback__
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        frames.append(f"{code.co_filename}:{traceback.tb_lineno} {code.co_name}")
-        traceback = traceback.tb_next
-    _log.error("bug", error=type(error).__qualname__, at=frames[-8:], request_id=exchange.request_id)
+    _log.error("bug", error=type(error).__qualname__, frames=frames_of(error), request_id=exchange.request_id)
 
 
 _ONCE: Final = ONCE | {

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import httpx2
+from starlette.types import Message, Send
 
 from api_shim.http.app import create_app
 from api_shim.http.state import AppState
@@ -38,6 +39,17 @@ class Client:
     def call(self, method: str, path: str, **kwargs: Any) -> httpx2.Response:
         answer: httpx2.Response = self.run(self.http.request(method, path, **kwargs))
         return answer
+
+    async def raw(self, method: str, path: str, headers: dict[str, str], send: Send) -> None:
+        """Call it as a server does: `send` is given each part of the answer as it is made."""
+        head = [(name.lower().encode(), value.encode()) for name, value in {"Host": "localhost", **headers}.items()]
+        scope = {"type": "http", "http_version": "1.1", "method": method, "path": path, "headers": head}
+        asgi = {"asgi": {"version": "3.0", "spec_version": "2.4"}, "query_string": b"", "client": ("127.0.0.1", 40000)}
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        await self.app(scope | asgi, receive, send)
 
     def get(self, path: str, **kwargs: Any) -> httpx2.Response:
         return self.call("GET", path, **kwargs)
