@@ -4,12 +4,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from pydantic import ValidationError
 
-from contract.message import TaskArguments
 from contract.redis.connection import RedisError
 from plumbing.logs import frames_of
 from worker.postgres.errors import DatabaseError
+from worker.walk.take import arguments_of
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
@@ -19,10 +18,7 @@ _log = structlog.get_logger(__name__)
 
 async def deliver(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
     """Hand on what waits in a request's module; whatever happens, PostgreSQL knows what is left and who is next."""
-    try:
-        request_id = TaskArguments.model_validate(kwargs).request_id
-    except ValidationError:
-        return "the message's arguments are not those of this task"
+    request_id = arguments_of(kwargs).request_id
     if runtime.deliverer is None:
         return "no CMDB is configured"
     walk = asyncio.current_task()
