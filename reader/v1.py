@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api_shim.http.answers import listed, succeeded, with_etag
 from api_shim.http.exchange import exchange_of
+from api_shim.http.paging import require_known
 from contract.codes import Code, Refused
 from contract.request.batch import MAX_INT64
 from reader.asked import MAX_HOSTS, MAX_LIMIT
@@ -60,6 +61,7 @@ async def get_service_instance(request: Request, service_instance_id: int) -> Re
     """One service instance with its processes; one of another business is as unknown as one that never was."""
     state = state_of(request)
     identity = state.admit(request)
+    require_known(request.query_params, ())
     wanted = Filter(state.accounts(identity), ids=[service_instance_id] if 0 < service_instance_id <= MAX_INT64 else [])
     for row in await list_instances(state.engine, wanted, shape="v1"):
         application = identity.application
@@ -73,9 +75,7 @@ def _asked(request: Request, known: Collection[str]) -> tuple[Filter, int]:
     """What every listing asks for, of a caller who may: the filter, and how many."""
     state, query = state_of(request), request.query_params
     identity = state.admit(request)
-    for name in query:
-        if name not in known:
-            raise Refused.field(Code.PARAM_INVALID, f"query.{name}")
+    require_known(query, known)
     bk_biz_id = _id(query, "bk_biz_id")
     if bk_biz_id is None:
         raise Refused.field(Code.PARAM_REQUIRED, "query.bk_biz_id")

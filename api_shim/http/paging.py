@@ -1,18 +1,44 @@
-"""Paged answers: their query parameters, and their opaque, signed cursors: what one says was said by us."""
+"""Query parameters, and the opaque, signed cursors of paged answers: what one says was said by us."""
 
 import base64
 import hashlib
 import hmac
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from starlette.requests import Request
 
-from contract.codes import Code, Refused, Why
+from contract.codes import Code, Language, Refused, Why
+from contract.credentials import SIGNATURE_KEYS
+from contract.request.findings import shown_key
 from contract.settings import Settings
 
 PAGE: Final = 100
 MAX_PAGE: Final = 500
 _SIGNATURE_BYTES: Final = 12
+
+
+class UnknownParameter(Refused):
+    """A parameter that its call does not read. Whoever misspells a filter must not believe that it works."""
+
+    def __init__(self, name: str, known: Collection[str]) -> None:
+        path = f"query.{shown_key(name)}"
+        super().__init__(Code.PARAM_INVALID, path, path=path)
+        self.known = ", ".join(sorted(known))
+
+    def message(self, language: Language = "en") -> str:
+        """The text to show, with those that there are."""
+        said = super().message(language)
+        if language == "en":
+            return f"{said}: this call takes {self.known or 'no parameters'}"
+        return f"{said}：此接口的参数为 {self.known}" if self.known else f"{said}：此接口没有参数"
+
+
+def require_known(query: Iterable[str], known: Collection[str]) -> None:
+    """Raise `UnknownParameter` for a name that is not among `known`, nor part of a signature."""
+    for name in query:
+        if name not in known and name not in SIGNATURE_KEYS:
+            raise UnknownParameter(name, known)
 
 
 def one_of(request: Request, name: str, known: list[str]) -> str | None:

@@ -10,10 +10,11 @@ from starlette.requests import Request
 
 from api_shim.http.answers import whole_seconds
 from api_shim.http.body import NO_BODY, Body, read_optional_body
-from api_shim.http.exchange import Exchange, exchange_of
+from api_shim.http.exchange import Exchange, Style, exchange_of
 from api_shim.http.limits import OpenUploads, OpenWaits, Rates
 from api_shim.http.metrics import Metrics
-from api_shim.http.paging import Cursors
+from api_shim.http.pages.render import ASKED
+from api_shim.http.paging import Cursors, require_known
 from api_shim.identity.doorkeeper import Doorkeeper, Identity, Unauthenticated, check_query
 from api_shim.identity.signature import VALID_S, SignedCall, signed_call
 from api_shim.jobs import Jobs
@@ -56,6 +57,8 @@ class AppState:
             self._let_in(request, exchange.identity, purpose)
         elif not self.doorkeeper.is_open:
             self.rates.require_hope(self.doorkeeper.address(request.headers, peer))
+            return
+        _require_known_parameters(request)
 
     async def admit(self, request: Request, purpose: Literal["submit", "poll"], body: Body | None = None) -> Identity:
         """Authenticate the caller of `request` and count the call against its rate.
@@ -81,6 +84,7 @@ class AppState:
                 await self._use_once(signed, identity.caller.bk_app_code)
         if greeted is None:
             self._let_in(request, identity, purpose)
+            _require_known_parameters(request)
         return identity
 
     async def admit_act(self, request: Request) -> Identity:
@@ -127,6 +131,16 @@ class AppState:
 def located(path: str, *, replayed: bool) -> dict[str, str]:
     """The headers of whatever was accepted, now or before."""
     return {"Location": path, **({"Idempotent-Replayed": "true"} if replayed else {})}
+
+
+def _require_known_parameters(request: Request) -> None:
+    """Those that the description of a call has; of a page those of all pages, whose links hand them on."""
+    style = exchange_of(request).style
+    if not request.query_params or style.is_compat:
+        return
+    described = (request.scope["route"].openapi_extra or {}).get("parameters", ())
+    names = {parameter["name"] for parameter in described if parameter["in"] == "query"}
+    require_known(request.query_params, names.union(ASKED) if style is Style.PAGE else names)
 
 
 def _peer(request: Request) -> str | None:

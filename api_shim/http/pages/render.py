@@ -19,7 +19,8 @@ from contract.codes import Language
 _ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _KEPT: Final = ("status", "bk_biz_id", "bk_module_id", "outcome", "show", "lang")
 """Parameters that a page's own links go on with."""
-_ASKED: Final = (*_KEPT, "id", "cursor")
+ASKED: Final = (*_KEPT, "id", "cursor", "limit")
+"""All that pages read."""
 _SAFE: Final = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self';"
@@ -87,7 +88,7 @@ def _common(exchange: Exchange) -> dict[str, Any]:
         "t": _SAY[exchange.language],
         "link": partial(link, exchange),
         "here": partial(_here, exchange),
-        "query": {**dict.fromkeys(_ASKED, ""), **exchange.query},
+        "query": {**dict.fromkeys(ASKED, ""), **exchange.query},
         "app": exchange.bk_app_code,
         "refresh_s": 0,
     }

@@ -242,6 +242,8 @@ def test_hosts_that_have_no_instance_in_a_module(reader: Reader) -> None:
     assert (second["bk_host_ids"], second["next_cursor"]) == ([9], None)
     assert reader.ask("/v1/hosts-without-instance?bk_biz_id=1")[1]["code"] == 1199010
     assert reader.ask("/v1/hosts-without-instance?bk_biz_id=1&bk_module_id=60&name=web")[1]["code"] == 1199006
+    _, misspelt = reader.ask("/v1/service-instances/1?detial=1")
+    assert misspelt["message"] == "query.detial is not valid: this call takes no parameters"
 
 
 def test_v1_turns_pages_by_cursor(reader: Reader) -> None:
