@@ -22,21 +22,22 @@ async def cut(
 ) -> AsyncIterator[ParsedBatch]:
     """Each hundred of `instances` as a batch under `head`; an error names the instance by its place in the job.
 
-    They come with their sizes: a batch is cut before the hundred once it has 4 MiB.
+    They come with their sizes: a batch is cut before the hundred where the next one would make it longer than 4 MiB.
 
     Raises:
         BatchRefused: as `parse`, when the iterator comes to it.
     """
-    first, waiting, held, since = 0, [], 0, time.monotonic()
+    waiting: list[Any] = []
+    first, held, since = 0, 0, time.monotonic()
     async for instance, size in instances:
-        waiting.append(instance)
-        held += size
-        if len(waiting) == MAX_INSTANCES or held >= MAX_BODY_BYTES:
+        if waiting and (len(waiting) == MAX_INSTANCES or held + size > MAX_BODY_BYTES):
             yield _parsed(head, waiting, first, strict=strict)
             first, waiting, held = first + len(waiting), [], 0
             if time.monotonic() - since > _LET_OTHERS_S:
                 await asyncio.sleep(0)
                 since = time.monotonic()
+        waiting.append(instance)
+        held += size
     if waiting or not first:
         yield _parsed(head, waiting, first, strict=strict)
 

@@ -181,8 +181,7 @@ class _Text:
         """The instances, and then the object's end."""
         closing = await self._peek() == "]"
         while not closing:
-            begin = self._place
-            yield await self._value(), self._place - begin
+            yield await self._sized()
             closing = await self._take(",]") == "]"
         if await self._take("},]") != "}":
             # It would belong to the head, and batches were accepted without it.
@@ -195,6 +194,10 @@ class _Text:
         return self._gone + self._at
 
     async def _value(self) -> Any:
+        return (await self._sized())[0]
+
+    async def _sized(self) -> tuple[Any, int]:
+        """The next value, and its length in bytes."""
         await self._peek()
         while True:
             held = len(self._text) - self._at
@@ -207,8 +210,8 @@ class _Text:
                 raise self._malformed(error.reason) from None
             # A number that ends with the text may go on in the next chunk.
             if end < len(self._text) or self._text[end - 1] in '}]"' or not await self._grow(held):
-                self._at = end
-                return value
+                read, self._at = self._text[self._at : end], end
+                return value, len(read.encode())
 
     async def _take(self, wanted: str) -> str:
         found = await self._peek()
