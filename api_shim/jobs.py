@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
-from api_shim.submitter import Submitter, what_failed
+from api_shim.retries import is_retryable, tried_again
+from api_shim.submitter import Submitter
 from contract.answer.job import Job
 from contract.answer.report import Report
 from contract.answer.status import JobPart, Status
 from contract.codes import Code, Refused
-from contract.message import REQUEST_ID_PATTERN, Caller
+from contract.message import REQUEST_ID_PATTERN, Caller, Payload
 from contract.redis.jobs import JobStore, NotThisUploads, Upload, link
 from contract.redis.requests import IdempotencyConflict, QueueFull
 from contract.request.batch import key_of_job, key_of_retry
@@ -148,10 +149,15 @@ class Jobs:
                     return job
                 await heard(min(seconds_left, _REPAIR_S))
 
-    async def recent(self, bk_app_code: str, start: int, limit: int) -> list[Job | None]:
-        """An application's jobs, newest first, `limit` after the first `start`; None for one that is forgotten."""
-        ids = await reaching_redis(self._store.recent_ids(bk_app_code, start, limit))
-        return await reaching_redis(self._store.load_many(ids)) if ids else []
+    async def recent(self, bk_app_code: str, after: str | None, limit: int) -> tuple[list[Job], str | None]:
+        """An application's jobs that Redis knows, newest first, at most `limit`, going on after a job_id.
+
+        Returns:
+            The jobs, and after which job_id the next page goes on; None: there is none.
+        """
+        ids = await reaching_redis(self._store.recent_ids(bk_app_code, after, limit))
+        jobs = await reaching_redis(self._store.load_many(ids)) if ids else []
+        return [job for job in jobs if job is not None], ids[-1] if len(ids) == limit else None
 
     async def batches(self, job: Job, start: int, limit: int) -> list[tuple[str, Report | None]]:
         """A job's batches in order, `limit` of them after the first `start`; None for one that is unknown."""
@@ -159,7 +165,7 @@ class Jobs:
         return list(zip(ids, await self._reports(ids, job.bk_app_code), strict=True))
 
     async def failed_batches(self, job: Job, number: int, limit: int) -> list[tuple[int, str, Report | None]]:
-        """Those of a job's batches that did not succeed, from `number` on: number, id and report."""
+        """Those of a job's batches that did not succeed, or that CMDB does not take, from `number` on."""
         found = await reaching_redis(self._store.failed_ids(job.job_id, number, limit))
         reports = await self._reports([id_ for _, id_ in found], job.bk_app_code)
         return [(place, id_, report) for (place, id_), report in zip(found, reports, strict=True)]
@@ -176,38 +182,56 @@ class Jobs:
         if await reaching_redis(self._store.cancel(job_id)) == 0:
             raise TooLate(job.status)
         await async_failpoint("after_job_cancelled", job_id)
-        start = 0
+        start, now = 0, await self._submitter.now()
         while ids := await reaching_redis(self._store.batch_ids(job_id, start, _PAGE)):
             for report in await reaching_redis(self._submitter.requests.load_many(ids)):
                 if report is not None and not report.status.is_final:
                     with contextlib.suppress(TooLate):
-                        await self._submitter.end_unstarted(report)
+                        await self._submitter.end_unstarted(report, now)
             start += len(ids)
         return await self.find(job_id, bk_app_code)
 
     async def retry(self, job_id: str, caller: Caller, begun: Callable[[str], None]) -> Received:
-        """Submit what did not succeed of a job again, as a new job.
+        """Submit what did not succeed of a job again, and what CMDB has not taken, as a new job.
 
         Raises:
-            NotRetryable: it is unfinished, or everything of it is there.
+            NotRetryable: it is unfinished, or there is nothing of the kind, or its rows would be cloned once more.
             PayloadGone: what it asked for is not kept any more.
         """
         job = await self.find(job_id, caller.bk_app_code)
-        if not job.is_final or not job.failed:
+        ids = [id_ for _, id_ in await reaching_redis(self._store.failed_ids(job_id))]
+        if not job.is_final or not ids:
             raise NotRetryable(job.status)
-        # Each try of the same failures is one job.
-        failed, key = self._failed_parts(job), key_of_retry(job_id)
-        return await self.receive(failed, caller, begun=begun, idempotency_key=key)
+        # Each try of the same failures is one job. What CMDB does not take changes, and is not asked for of clones.
+        is_clone = (await self._kept(ids[0])).batch.on_existing == "clone"
+        key = key_of_retry(job_id, () if is_clone else ids)
+        return await self.receive(self._failed_parts(job), caller, begun=begun, idempotency_key=key)
+
+    async def is_retryable(self, job: Job) -> bool:
+        """Whether a job has ended, and left anything to be tried again."""
+        return job.is_final and bool(await reaching_redis(self._store.failed_ids(job.job_id, limit=1)))
 
     async def _failed_parts(self, job: Job) -> AsyncIterator[ParsedBatch]:
-        number = 0
+        number, is_empty = 0, True
         while found := await self.failed_batches(job, number, _PAGE):
-            for place, request_id, report in found:
-                payload = await reaching_redis(self._submitter.requests.load_kept(request_id))
-                if payload is None:
+            number = found[-1][0] + 1
+            for _, request_id, report in found:
+                if report is None:
                     raise PayloadGone
-                yield ParsedBatch(what_failed(payload.batch, report), payload.warnings)
-                number = place + 1
+                if not is_retryable(report):  # CMDB has taken it by now
+                    continue
+                payload = await self._kept(request_id)
+                if (batch := tried_again(payload.batch, report, whole=False)) is not None:
+                    is_empty = False
+                    yield ParsedBatch(batch, payload.warnings)
+        if is_empty:
+            raise NotRetryable(job.status)
+
+    async def _kept(self, request_id: str) -> Payload:
+        payload = await reaching_redis(self._submitter.requests.load_kept(request_id))
+        if payload is None:
+            raise PayloadGone
+        return payload
 
     async def _reports(self, ids: list[str], bk_app_code: str) -> list[Report | None]:
         reports = await reaching_redis(self._submitter.requests.load_many(ids)) if ids else []

@@ -7,8 +7,8 @@ limit on all that is unfinished. Once it has answered, the request survives ever
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 import structlog
@@ -18,9 +18,10 @@ from api_shim.drain_rate import DrainRate
 from api_shim.health import Health
 from api_shim.lookup import Lookup
 from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
+from api_shim.retries import is_retryable, tried_again
 from api_shim.waiters import Waiters
 from contract.answer.report import Report, report_expires_at
-from contract.answer.status import Delivery, JobPart, Status, Warning_
+from contract.answer.status import JobPart, Status, Warning_
 from contract.codes import Code, Refused
 from contract.message import Caller, make_celery, new_request_id
 from contract.queue import Queue
@@ -28,7 +29,7 @@ from contract.redis.connection import connect
 from contract.redis.jobs import JobStore, Upload
 from contract.redis.listing import Listing, Wanted
 from contract.redis.records import PendingEntry
-from contract.redis.requests import QueueFull, Requests
+from contract.redis.requests import QueueFull, Requests, Reserved
 from contract.request.batch import ServiceInstanceBatch, key_of_retry
 from contract.request.parse import ParsedBatch
 from contract.settings import Settings
@@ -39,10 +40,14 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """`replayed`: an earlier request under the same idempotency key answers for this one."""
+    """`replayed`: an earlier request under the same idempotency key answers for this one.
+
+    `created_at` is None where it was accepted before, and its report says when.
+    """
 
     request_id: str
     replayed: bool = False
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +127,21 @@ class Submitter:
         request_id = new_request_id()
         entry = PendingEntry.of(request_id, batch, caller, warnings, kind, headers=headers)
 
-        async def reserve(message: bytes) -> str:
+        async def reserve(message: bytes) -> Reserved:
             reserving = self.requests.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
             holder = await reaching_redis(reserving)
-            await async_failpoint("after_submit", holder)
+            await async_failpoint("after_submit", holder.request_id)
             return holder
 
         await async_failpoint("before_submit")
         self.waiters.note_submitted(request_id, caller.bk_app_code)
         try:
             holder = await self._queue.put(
-                reserve, request_id, entry.summary, headers, is_wanted=lambda holder: holder == request_id
+                reserve, request_id, entry.summary, headers, is_wanted=lambda holder: holder.request_id == request_id
             )
         except QueueFull as full:
             raise Busy(await self.seconds_for(full.pending)) from None
-        return Submitted(holder, replayed=holder != request_id)
+        return Submitted(holder.request_id, holder.request_id != request_id, holder.created_at)
 
     async def add_to_job(
         self,
@@ -211,15 +216,18 @@ class Submitter:
             if report.status is Status.TERMINATED:
                 return report
             raise TooLate(report.status)
-        return await self.end_unstarted(report)
+        return await self.end_unstarted(report, await self.now())
 
-    async def end_unstarted(self, pending: Report) -> Report | None:
+    async def now(self) -> datetime:
+        """Redis' clock, by which a request is also accepted."""
+        return await reaching_redis(self.requests.now())
+
+    async def end_unstarted(self, pending: Report, now: datetime) -> Report | None:
         """End a request that waits; None when it is unknown by now.
 
         Raises:
             TooLate: it has been started.
         """
-        now = datetime.now(tz=UTC)
         expires_at = report_expires_at(now, self._settings)
         ended = pending.ended(Refused(Code.CANCELLED), finished_at=now, expires_at=expires_at)
         answer = await reaching_redis(self.requests.cancel(ended))
@@ -233,8 +241,6 @@ class Submitter:
     async def retry(self, request_id: str, caller: Caller, headers: dict[str, str] | None = None) -> Submitted | None:
         """Submit a request that did not succeed again, as a new one; None when unknown.
 
-        What is there is found again, and handed on to CMDB if it lacks it. Of clones only what failed is asked for.
-
         Asked twice while the new one is unfinished, both get the same request_id.
 
         Raises:
@@ -244,17 +250,16 @@ class Submitter:
         report = await self.poll(request_id, caller.bk_app_code)
         if report is None:
             return None
-        is_left_here = report.delivery is Delivery.FAILED
-        if not report.status.is_final or (report.status is Status.SUCCESS and not is_left_here):
+        if not is_retryable(report):
             raise NotRetryable(report.status)
         payload = await reaching_redis(self.requests.load_kept(request_id))
         if payload is None:
             raise PayloadGone
-        is_clone = payload.batch.on_existing == "clone"
-        if is_clone and is_left_here:
+        batch = tried_again(payload.batch, report, whole=True)
+        if batch is None:
             raise NotRetryable(Status.SUCCESS)
         return await self.submit(
-            what_failed(payload.batch, report) if is_clone else payload.batch,
+            batch,
             caller,
             warnings=payload.warnings,
             idempotency_key=key_of_retry(request_id),
@@ -306,11 +311,3 @@ class Submitter:
             pipe.get(self.requests.keys.finished_count)
             pending, finished = await pipe.execute()
         return int(pending), int(finished or 0)
-
-
-def what_failed(batch: ServiceInstanceBatch, report: Report | None) -> ServiceInstanceBatch:
-    """The instances that are not there: those that are would be cloned once more."""
-    failed = [item["index"] for item in report.items if not item["outcome"].is_success] if report else []
-    if not failed:
-        return batch
-    return replace(batch, instances=[batch.instances[index] for index in failed])

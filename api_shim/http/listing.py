@@ -1,8 +1,7 @@
 """Pages of lists, for programs and for people alike: the entries, and the cursor of the next page or None."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any, Final
 
 from starlette.requests import Request
 
@@ -16,7 +15,6 @@ from contract.answer.status import Outcome, Status
 from contract.redis.listing import Wanted
 from contract.request.batch import parse_idempotency_key
 
-T = TypeVar("T")
 _BATCHES_AT_ONCE: Final = 50
 _BEGIN: Final = "0 0"
 _UNFINISHED: Final = (Status.PENDING.value, Status.RUNNING.value)
@@ -52,25 +50,22 @@ def items_of_request(request: Request, report: Report, size: int = PAGE) -> tupl
 
 async def own_jobs(request: Request, app: str, size: int = PAGE) -> tuple[list[Job], str | None]:
     """An application's own jobs, newest first."""
-    found, cursor = await _by_place(request, f"jobs {app}", size, partial(state_of(request).jobs.recent, app))
-    return [job for job in found if job is not None], cursor
+    state = state_of(request)
+    purpose, limit = f"jobs of {app}", page_limit(request, size)
+    after = state.cursors.read(purpose, request.query_params.get("cursor"))
+    found, last = await state.jobs.recent(app, after, limit)
+    return found, state.cursors.make(purpose, last) if last else None
 
 
 async def batches_of_job(
     request: Request, job: Job, size: int = PAGE
 ) -> tuple[list[tuple[str, Report | None]], str | None]:
     """The batches of a job in the order of its instances: the id of each, and its report if it is known."""
-    return await _by_place(request, f"job batches {job.job_id}", size, partial(state_of(request).jobs.batches, job))
-
-
-async def _by_place(
-    request: Request, purpose: str, size: int, load: Callable[[int, int], Awaitable[list[T]]]
-) -> tuple[list[T], str | None]:
-    """A page of what `load` gives: so many after the first so many."""
-    cursors, limit = state_of(request).cursors, page_limit(request, size)
-    start = int(cursors.read(purpose, request.query_params.get("cursor")) or 0)
-    found = await load(start, limit)
-    return found, cursors.make(purpose, str(start + limit)) if len(found) == limit else None
+    state = state_of(request)
+    purpose, limit = f"job batches {job.job_id}", page_limit(request, size)
+    start = int(state.cursors.read(purpose, request.query_params.get("cursor")) or 0)
+    found = await state.jobs.batches(job, start, limit)
+    return found, state.cursors.make(purpose, str(start + limit)) if len(found) == limit else None
 
 
 async def items_of_job(request: Request, job: Job, size: int = PAGE) -> tuple[list[dict[str, Any]], str | None]:

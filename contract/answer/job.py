@@ -27,13 +27,22 @@ class JobStatus(StrEnum):
 
 
 class EndedBatch(NamedTuple):
-    """One batch of a job, as PostgreSQL remembers it. `counts` are in the order of `Outcome`."""
+    """One batch of a job, as PostgreSQL remembers it.
+
+    `counts` are in the order of `Outcome`. `is_refused` says that CMDB does not take its rows.
+    """
 
     request_id: str
     number: int
     is_last: bool
     counts: tuple[int, ...]
     finished_at: datetime
+    is_refused: bool = False
+
+    @property
+    def is_left(self) -> bool:
+        """Whether there is anything of it to be tried again."""
+        return self.is_refused or any(self.counts[len(SUCCESSES) :])
 
 
 @dataclass(frozen=True, slots=True)

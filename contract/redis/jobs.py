@@ -32,11 +32,12 @@ from typing import Any, Final, cast
 import redis.asyncio as aioredis
 
 from contract.answer.job import EndedBatch, Job
-from contract.answer.status import Outcome, Problem
+from contract.answer.report import Report
+from contract.answer.status import Delivery, Outcome, Problem, Status
 from contract.message import QUEUE_NAME, Caller, new_request_id
 from contract.redis.records import BEGIN_ENTRY, PendingEntry
 from contract.redis.requests import QueueFull, Requests, moment
-from contract.redis.script import CLOCK, Script
+from contract.redis.script import CLOCK, FOLLOWING, Script
 from contract.request.batch import key_of_job
 from contract.settings import Settings
 
@@ -54,6 +55,8 @@ _ADD: Final = Script(
 )
 _HOLD: Final = Script("contract/redis/hold_job.lua", keys="job", args="upload until_ms", parts=(CLOCK,))
 _CANCEL: Final = Script("contract/redis/cancel_job.lua", keys="job")
+_MARK: Final = Script("contract/redis/mark_batch.lua", keys="job failed", args="id number is_open")
+_RECENT: Final = Script("contract/redis/recent_jobs.lua", keys="jobs_of_app", args="after most", parts=(FOLLOWING,))
 _RESTORE: Final = Script(
     "contract/redis/restore_job.lua",
     keys="job batches failed unknown",
@@ -95,6 +98,8 @@ class JobStore:
         self._add = self._client.register_script(_ADD)
         self._hold = self._client.register_script(_HOLD)
         self._cancel = self._client.register_script(_CANCEL)
+        self._mark = self._client.register_script(_MARK)
+        self._recent = self._client.register_script(_RECENT)
         self._restore = self._client.register_script(_RESTORE)
 
     @property
@@ -186,22 +191,34 @@ class JobStore:
             for job_id, one in zip(job_ids, stored, strict=True)
         ]
 
-    async def recent_ids(self, bk_app_code: str, start: int, limit: int) -> list[str]:
-        """An application's job ids, newest first, `limit` of them after the first `start`."""
-        rows = await self._client.zrevrange(self._keys.jobs_of_app(bk_app_code), start, start + limit - 1)
-        return [job_id.decode() for job_id in cast("list[bytes]", rows)]
+    async def recent_ids(self, bk_app_code: str, after: str | None, limit: int) -> list[str]:
+        """An application's job ids, newest first, `limit` of those that follow on `after`, or of all."""
+        ids = await self._recent(keys=[self._keys.jobs_of_app(bk_app_code)], args=[after or "", limit])
+        return [job_id.decode() for job_id in ids]
 
     async def batch_ids(self, job_id: str, start: int, limit: int) -> list[str]:
         """The request ids of a job's batches in order, `limit` of them after the first `start`."""
         ids = await cast("Any", self._client.lrange(self._keys.job_batches(job_id), start, start + limit - 1))
         return [request_id.decode() for request_id in ids]
 
-    async def failed_ids(self, job_id: str, number: int, limit: int) -> list[tuple[int, str]]:
-        """Number and request id of the batches that ended without success, `limit` of them from that number on."""
+    async def failed_ids(self, job_id: str, number: int = 0, limit: int = -1) -> list[tuple[int, str]]:
+        """Number and request id of the batches that are left to be tried again, from that number on; `limit` or all.
+
+        They ended without success, or CMDB does not take what they have created.
+        """
         rows: Any = await self._client.zrangebyscore(
             self._keys.job_failed(job_id), number, "+inf", start=0, num=limit, withscores=True
         )
         return [(int(score), request_id.decode()) for request_id, score in rows]
+
+    async def mark(self, report: Report) -> None:
+        """Remember of a batch of a job whether CMDB has taken its rows, as its report says."""
+        if report.job is None or report.status is not Status.SUCCESS:
+            return
+        await self._mark(
+            keys=[self._keys.job(report.job.job_id), self._keys.job_failed(report.job.job_id)],
+            args=[report.request_id, report.job.number, int(report.delivery is Delivery.FAILED)],
+        )
 
     async def cancel(self, job_id: str) -> int:
         """Let nothing of it begin that has not: 1 · 0 everything has ended · -1 unknown."""
@@ -215,7 +232,7 @@ class JobStore:
             keys=[keys.job(id_), keys.job_batches(id_), keys.job_failed(id_), keys.unknown(id_)],
             args=[
                 *(id_, keys.done_channel, ttl_s, len(fields) // 2, *fields),
-                *(part for batch in batches for part in (batch.request_id, batch.number, int(any(batch.counts[3:])))),
+                *(part for batch in batches for part in (batch.request_id, batch.number, int(batch.is_left))),
             ],
         )
 

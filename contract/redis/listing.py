@@ -5,12 +5,12 @@ never leave it. A few thousand at a time: a script holds everybody up for as lon
 """
 
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import redis.asyncio as aioredis
 
 from contract.redis.records import Keys
-from contract.redis.script import Script
+from contract.redis.script import FOLLOWING, Script
 
 _AT_A_TIME: Final = 2_000
 LOOKED_AT: Final = 20_000
@@ -18,7 +18,10 @@ LOOKED_AT: Final = 20_000
 _UNFINISHED: Final = "unfinished"
 
 _SIEVE: Final = Script(
-    "contract/redis/sieve.lua", keys="of_app", args="start count most req_prefix result_prefix status biz module"
+    "contract/redis/sieve.lua",
+    keys="of_app",
+    args="after count most req_prefix result_prefix status biz module",
+    parts=(FOLLOWING,),
 )
 
 
@@ -49,25 +52,18 @@ class Listing:
     """Lists requests by their application."""
 
     def __init__(self, client: "aioredis.Redis", keys: Keys) -> None:
-        self._client = client
         self._keys = keys
         self._sieve = client.register_script(_SIEVE)
 
     async def page(self, bk_app_code: str, after: str | None, limit: int, wanted: Wanted) -> Page:
         """At most `limit` that match, of those that follow on `after`, or of all. There may be fewer and yet more."""
-        index, start = self._keys.of_app(bk_app_code), 0
         ids: list[str] = []
-        if after is not None:
-            rank = await self._client.zrevrank(index, after)
-            if rank is None:
-                return Page([], None)
-            start = cast("int", rank) + 1
-        looked_at, last = 0, after
+        looked_at, last = 0, after or ""
         while looked_at < LOOKED_AT:
             count, last_, *found = await self._sieve(
-                keys=[index],
+                keys=[self._keys.of_app(bk_app_code)],
                 args=[
-                    *(start + looked_at, _AT_A_TIME, limit - len(ids)),
+                    *(last, _AT_A_TIME, limit - len(ids)),
                     *(self._keys.request(""), self._keys.result("")),
                     *wanted.arguments(),
                 ],

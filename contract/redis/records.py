@@ -53,7 +53,7 @@ class Keys:
         return f"{self.prefix}jobbatches:{job_id}"
 
     def job_failed(self, job_id: str) -> str:
-        """Sorted set: the request ids of a job's batches that ended without success, scored by their numbers."""
+        """Sorted set: ids of a job's batches that failed, or that CMDB does not take, scored by their numbers."""
         return f"{self.prefix}jobfailed:{job_id}"
 
     def jobs_of_app(self, bk_app_code: str) -> str:

@@ -7,7 +7,7 @@ are Redis' clock; the machines' clocks never meet.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import redis.asyncio as aioredis
 import structlog
@@ -79,6 +79,16 @@ def moment(ms: float | str | bytes) -> datetime:
     return datetime.fromtimestamp(float(ms) / 1000, tz=UTC)
 
 
+class Reserved(NamedTuple):
+    """The request that holds: the one that was to be, or an earlier one under the same idempotency key and body.
+
+    `created_at` is None where it was accepted before, and its report says when.
+    """
+
+    request_id: str
+    created_at: datetime | None = None
+
+
 _Call = tuple[list[str], list[Any]]
 """Keys and arguments of a script."""
 _SENT_BYTES: Final = 1_000_000
@@ -132,10 +142,8 @@ def _counted(report: Report) -> tuple[str, str]:
 
 def _payload_ttl_s(report: Report, letter: bytes | None, settings: Settings) -> int:
     """0: it is not to be tried again; `_FORGOTTEN`: and was kept till now."""
-    if report.delivery is Delivery.DELIVERED:
-        return _FORGOTTEN
-    if report.status is Status.SUCCESS and report.delivery is None:
-        return 0
+    if report.status is Status.SUCCESS and report.delivery in (None, Delivery.DELIVERED):
+        return 0 if report.delivery is None else _FORGOTTEN
     return settings.result_ttl_s if letter is None else max(PAYLOAD_TTL_S, settings.result_ttl_s)
 
 
@@ -161,11 +169,8 @@ class Requests:
         idempotency_key: str | None = None,
         *,
         while_unfinished: bool = False,
-    ) -> str:
+    ) -> Reserved:
         """Write the pending entry and push `message` in one step; an empty one is sent elsewhere.
-
-        Returns:
-            The request_id that holds: the entry's own, or an earlier one's under the same idempotency key and body.
 
         Raises:
             QueueFull: `max_pending` requests are unfinished.
@@ -201,8 +206,8 @@ class Requests:
         if answer[0] == 2:
             if answer[2].decode() != entry.digest:
                 raise IdempotencyConflict
-            return cast("str", answer[1].decode())
-        return request_id
+            return Reserved(answer[1].decode())
+        return Reserved(request_id, None if answer[1] is None else moment(answer[1]))
 
     async def _submit_together(self, calls: Sequence[_Call]) -> list[Any]:
         """Each call is a script of its own, so that none depends on another; they share the way there and back."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Self
 
 CLOCK: Final = "contract/redis/parts/clock.lua"
+FOLLOWING: Final = "contract/redis/parts/following.lua"
 COUNT_RUNNING: Final = "contract/redis/parts/count_running.lua"
 _ROOT: Final = Path(__file__).parents[2]
 

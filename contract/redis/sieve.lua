@@ -1,7 +1,7 @@
 #!lua flags=no-writes,allow-oom
--- status, biz, module: what is wanted; '': any
+-- What follows on `after` in an application's requests, or with '' all. status, biz, module: what is wanted; '': any
 -- -> how many were looked at, the last of them ('' for none), then those that match
-local ids = redis.call('ZREVRANGE', of_app, start, start + count - 1)
+local ids = following(of_app, after, count)
 local room, found, wanted = tonumber(most), {0, ''}, {status, biz, module}
 local function about(id)
   local head = redis.call('GETRANGE', result_prefix .. id, 0, 8191)

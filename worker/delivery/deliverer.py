@@ -13,6 +13,7 @@ from contract.answer.report import Report
 from contract.codes import Code
 from contract.message import summary
 from contract.redis.connection import RedisError
+from contract.redis.jobs import JobStore
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
 from worker import metrics
@@ -64,6 +65,7 @@ class Deliverer:
         self._engine = engine
         self._bridge = bridge
         self._leases = leases
+        self._jobs = JobStore(leases)
         self._queue = queue
         self._settings = settings
         self._free = settings.deliveries_at_once
@@ -201,6 +203,7 @@ class Deliverer:
         await async_failpoint("before_told", delivery.request_id)
         if report is not None:
             await publish(self._leases, report)
+            await self._jobs.mark(report)
         await async_failpoint("after_told", delivery.request_id)
         await deliveries.told(driver, delivery.request_id)
 

@@ -43,7 +43,7 @@ SELECT count(*) FROM purged
 """
 _BATCHES: Final = """
 SELECT request_id, job_number, job_is_last, outcomes, finished_at, created_at, bk_app_code, bk_biz_id, bk_module_id,
-       report IS NULL AS is_purged
+       report IS NULL AS is_purged, coalesce(strpos(report, '"delivery":"FAILED"') > 0, false) AS is_refused
 FROM request_ledger WHERE job_id = $1 ORDER BY job_number
 """
 _FIRST_FAILURE: Final = """
@@ -175,7 +175,10 @@ async def load_job(engine: AsyncEngine, job_id: str) -> KnownJob | None:
     if not rows:
         return None
     batches = tuple(
-        EndedBatch(row["request_id"], row["job_number"], row["job_is_last"], tuple(row["outcomes"]), row["finished_at"])
+        EndedBatch(
+            *(row["request_id"], row["job_number"], row["job_is_last"]),
+            *(tuple(row["outcomes"]), row["finished_at"], row["is_refused"]),
+        )
         for row in rows
     )
     problem = None if failure is None else problem_of(Report.load(failure))

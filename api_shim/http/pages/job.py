@@ -1,6 +1,6 @@
 """The page of one job."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,9 @@ async def job_page(request: Request, job: Job, headers: Mapping[str, str]) -> Re
         "segments": standing.segments(counts),
         "took_s": standing.took_s(job.created_at, job.finished_at if job.is_final else None),
         "problems": problems(errors, exchange.language),
-        "actions": standing.actions(f"/v1/jobs/{job.job_id}", "bksi jobs", _verbs(job), partial(link, exchange)),
+        "actions": standing.actions(
+            f"/v1/jobs/{job.job_id}", "bksi jobs", await _verbs(request, job), partial(link, exchange)
+        ),
         "refresh_s": standing.refresh_s(headers),
         **(await _found(request, job)),
     }
@@ -55,8 +57,7 @@ def _line(request_id: str, report: Report | None) -> dict[str, Any]:
     }
 
 
-def _verbs(job: Job) -> Iterator[str]:
+async def _verbs(request: Request, job: Job) -> list[str]:
     if not job.is_final and not job.is_cancelled:
-        yield "cancel"
-    elif job.is_final and job.failed:
-        yield "retry"
+        return ["cancel"]
+    return ["retry"] if await state_of(request).jobs.is_retryable(job) else []

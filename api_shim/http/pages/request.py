@@ -13,9 +13,10 @@ from api_shim.http.listing import items_of_request
 from api_shim.http.pages import standing
 from api_shim.http.pages.refusal import advice, problems
 from api_shim.http.pages.render import link, page
+from api_shim.retries import is_retryable
 from contract.answer.document import report_document
 from contract.answer.report import Report
-from contract.answer.status import Delivery, Outcome, Status
+from contract.answer.status import Outcome, Status
 from contract.codes import Language
 
 ITEMS: Final = 50
@@ -64,5 +65,5 @@ def _errors(report: Report, document: dict[str, Any]) -> list[dict[str, Any]]:
 def _verbs(report: Report) -> Iterator[str]:
     if report.status is Status.PENDING:
         yield "cancel"
-    elif report.status.is_final and (report.status is not Status.SUCCESS or report.delivery is Delivery.FAILED):
+    elif is_retryable(report):
         yield "retry"

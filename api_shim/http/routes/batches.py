@@ -99,10 +99,10 @@ async def _accept(request: Request, kind: Kind, wait: int | None) -> Response:
     request_id, app = submitted.request_id, exchange.bk_app_code
     path = f"/v1/batches/{request_id}"
     report = await state.waits.after_submit(request_id, app, wait or 0, request.receive)
-    if report is None and submitted.replayed:
+    if report is None and submitted.created_at is None:
         report = await state.submitter.poll(request_id, app)
     if report is None or not (report.status.is_final or submitted.replayed):
-        report = _unstarted(exchange, parsed)
+        report = _unstarted(exchange, parsed, submitted.created_at)
     if not report.status.is_final:
         return finished(exchange, report, 202, await state.accepted(path, replayed=submitted.replayed))
     headers = located(path, replayed=submitted.replayed)
@@ -111,7 +111,7 @@ async def _accept(request: Request, kind: Kind, wait: int | None) -> Response:
     return finished(exchange, report, 200, headers)
 
 
-def _unstarted(exchange: Exchange, parsed: ParsedBatch) -> Report:
+def _unstarted(exchange: Exchange, parsed: ParsedBatch, created_at: datetime | None) -> Report:
     """The report of a request that nobody has started yet, made without asking Redis again."""
     return Report.pending(
         len(parsed.batch.instances),
@@ -120,7 +120,7 @@ def _unstarted(exchange: Exchange, parsed: ParsedBatch) -> Report:
         bk_biz_id=parsed.batch.bk_biz_id,
         bk_module_id=parsed.batch.bk_module_id,
         warnings=parsed.warnings,
-        created_at=datetime.now(tz=UTC),
+        created_at=created_at or datetime.now(tz=UTC),
     )
 
 

@@ -116,7 +116,7 @@ async def cancel_job(request: Request, job_id: str) -> Response:
 
 @router.post("/jobs/{job_id}:retry", status_code=202, responses=openapi_answers.JOB_RETRIED)
 async def retry_job(request: Request, job_id: str) -> Response:
-    """Submit what did not succeed of a job again, as a new job: 202 with its ``Location``."""
+    """Submit what did not succeed of a job again, and what CMDB has refused, as a new job: 202, its ``Location``."""
     state, exchange = state_of(request), exchange_of(request)
     identity = await state.admit_act(request)
     old = await state.jobs.find(job_id, identity.caller.bk_app_code)

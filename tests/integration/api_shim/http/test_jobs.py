@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from api_shim.http.stream import NDJSON
 from api_shim.identity.applications import hash_secret
 from contract.answer.job import Job, JobStatus
 from contract.answer.report import Report
+from contract.answer.status import Item, Outcome, Problem
 from contract.codes import Code, Refused
+from contract.redis.jobs import JobStore
 from tests.integration.api_shim.http.door_client import Client
 
 JSON = {"Content-Type": "application/json"}
+REFUSED_BY_CMDB = Problem(code=Code.NOT_DELIVERED, message_args=(1110056, "not in the module"))
 HEAD: dict[str, Any] = {"bk_biz_id": 1, "bk_module_id": 60}
 
 
@@ -131,14 +135,14 @@ def test_job_of_more_than_four_mebibytes_of_json(door: Client) -> None:
 
 @pytest.mark.parametrize("content_type", ["application/json", NDJSON])
 def test_batch_of_long_instances_is_no_longer_than_a_body_may_be(door: Client, content_type: str) -> None:
-    row = {"note": ["x" * 65_000] * 16}  # a mebibyte
+    row = {"note": ["é" * 32_500] * 16}  # a mebibyte of UTF-8
     rows = [{"bk_host_id": host, **row} for host in range(1, 11)]
     if content_type == NDJSON:
-        body = b"".join(json.dumps(document).encode() + b"\n" for document in (HEAD, *rows))
+        body = b"".join(json.dumps(document, ensure_ascii=False).encode() + b"\n" for document in (HEAD, *rows))
     else:
-        body = json.dumps({**HEAD, "instances": rows}).encode()
+        body = json.dumps({**HEAD, "instances": rows}, ensure_ascii=False).encode()
     job = door.post("/v1/jobs", body, headers={"Content-Type": content_type}).json()
-    assert [batch["statistics"]["total_count"] for batch in _batches(door, job)] == [5, 5]
+    assert [batch["statistics"]["total_count"] for batch in _batches(door, job)] == [4, 4, 2]
 
 
 @pytest.mark.parametrize(
@@ -238,6 +242,31 @@ def test_stream_that_cannot_begin_says_why(door: Client, redis: "redis_client.Re
     assert door.get(job["links"]["items"], headers={"Accept": NDJSON}).text == ""
 
 
+def test_stream_that_redis_breaks_off_is_no_bug_of_ours(
+    open_door: Callable[..., Client], redis: "redis_client.Redis", capsys: pytest.CaptureFixture[str]
+) -> None:
+    door = open_door(max_job_batches=100)
+    job = _stream(door, _lines(5_001)).json()  # more batches than are read at once
+    _finish(door, _batches(door, job)[0]["request_id"])
+    sent: list[bytes] = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            sent.append(message.get("body", b""))
+            redis.acl_setuser("default", enabled=True, commands=["-lrange"])
+
+    try:
+        door.run(door.raw("GET", job["links"]["items"], {"Accept": NDJSON}, send))
+    finally:
+        redis.acl_setuser("default", enabled=True, commands=["+lrange"])
+    assert len(sent) == 100
+    assert sent[-1], "the end is not said, so that nobody takes this for all"
+    logged = capsys.readouterr().out
+    assert "bug" not in logged
+    [broken] = [line for line in logged.splitlines() if "answer broken off" in line]
+    assert all(told in broken for told in (job["job_id"], "1190007", "/v1/jobs/{job_id}/items"))
+
+
 def test_job_that_is_forgotten_hides_none_of_the_older_ones(door: Client, redis: "redis_client.Redis") -> None:
     ids = [_stream(door, _lines(1), key).json()["job_id"] for key in "abc"]
     redis.delete(door.door.submitter.requests.keys.job(ids[1]))
@@ -246,6 +275,19 @@ def test_job_that_is_forgotten_hides_none_of_the_older_ones(door: Client, redis:
         page = door.get(f"/v1/jobs?limit=1&cursor={cursor}").json()
         found, cursor = [*found, *(job["job_id"] for job in page["jobs"])], page["next_cursor"]
     assert found == [ids[2], ids[0]]
+
+
+def test_pages_of_jobs_go_on_where_they_were_while_others_come(door: Client, redis: "redis_client.Redis") -> None:
+    ids = [_stream(door, _lines(1), key).json()["job_id"] for key in "abc"]
+    first = door.get("/v1/jobs?limit=1").json()
+    assert [job["job_id"] for job in first["jobs"]] == [ids[2]]
+
+    _stream(door, _lines(1), "d")
+    redis.zrem(door.door.submitter.requests.keys.jobs_of_app(""), ids[0])  # and the oldest goes
+    rest = door.get(f"/v1/jobs?cursor={first['next_cursor']}").json()
+    assert [job["job_id"] for job in rest["jobs"]] == [ids[1]]
+    redis.zrem(door.door.submitter.requests.keys.jobs_of_app(""), ids[2])
+    assert door.get(f"/v1/jobs?cursor={first['next_cursor']}").json()["jobs"] == [], "what followed is older still"
 
 
 def test_cancelled_job_begins_nothing_more(door: Client) -> None:
@@ -288,6 +330,59 @@ def test_what_failed_of_a_job_can_be_tried_again_as_a_new_one(door: Client) -> N
     assert (first.json()["accepted_count"], first.json()["batch_count"]) == (250, 3)
 
 
+def _refuse(door: Client, request_id: str, problem: Problem | None = REFUSED_BY_CMDB) -> None:
+    """End a batch as workers do that bring its rows to a CMDB, which refuses them, or with no `problem` takes them."""
+    requests = door.door.submitter.requests
+
+    async def end() -> None:
+        known, now = await requests.load(request_id), datetime.now(tz=UTC)
+        assert known is not None
+        about = known.model_dump(include={"request_id", "bk_app_code", "bk_biz_id", "bk_module_id", "created_at"})
+        items = [
+            Item(index=index, bk_host_id=index + 1, outcome=Outcome.CREATED, service_instance_id=index + 1)
+            for index in range(known.statistics.total_count)
+        ]
+        here = Report.settled(items, **about, job=known.job).to_deliver(is_awaited=False)
+        await requests.publish(here)
+        ended = here.delivered({}, {}, problem=problem, finished_at=now, expires_at=now)
+        await requests.publish(ended)
+        await JobStore(requests).mark(ended)
+
+    door.run(end())
+
+
+def test_what_cmdb_has_refused_of_a_job_can_be_tried_again_as_of_a_request(door: Client) -> None:
+    job = _stream(door, _lines(250)).json()
+    first, second, third = (batch["request_id"] for batch in _batches(door, job))
+    retry = f"{job['links']['self']}:retry"
+    _refuse(door, first)
+    _refuse(door, second, None)
+    _refuse(door, third)
+    assert door.get(job["links"]["self"]).json()["status"] == "SUCCESS", "its rows are here"
+    assert ":retry" in door.get(job["links"]["self"], headers={"Accept": "text/html"}).text
+    again, repeated = (door.post(retry, b"").json() for _ in range(2))
+    assert (again["accepted_count"], again["job_id"]) == (150, repeated["job_id"])
+
+    _refuse(door, third, None)  # CMDB takes it meanwhile
+    assert door.post(retry, b"").json()["accepted_count"] == 100
+    _refuse(door, first, None)
+    done = door.post(retry, b"")
+    assert (done.status_code, done.json()["status"]) == (409, "SUCCESS")
+    assert ":retry" not in door.get(job["links"]["self"], headers={"Accept": "text/html"}).text
+
+
+def test_retry_of_a_job_clones_nothing_once_more(door: Client) -> None:
+    job = _stream(door, _lines(150, bk_module_id=61, on_existing="clone")).json()
+    failed, refused = (batch["request_id"] for batch in _batches(door, job))
+    _refuse(door, refused)
+    _finish(door, failed)
+    again = door.post(f"{job['links']['self']}:retry", b"").json()
+    assert again["accepted_count"] == 100
+    [batch] = _batches(door, again)
+    _refuse(door, batch["request_id"])
+    assert door.post(f"{again['links']['self']}:retry", b"").status_code == 409
+
+
 def test_upload_is_held_back_to_what_may_be_unfinished(open_door: Callable[..., Client]) -> None:
     door = open_door(max_job_batches=2)
 
@@ -295,9 +390,7 @@ def test_upload_is_held_back_to_what_may_be_unfinished(open_door: Callable[..., 
         upload = asyncio.create_task(door.http.post("/v1/jobs", content=_lines(450), headers={"Content-Type": NDJSON}))
         requests = door.door.submitter.requests
         for finished in range(3):
-            while not (jobs := list(filter(None, await door.door.jobs.recent("", 0, 1)))) or (
-                jobs[0].batches < finished + 2
-            ):
+            while not (jobs := (await door.door.jobs.recent("", None, 1))[0]) or (jobs[0].batches < finished + 2):
                 await asyncio.sleep(0.01)
             assert jobs[0].batches == finished + 2
             batches = await door.door.jobs.batches(jobs[0], finished, 1)
@@ -345,11 +438,11 @@ def test_rate_is_charged_for_each_batch_by_holding_the_sender_back(
 
     async def call() -> Job:
         upload = asyncio.create_task(door.http.post("/v1/jobs", content=_lines(450), headers=headers))
-        while not (jobs := await door.door.jobs.recent("mine", 0, 1)) or jobs[0].batches < 2:
+        while not (jobs := (await door.door.jobs.recent("mine", None, 1))[0]) or jobs[0].batches < 2:
             await asyncio.sleep(0.01)
         upload.cancel()
         await asyncio.gather(upload, return_exceptions=True)
-        return (await door.door.jobs.recent("mine", 0, 1))[0]
+        return (await door.door.jobs.recent("mine", None, 1))[0][0]
 
     job = door.run(call())
     assert (job.batches, job.status) == (2, JobStatus.INTERRUPTED)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -220,6 +221,8 @@ def test_mode_of_a_compat_request_is_ignored_with_a_warning(door: Client, seed: 
 def test_same_key_replays_and_another_body_is_refused(door: Client, seed: dict[str, Any]) -> None:
     first = _accepted(door, seed, **{"Idempotency-Key": "k-1"})
     again = _accepted(door, seed | {"client_request_id": "k-1"})
+    polled = door.get(first.headers["Location"])
+    assert {answer.json()["created_at"] for answer in (first, again, polled)} == {polled.json()["created_at"]}
     assert again.json()["request_id"] == first.json()["request_id"]
     assert (again.headers["Idempotent-Replayed"], "Idempotent-Replayed" in first.headers) == ("true", False)
 
@@ -233,8 +236,11 @@ def test_cancel_ends_what_no_worker_has_started_and_nothing_else(door: Client, s
     location = _accepted(door, seed).headers["Location"]
     cancelled = door.call("POST", f"{location}:cancel")
     assert (cancelled.status_code, cancelled.json()["status"], cancelled.json()["code"]) == (200, "TERMINATED", 1190008)
-    ended, expires = (datetime.fromisoformat(cancelled.json()[name]) for name in ("finished_at", "expires_at"))
+    created, ended, expires = (
+        datetime.fromisoformat(cancelled.json()[name]) for name in ("created_at", "finished_at", "expires_at")
+    )
     assert expires - ended == timedelta(days=30)
+    assert created <= ended, "both are of Redis' clock"
 
     done = _accepted(door, seed).headers["Location"]
     _end(door, done.rpartition("/")[2])
@@ -328,6 +334,23 @@ def test_list_pages_through_own_requests_newest_first(door: Client, seed: dict[s
     assert sorted(seen) == sorted(ids)
     odd = door.get("/v1/batches?bk_module_id=61&status=PENDING").json()["batches"]
     assert {batch["request_id"] for batch in odd} == {ids[1], ids[3]}
+
+
+def test_misspelt_parameter_is_refused_with_those_that_there_are(door: Client, seed: dict[str, Any]) -> None:
+    answer = door.get("/v1/batches?stauts=FAILED")
+    assert (answer.status_code, answer.json()["code"]) == (400, 1199006)
+    known = "bk_biz_id, bk_module_id, cursor, idempotency_key, limit, status"
+    assert answer.json()["message"] == f"query.stauts is not valid: this call takes {known}"
+    assert door.post(f"{ESB_PATH}?stauts=FAILED", seed).json()["code"] == Code.STILL_RUNNING, "old callers pass"
+
+
+def test_no_call_of_v1_ignores_a_parameter(door: Client) -> None:
+    calls = [(method, path) for path, methods in door.app.openapi()["paths"].items() for method in methods]
+    for method, path in calls:
+        if path.startswith("/v1/"):
+            answer = door.call(method.upper(), f"{re.sub('{.*?}', '0' * 32, path)}?colour=red")
+            [error] = answer.json()["errors"]
+            assert (answer.status_code, error["path"]) == (400, "query.colour"), path
 
 
 def test_list_finds_what_stands_behind_thousands_of_others(

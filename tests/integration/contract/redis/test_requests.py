@@ -73,7 +73,7 @@ def in_store(redis_url: str) -> Callable[..., None]:
 def test_reserve_writes_entry_pending_set_and_message_together(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
         entry = an_entry()
-        assert await requests.reserve(entry, b"message") == entry.request_id
+        assert (await requests.reserve(entry, b"message")).request_id == entry.request_id
 
         assert await requests.client.lrange(QUEUE_NAME, 0, -1) == [b"message"]
         assert await requests.client.zscore(requests.keys.pending, entry.request_id) is not None
@@ -88,7 +88,7 @@ def test_reserve_repeated_after_a_lost_answer_pushes_once(in_store: Callable[...
     async def scenario(requests: Leases) -> None:
         entry = an_entry()
         for _ in range(3):
-            assert await requests.reserve(entry, b"message", "key") == entry.request_id
+            assert (await requests.reserve(entry, b"message", "key")).request_id == entry.request_id
 
         assert await requests.client.llen(QUEUE_NAME) == 1
 
@@ -100,9 +100,11 @@ def test_reserve_under_a_used_key_gives_the_first_request(in_store: Callable[...
         entries = [an_entry() for _ in range(20)]
         holders = await asyncio.gather(*(requests.reserve(entry, b"message", "key") for entry in entries))
 
-        assert len(set(holders)) == 1
+        assert len({holder.request_id for holder in holders}) == 1
+        assert sum(holder.created_at is not None for holder in holders) == 1, "the others were accepted before"
         assert await requests.client.llen(QUEUE_NAME) == 1
-        assert await requests.reserve(an_entry(app="other"), b"message", "key") != holders[0]
+        other = await requests.reserve(an_entry(app="other"), b"message", "key")
+        assert other.request_id != holders[0].request_id
 
     in_store(scenario)
 
@@ -145,7 +147,7 @@ def test_entry_without_a_payload_is_none(in_store: Callable[..., None]) -> None:
         assert not await requests.resend(pending, b"message")
         assert await requests.client.zcard(requests.keys.pending) == 0
 
-        assert await requests.reserve(entry, b"message", "key") == entry.request_id
+        assert (await requests.reserve(entry, b"message", "key")).request_id == entry.request_id
         assert await requests.client.lrange(QUEUE_NAME, 0, -1) == [b"message"]
         found = await requests.load(entry.request_id)
         assert found is not None
@@ -154,7 +156,8 @@ def test_entry_without_a_payload_is_none(in_store: Callable[..., None]) -> None:
         await requests.client.delete(name)
         await requests.client.hset(name, mapping=half)
         other = an_entry()
-        assert await requests.reserve(other, b"message", "key", while_unfinished=True) == other.request_id
+        holder = await requests.reserve(other, b"message", "key", while_unfinished=True)
+        assert holder.request_id == other.request_id
 
     in_store(scenario)
 
@@ -210,7 +213,7 @@ def test_reserving_together_outlasts_a_redis_that_has_forgotten_the_scripts(in_s
 
         held = await asyncio.gather(*(requests.reserve(entry, b"message") for entry in (*entries, *full)))
 
-        assert held == [entry.request_id for entry in (*entries, *full)]
+        assert [holder.request_id for holder in held] == [entry.request_id for entry in (*entries, *full)]
         assert await requests.client.llen(QUEUE_NAME) == 6
 
     in_store(scenario)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.answer.report import Report
-from contract.answer.status import Delivery, Item
+from contract.answer.status import Delivery, Item, JobPart
 from contract.message import make_celery
 from contract.queue import Queue
 from contract.redis.connection import connect
@@ -71,6 +71,7 @@ class Side:
         keys: Sequence[str] | None = None,
         processes: Sequence[PlannedProcess] | None = None,
         answer_after: Literal["rows", "delivery"] = "rows",
+        job: JobPart | None = None,
         **changes: Any,
     ) -> str:
         """Write and publish a request; its id."""
@@ -79,7 +80,7 @@ class Side:
         settled = asked.build_report
 
         def build_report(items: Sequence[Item]) -> Report:
-            return settled(items).to_deliver(is_awaited=answer_after == "delivery")
+            return settled(items).model_copy(update={"job": job}).to_deliver(is_awaited=answer_after == "delivery")
 
         object.__setattr__(asked, "build_report", build_report)
         report = (await self.writer.write(asked)).report

@@ -11,9 +11,10 @@ import pytest
 from chaos.cmdb.exchange import Call, Reply, refusal
 from chaos.proxy import FaultProxy
 from contract.answer.document import report_document
-from contract.answer.status import Delivery, Outcome, Status
+from contract.answer.status import Delivery, JobPart, Outcome, Status
 from contract.codes import Code
-from contract.message import DELIVER_TASK_NAME, QUEUE_NAME
+from contract.message import DELIVER_TASK_NAME, QUEUE_NAME, Caller
+from contract.redis.jobs import JobStore
 from tests.integration.worker.delivery.conftest import BOUND, UNBOUND, Side, free, nginx
 from tests.unit.worker.catalogue.cmdb_items import process_instance, service_instance
 from worker.catalogue.cmdb import Cmdb
@@ -23,6 +24,7 @@ from worker.expand.plan import PlannedProcess
 from worker.postgres.deliveries import drop, module_lock
 from worker.postgres.engine import create_engine, driver_connection
 from worker.postgres.errors import DatabaseUnavailable
+from worker.postgres.ledger import load_job
 
 pytestmark = pytest.mark.anyio
 LEFT = "SELECT status FROM delivery"
@@ -287,6 +289,27 @@ async def test_a_refusal_fails_the_one_it_means_and_says_why(side: Side) -> None
     side.cmdb.hosts_of[BOUND].append(4)
     assert await side.retry(bad)
     assert (await side.deliver(bad)).envelope().result
+
+
+async def test_a_batch_of_a_job_that_cmdb_refuses_is_left_to_be_tried_again_until_it_takes_it(side: Side) -> None:
+    jobs = JobStore(side.leases)
+    job = (await jobs.begin(Caller(), 1, BOUND, None)).job_id
+    side.cmdb.hosts_of[BOUND].remove(4)
+    id_ = await side.write(4, job=JobPart(job_id=job, number=7, first=700))
+    assert await jobs.failed_ids(job) == []
+    assert (await side.deliver(id_)).delivery is Delivery.FAILED
+    assert await jobs.failed_ids(job) == [(7, id_)]
+
+    known = await load_job(side.engine, job)
+    assert known is not None
+    await side.leases.client.delete(side.leases.keys.job(job), side.leases.keys.job_failed(job))
+    await jobs.restore(known.job, known.batches, ttl_s=60)
+    assert await jobs.failed_ids(job) == [(7, id_)], "PostgreSQL knows it too"
+
+    side.cmdb.hosts_of[BOUND].append(4)
+    assert await side.retry(id_)
+    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert await jobs.failed_ids(job) == []
 
 
 async def test_what_failed_is_looked_at_again_once_another_request_brings_it(side: Side) -> None:

@@ -1,0 +1,31 @@
+"""What is tried again of a request that has ended: what failed, and what is here and CMDB has not taken."""
+
+from dataclasses import replace
+
+from contract.answer.report import Report
+from contract.answer.status import Delivery, Status
+from contract.request.batch import ServiceInstanceBatch
+
+
+def is_retryable(report: Report) -> bool:
+    """Whether it has ended, and left anything to be tried again."""
+    return report.status.is_final and (report.status is not Status.SUCCESS or report.delivery is Delivery.FAILED)
+
+
+def tried_again(batch: ServiceInstanceBatch, report: Report, *, whole: bool) -> ServiceInstanceBatch | None:
+    """What is asked for; None: only clones are left, whose rows are here and would be cloned once more.
+
+    Args:
+        batch: what was asked for.
+        report: how it ended, `is_retryable`.
+        whole: ask for what is there as well, so that the new report tells of all instances. Of clones never.
+    """
+    is_clone = batch.on_existing == "clone"
+    if report.delivery is Delivery.FAILED:  # what is there is found again, and handed on to CMDB if it lacks it
+        return None if is_clone else batch
+    return _what_failed(batch, report) if is_clone or not whole else batch
+
+
+def _what_failed(batch: ServiceInstanceBatch, report: Report) -> ServiceInstanceBatch:
+    failed = [item["index"] for item in report.items if not item["outcome"].is_success]
+    return replace(batch, instances=[batch.instances[index] for index in failed]) if failed else batch
