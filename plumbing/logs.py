@@ -114,7 +114,9 @@ class _Lines:
 
 
 def give_up(reason: str) -> NoReturn:
-    """End this process with exit code 1; the last line of its log says why."""
+    """End this process with exit code 1; the last line of its log says why, and on a terminal a plain one."""
+    if sys.stderr.isatty():
+        sys.exit(reason)
     structlog.get_logger("bksi").critical(reason)
     sys.exit(1)
 

@@ -27,19 +27,32 @@ async def cut(
     Raises:
         BatchRefused: as `parse`, when the iterator comes to it.
     """
-    waiting: list[Any] = []
-    first, held, since = 0, 0, time.monotonic()
-    async for instance, size in instances:
-        if waiting and (len(waiting) == MAX_INSTANCES or held + size > MAX_BODY_BYTES):
-            yield _parsed(head, waiting, first, strict=strict)
-            first, waiting, held = first + len(waiting), [], 0
-            if time.monotonic() - since > _LET_OTHERS_S:
-                await asyncio.sleep(0)
-                since = time.monotonic()
-        waiting.append(instance)
-        held += size
-    if waiting or not first:
-        yield _parsed(head, waiting, first, strict=strict)
+    first, since = 0, time.monotonic()
+    async for group in _groups(instances):
+        yield _parsed(head, group, first, strict=strict)
+        first += len(group)
+        if time.monotonic() - since > _LET_OTHERS_S:
+            await asyncio.sleep(0)
+            since = time.monotonic()
+    if not first:
+        yield _parsed(head, [], first, strict=strict)
+
+
+async def _groups(instances: AsyncIterator[tuple[Any, int]]) -> AsyncIterator[list[Any]]:
+    """A hundred is there as soon as the hundredth is: its sender may pause then."""
+    group: list[Any] = []
+    size = 0
+    async for instance, its_size in instances:
+        if group and size + its_size > MAX_BODY_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(instance)
+        size += its_size
+        if len(group) == MAX_INSTANCES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _parsed(head: dict[str, Any], instances: list[Any], first: int, *, strict: bool) -> ParsedBatch:
