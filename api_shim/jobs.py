@@ -199,12 +199,13 @@ class Jobs:
             PayloadGone: what it asked for is not kept any more.
         """
         job = await self.find(job_id, caller.bk_app_code)
-        ids = [id_ for _, id_ in await reaching_redis(self._store.failed_ids(job_id))]
-        if not job.is_final or not ids:
+        if not job.is_final:
             raise NotRetryable(job.status)
-        # Each try of the same failures is one job. What CMDB does not take changes, and is not asked for of clones.
-        is_clone = (await self._kept(ids[0])).batch.on_existing == "clone"
-        key = key_of_retry(job_id, () if is_clone else ids)
+        # The same once more is the same job. CMDB may have refused more meanwhile, or taken some: then it is another.
+        chain = ""
+        async for part in self._failed_parts(job):
+            chain = link(chain, part.batch.digest())
+        key = key_of_retry(job_id, chain)
         return await self.receive(self._failed_parts(job), caller, begun=begun, idempotency_key=key)
 
     async def is_retryable(self, job: Job) -> bool:

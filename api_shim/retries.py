@@ -20,12 +20,11 @@ def tried_again(batch: ServiceInstanceBatch, report: Report, *, whole: bool) -> 
         report: how it ended, `is_retryable`.
         whole: ask for what is there as well, so that the new report tells of all instances. Of clones never.
     """
-    is_clone = batch.on_existing == "clone"
-    if report.delivery is Delivery.FAILED:  # what is there is found again, and handed on to CMDB if it lacks it
-        return None if is_clone else batch
-    return _what_failed(batch, report) if is_clone or not whole else batch
-
-
-def _what_failed(batch: ServiceInstanceBatch, report: Report) -> ServiceInstanceBatch:
+    # What is there is found again, and handed on to CMDB if it lacks it. A clone is not found.
+    is_refused = report.delivery is Delivery.FAILED
+    if batch.on_existing != "clone" and (whole or is_refused):
+        return batch
     failed = [item["index"] for item in report.items if not item["outcome"].is_success]
-    return replace(batch, instances=[batch.instances[index] for index in failed]) if failed else batch
+    if failed:
+        return replace(batch, instances=[batch.instances[index] for index in failed])
+    return None if is_refused else batch

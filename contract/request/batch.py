@@ -15,7 +15,7 @@ Texts of process properties are trimmed here, as CMDB trims them before it valid
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NotRequired, Self, TypeAlias, cast
 
@@ -298,9 +298,9 @@ def key_of_dry_run(key: str) -> str:
     return f"validate {key}"
 
 
-def key_of_retry(id_: str, parts: Iterable[str] = ()) -> str:
-    """Of what is tried again of a request, or of those parts of a job: asked twice, both get the same new one."""
-    return " ".join(["retry", id_, *parts])
+def key_of_retry(id_: str, what: str = "") -> str:
+    """Of what is tried again of a request, or of that part of a job: asked twice, both get the same new one."""
+    return f"retry {id_} {what}".rstrip()
 
 
 def key_of_job(key: str) -> str:

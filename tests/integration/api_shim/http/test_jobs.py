@@ -15,7 +15,7 @@ from api_shim.http.stream import NDJSON
 from api_shim.identity.applications import hash_secret
 from contract.answer.job import Job, JobStatus
 from contract.answer.report import Report
-from contract.answer.status import Item, Outcome, Problem
+from contract.answer.status import Item, Outcome, Problem, failed_item
 from contract.codes import Code, Refused
 from contract.redis.jobs import JobStore
 from tests.integration.api_shim.http.door_client import Client
@@ -330,25 +330,42 @@ def test_what_failed_of_a_job_can_be_tried_again_as_a_new_one(door: Client) -> N
     assert (first.json()["accepted_count"], first.json()["batch_count"]) == (250, 3)
 
 
-def _refuse(door: Client, request_id: str, problem: Problem | None = REFUSED_BY_CMDB) -> None:
-    """End a batch as workers do that bring its rows to a CMDB, which refuses them, or with no `problem` takes them."""
+def _create(door: Client, request_id: str, failed: int = 0) -> None:
+    """End a batch as workers do beside a CMDB, which is still to have its rows; its first `failed` have none."""
     requests = door.door.submitter.requests
 
     async def end() -> None:
-        known, now = await requests.load(request_id), datetime.now(tz=UTC)
+        known = await requests.load(request_id)
         assert known is not None
         about = known.model_dump(include={"request_id", "bk_app_code", "bk_biz_id", "bk_module_id", "created_at"})
-        items = [
+        items = [failed_item(index, index + 1, Refused(Code.HOST_NOT_IN_MODULE)) for index in range(failed)]
+        items += [
             Item(index=index, bk_host_id=index + 1, outcome=Outcome.CREATED, service_instance_id=index + 1)
-            for index in range(known.statistics.total_count)
+            for index in range(failed, known.statistics.total_count)
         ]
-        here = Report.settled(items, **about, job=known.job).to_deliver(is_awaited=False)
-        await requests.publish(here)
-        ended = here.delivered({}, {}, problem=problem, finished_at=now, expires_at=now)
-        await requests.publish(ended)
-        await JobStore(requests).mark(ended)
+        await requests.publish(Report.settled(items, **about, job=known.job).to_deliver(is_awaited=False))
 
     door.run(end())
+
+
+def _deliver(door: Client, request_id: str, problem: Problem | None = None, *, is_marked: bool = True) -> None:
+    """CMDB takes the rows of a batch, or with a `problem` refuses them; a worker may die before it is marked."""
+    requests = door.door.submitter.requests
+
+    async def end() -> None:
+        here, now = await requests.load(request_id), datetime.now(tz=UTC)
+        assert here is not None
+        ended = here.delivered({}, {}, problem=problem, finished_at=now, expires_at=now)
+        await requests.publish(ended)
+        if is_marked:
+            await JobStore(requests).mark(ended)
+
+    door.run(end())
+
+
+def _refuse(door: Client, request_id: str) -> None:
+    _create(door, request_id)
+    _deliver(door, request_id, REFUSED_BY_CMDB)
 
 
 def test_what_cmdb_has_refused_of_a_job_can_be_tried_again_as_of_a_request(door: Client) -> None:
@@ -356,19 +373,39 @@ def test_what_cmdb_has_refused_of_a_job_can_be_tried_again_as_of_a_request(door:
     first, second, third = (batch["request_id"] for batch in _batches(door, job))
     retry = f"{job['links']['self']}:retry"
     _refuse(door, first)
-    _refuse(door, second, None)
+    _create(door, second)
+    _deliver(door, second)
     _refuse(door, third)
     assert door.get(job["links"]["self"]).json()["status"] == "SUCCESS", "its rows are here"
     assert ":retry" in door.get(job["links"]["self"], headers={"Accept": "text/html"}).text
     again, repeated = (door.post(retry, b"").json() for _ in range(2))
     assert (again["accepted_count"], again["job_id"]) == (150, repeated["job_id"])
 
-    _refuse(door, third, None)  # CMDB takes it meanwhile
+    _deliver(door, third)  # CMDB takes it meanwhile
     assert door.post(retry, b"").json()["accepted_count"] == 100
-    _refuse(door, first, None)
+    _deliver(door, first)
     done = door.post(retry, b"")
     assert (done.status_code, done.json()["status"]) == (409, "SUCCESS")
     assert ":retry" not in door.get(job["links"]["self"], headers={"Accept": "text/html"}).text
+
+
+def test_batch_that_cmdb_has_taken_does_not_keep_the_others_from_being_tried_again(door: Client) -> None:
+    job = _stream(door, _lines(150)).json()
+    taken, refused = (batch["request_id"] for batch in _batches(door, job))
+    _refuse(door, taken)
+    _refuse(door, refused)
+    _deliver(door, taken, is_marked=False)  # so that what it asked for is not kept any more
+    assert door.post(f"{job['links']['self']}:retry", b"").json()["accepted_count"] == 50
+
+
+def test_what_cmdb_refuses_after_a_retry_is_another_retry(door: Client) -> None:
+    job = _stream(door, _lines(10, mode="partial")).json()
+    retry, [batch] = f"{job['links']['self']}:retry", _batches(door, job)
+    _create(door, batch["request_id"], failed=3)
+    first = door.post(retry, b"").json()
+    _deliver(door, batch["request_id"], REFUSED_BY_CMDB)
+    second = door.post(retry, b"")
+    assert (first["accepted_count"], second.status_code, second.json()["accepted_count"]) == (3, 202, 10)
 
 
 def test_retry_of_a_job_clones_nothing_once_more(door: Client) -> None:
@@ -381,6 +418,16 @@ def test_retry_of_a_job_clones_nothing_once_more(door: Client) -> None:
     [batch] = _batches(door, again)
     _refuse(door, batch["request_id"])
     assert door.post(f"{again['links']['self']}:retry", b"").status_code == 409
+
+
+def test_clones_that_failed_are_tried_again_beside_those_that_cmdb_has_refused(door: Client) -> None:
+    job = _stream(door, _lines(10, bk_module_id=61, on_existing="clone", mode="partial")).json()
+    retry, [batch] = f"{job['links']['self']}:retry", _batches(door, job)
+    _create(door, batch["request_id"], failed=3)
+    first = door.post(retry, b"").json()
+    _deliver(door, batch["request_id"], REFUSED_BY_CMDB)
+    again = door.post(retry, b"").json()
+    assert (first["accepted_count"], again["job_id"]) == (3, first["job_id"]), "or they would be cloned twice"
 
 
 def test_upload_is_held_back_to_what_may_be_unfinished(open_door: Callable[..., Client]) -> None:
