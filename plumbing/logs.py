@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn, TextIO
 
 import orjson
 import structlog
@@ -36,7 +36,7 @@ def configure_logging(level: str, form: Literal["json", "console"]) -> None:
         _write_lines(level)
         _log_what_python_says()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(colors=_is_there(sys.stderr) and sys.stderr.isatty())
         structlog.configure(
             processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
             logger_factory=structlog.stdlib.LoggerFactory(),
@@ -87,8 +87,12 @@ def _log_what_python_says() -> None:
     def uncaught_at_the_end(_kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
         uncaught(error, "main")
 
+    def uncaught_in_a_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_type is not SystemExit:  # which ends a thread, and is no failure
+            uncaught(args.exc_value, f"thread {args.thread and args.thread.name}")
+
     sys.excepthook = uncaught_at_the_end
-    threading.excepthook = lambda args: uncaught(args.exc_value, f"thread {args.thread and args.thread.name}")
+    threading.excepthook = uncaught_in_a_thread
     sys.unraisablehook = lambda args: uncaught(args.exc_value, args.err_msg or "unraisable")
 
 
@@ -107,10 +111,16 @@ class _Lines:
 
     def msg(self, line: bytes) -> None:
         """Write `line`."""
-        with contextlib.suppress(OSError):
-            os.write(_STDERR, line)
+        if _is_there(sys.__stderr__):
+            with contextlib.suppress(OSError):
+                os.write(_STDERR, line)
 
     debug = info = warning = error = critical = msg
+
+
+def _is_there(stream: TextIO | None) -> bool:
+    """Whether it was open as this process began; if not, a socket may have its number by now."""
+    return stream is not None
 
 
 def give_up(reason: str) -> NoReturn:

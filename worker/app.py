@@ -71,6 +71,7 @@ register(app, runtime)
 _SHOWS_BODY: Final = ("The full contents of the message body was", "Can't decode message body")
 
 
+@signals.celeryd_init.connect  # before a worker looks at its servers, and says why it cannot use them
 @signals.setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     configure_logging(settings.log_level, settings.log_format)

@@ -1,5 +1,7 @@
-"""What a process loads before it is ready: nothing that only some settings, or other commands, need."""
+"""How a process starts: what it loads, and what it says when it cannot."""
 
+import json
+import os
 import subprocess
 import sys
 
@@ -29,3 +31,12 @@ def test_process_loads_no_library_that_it_does_not_need(module: str, needless: s
     code = f"import sys, {module}; print(sorted({needless} & sys.modules.keys()))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown == "[]\n"
+
+
+def test_worker_of_plain_celery_says_in_its_log_why_it_does_not_start() -> None:
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
+    environment = os.environ | {"BKSI_REDIS_URL": "redis://redis.invalid/0"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stdout) == (1, "")
+    *_, event = [json.loads(line)["event"] for line in run.stderr.splitlines()]
+    assert event.startswith("bksi worker: redis://redis.invalid/0 needs no password")
