@@ -17,9 +17,9 @@ from api_shim.http.pages.texts import TEXTS
 from contract.codes import Language
 
 _ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
-_KEPT: Final = ("status", "bk_biz_id", "bk_module_id", "outcome", "show", "lang")
+_KEPT: Final = ("status", "bk_biz_id", "bk_module_id", "outcome", "show", "lang", "limit")
 """Parameters that a page's own links go on with."""
-ASKED: Final = (*_KEPT, "id", "cursor", "limit")
+ASKED: Final = (*_KEPT, "id", "cursor")
 """All that pages read."""
 _SAFE: Final = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
 _POLICY: Final = (

@@ -161,6 +161,9 @@ def test_instances_are_paged_and_narrowed_down(door: Client) -> None:
     assert first.text.count("<tr>") == 1 + 50
     [following] = re.findall(r'href="([^"]+)" rel="next"', first.text)
     assert door.get(path + html.unescape(following), headers=BROWSER).text.count("<tr>") == 1 + 11
+    assert re.findall(r'href="([^"]+)" rel="next"', door.get(f"{path}?limit=7", headers=BROWSER).text)[0].startswith(
+        "?limit=7&amp;cursor="
+    )
     assert door.get(f"{path}?outcome=failed", headers=BROWSER).text.count("<tr>") == 1 + 1
     assert door.get(f"{path}?outcome=gone", headers=BROWSER).status_code == 400
 
