@@ -102,7 +102,7 @@ def running(
     """Run a `bksi` command for the length of the block, which begins once it is `ready`."""
     child = nursery.spawn(*command, environment=environment, log=log)
     try:
-        wait_until(lambda: child.ended.is_set() or ready(), what=child.tail())
+        wait_until(lambda: child.ended.is_set() or ready(), what=f"`{' '.join(command)}` ready, see {log}")
         assert child.returncode is None, child.tail()
         yield child
     finally:
