@@ -36,7 +36,7 @@ def configure_logging(level: str, form: Literal["json", "console"]) -> None:
         _write_lines(level)
         _log_what_python_says()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=_is_there(sys.stderr) and sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(colors=_is_terminal())
         structlog.configure(
             processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
             logger_factory=structlog.stdlib.LoggerFactory(),
@@ -123,9 +123,13 @@ def _is_there(stream: TextIO | None) -> bool:
     return stream is not None
 
 
+def _is_terminal() -> bool:
+    return _is_there(sys.stderr) and sys.stderr.isatty()
+
+
 def give_up(reason: str) -> NoReturn:
     """End this process with exit code 1; the last line of its log says why, and on a terminal a plain one."""
-    if sys.stderr.isatty():
+    if _is_terminal():
         sys.exit(reason)
     structlog.get_logger("bksi").critical(reason)
     sys.exit(1)
