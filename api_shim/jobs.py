@@ -17,7 +17,7 @@ from contract.codes import Code, Refused
 from contract.message import REQUEST_ID_PATTERN, Caller, Payload
 from contract.redis.jobs import JobStore, NotThisUploads, Upload, link
 from contract.redis.requests import IdempotencyConflict, QueueFull
-from contract.request.batch import key_of_job, key_of_retry
+from contract.request.idempotency import key_of_job, key_of_retry
 from contract.request.parse import ParsedBatch
 from contract.settings import Settings
 from plumbing.cancel import cancel_and_wait

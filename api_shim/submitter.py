@@ -30,7 +30,8 @@ from contract.redis.jobs import JobStore, Upload
 from contract.redis.listing import Listing, Wanted
 from contract.redis.records import PendingEntry
 from contract.redis.requests import QueueFull, Requests, Reserved
-from contract.request.batch import ServiceInstanceBatch, key_of_retry
+from contract.request.batch import ServiceInstanceBatch
+from contract.request.idempotency import key_of_retry
 from contract.request.parse import ParsedBatch
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint

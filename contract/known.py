@@ -2,12 +2,13 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from contract.settings import Mode, OnExisting
+from contract.settings import Mode, OnExisting, Settings
 from plumbing.toml_file import read_toml
 
 _NAME: Final = "[A-Za-z0-9_-]{1,128}"
@@ -44,3 +45,19 @@ class Writer(Configured):
     def may_write(self, bk_biz_id: int) -> bool:
         """Whether it may create service instances in this business."""
         return self.bk_biz_ids == "*" or bk_biz_id in self.bk_biz_ids
+
+
+_LEFT_OUT: Final = ("on_existing", "mode")
+
+
+def with_defaults(
+    body: dict[str, Any], writer: Writer | None, deployment: Settings, names: Sequence[str] = _LEFT_OUT
+) -> dict[str, Any]:
+    """`body` with those of these fields that it leaves out, as its writer, else the deployment has them.
+
+    ``null`` equals absent.
+    """
+    missing = {
+        name: getattr(writer, name, None) or getattr(deployment, name) for name in names if body.get(name) is None
+    }
+    return {**body, **missing} if missing else body

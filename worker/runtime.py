@@ -28,7 +28,7 @@ from plumbing import traces
 from plumbing.cancel import cancel_and_wait
 from plumbing.outages import Outage
 from worker.consumer.transport.channel import Channel
-from worker.consumer.transport.deliveries import Link
+from worker.consumer.transport.link import Link
 from worker.custody.leases import Lease, Leases
 from worker.custody.queue import WorkerQueue
 from worker.custody.reaper import Reaper

@@ -13,7 +13,7 @@ from contract.answer.job import Job, items_of
 from contract.answer.report import Report
 from contract.answer.status import Outcome, Status
 from contract.redis.listing import Wanted
-from contract.request.batch import parse_idempotency_key
+from contract.request.idempotency import parse_idempotency_key
 
 _BATCHES_AT_ONCE: Final = 50
 _BEGIN: Final = "0 0"

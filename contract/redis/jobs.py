@@ -38,7 +38,7 @@ from contract.message import QUEUE_NAME, Caller, new_request_id
 from contract.redis.records import BEGIN_ENTRY, PendingEntry
 from contract.redis.requests import QueueFull, Requests, moment
 from contract.redis.script import CLOCK, FOLLOWING, Script
-from contract.request.batch import key_of_job
+from contract.request.idempotency import key_of_job
 from contract.settings import Settings
 
 _BEGIN: Final = Script(

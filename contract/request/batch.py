@@ -1,6 +1,4 @@
-"""The request: its types, its limits, its digest, and the keys under which it may be sent twice.
-
-`contract.request.parse` makes a batch of JSON.
+"""The request: its types, its limits and its digest. `contract.request.parse` makes a batch of JSON.
 
 A request's data is plain typed dictionaries. A key that is there was given, one that is not was not: an absent property
 takes the template's value, a null one stores null (CMDB 3.6). What pydantic has checked has its keys in the order of
@@ -17,18 +15,12 @@ Texts of process properties are trimmed here, as CMDB trims them before it valid
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NotRequired, Self, TypeAlias, cast
+from typing import Annotated, Any, Final, Literal, NotRequired, Self, TypeAlias, cast
 
 import orjson
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # before Python 3.12 pydantic takes no other
-
-from contract.codes import Code, Refused, Why
-
-if TYPE_CHECKING:
-    from contract.known import Writer
-    from contract.settings import Settings
 
 MAX_INSTANCES: Final = 100
 """CMDB V3."""
@@ -266,59 +258,3 @@ class BatchBody(BatchHead):
     """A batch as a caller writes it: the body of ``POST /v1/batches``."""
 
     instances: Annotated[list[InstanceBody], Field(min_length=1, max_length=MAX_INSTANCES)]
-
-
-_KEY: Final[TypeAdapter[str]] = TypeAdapter(
-    Annotated[str, StringConstraints(strict=True, pattern=r"^[\x21-\x7e]{1,255}$")]
-)
-"""A caller's idempotency key; ours have a blank, as no caller's has."""
-
-
-def parse_idempotency_key(key: object, path: str) -> str:
-    """Check an idempotency key that was found at `path` (``Idempotency-Key``, ``client_request_id``).
-
-    Raises:
-        Refused: 1199007 no text, 1199006 not 1 to 255 printable ASCII characters without blanks.
-    """
-    if not isinstance(key, str):
-        raise Refused(Code.PARAM_NOT_TEXT, path, path=path)
-    try:
-        return _KEY.validate_python(key)
-    except ValidationError:
-        raise Refused.field(Code.PARAM_INVALID, path, Why.KEY) from None
-
-
-def key_of_body(digest: str) -> str:
-    """Of a caller who knows no keys and sends the same body again."""
-    return f"same {digest}"
-
-
-def key_of_dry_run(key: str) -> str:
-    """Of a dry run under a caller's key: it answers for no request that creates."""
-    return f"validate {key}"
-
-
-def key_of_retry(id_: str, what: str = "") -> str:
-    """Of what is tried again of a request, or of that part of a job: asked twice, both get the same new one."""
-    return f"retry {id_} {what}".rstrip()
-
-
-def key_of_job(key: str) -> str:
-    """Of a job under a caller's key: it answers for no single request."""
-    return f"job {key}"
-
-
-_LEFT_OUT: Final = ("on_existing", "mode")
-
-
-def with_defaults(
-    body: dict[str, Any], writer: "Writer | None", deployment: "Settings", names: Sequence[str] = _LEFT_OUT
-) -> dict[str, Any]:
-    """`body` with those of these fields that it leaves out, as its writer, else the deployment has them.
-
-    ``null`` equals absent.
-    """
-    missing = {
-        name: getattr(writer, name, None) or getattr(deployment, name) for name in names if body.get(name) is None
-    }
-    return {**body, **missing} if missing else body

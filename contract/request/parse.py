@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from contract.answer.status import Warning_
 from contract.codes import Code, Refused, Why
 from contract.request import keys
-from contract.request.batch import MAX_INSTANCES, MAX_ROWS, ProcessList, ServiceInstanceBatch, parse_idempotency_key
+from contract.request.batch import MAX_INSTANCES, MAX_ROWS, ProcessList, ServiceInstanceBatch
+from contract.request.idempotency import parse_idempotency_key
 from contract.request.reader import Reader
 
 

@@ -24,9 +24,9 @@ from contract.request.batch import (
     ProcessList,
     Properties,
     ServiceInstanceBatch,
-    parse_idempotency_key,
 )
 from contract.request.findings import Check, EnoughErrors, Findings, shown_key
+from contract.request.idempotency import parse_idempotency_key
 
 _HEAD: Final = TypeAdapter(BatchHead)
 _INSTANCE: Final = TypeAdapter(InstanceHead)

@@ -20,7 +20,7 @@ from worker.catalogue.answers import Answer
 from worker.expand.addresses import PROTOCOL_FAMILY, canonical_ip
 from worker.expand.plan import PlannedBind
 from worker.expand.sync import CmdbInstance, CmdbProcess
-from worker.expand.templates import is_storable
+from worker.expand.values import is_storable
 
 _TYPES: Final = {"text": str, "int": int, "bool": bool}
 _MAX_PORT_BYTES: Final = 11

@@ -7,16 +7,9 @@ from contract.codes import Code, Reason, Refused
 from contract.request.batch import PROCESS_PROPERTIES, BindRow, Process, ProcessInfo
 from worker.expand.bind_rows import TemplateRow, bound_rows
 from worker.expand.catalogue import Host, ProcessTemplate
-from worker.expand.plan import (
-    PlannedBind,
-    PlannedProcess,
-    Warnings,
-    Where,
-    check_processes_differ,
-    first_problem,
-    name_tail,
-    with_address,
-)
+from worker.expand.naming import name_tail, with_address
+from worker.expand.plan import PlannedBind, PlannedProcess, Warnings, Where
+from worker.expand.values import check_processes_differ, first_problem
 
 _NO_INFO: Final = ProcessInfo()
 

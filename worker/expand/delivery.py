@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Literal, TypeVar
 
-from worker.expand.plan import PlannedBind, unbound_key
+from worker.expand.naming import unbound_key
+from worker.expand.plan import PlannedBind
 from worker.expand.sync import CmdbInstance, StoredProcess
 
 MOST_INSTANCES: Final = 100

@@ -8,7 +8,8 @@ from contract.codes import Code, Refused, Why
 from contract.request.batch import MAX_NAME_BYTES, Instance, ServiceInstanceBatch
 from worker.expand.bound import Expansion, LastRows, Merged, bound_processes
 from worker.expand.catalogue import Host, Module, ProcessTemplate
-from worker.expand.plan import Plan, PlannedInstance, PlannedProcess, Warnings, generate_name, unbound_key
+from worker.expand.naming import generate_name, unbound_key
+from worker.expand.plan import Plan, PlannedInstance, PlannedProcess, Warnings
 from worker.expand.unbound import unbound_processes
 
 

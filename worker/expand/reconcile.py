@@ -6,7 +6,8 @@ from typing import Any
 
 from contract.codes import Code, Refused
 from worker.expand.catalogue import Host
-from worker.expand.plan import PlannedBind, PlannedInstance, PlannedProcess, Where, func_key
+from worker.expand.plan import PlannedBind, PlannedInstance, PlannedProcess, Where
+from worker.expand.values import func_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from worker.expand.plan import PlannedBind, unbound_key
+from worker.expand.naming import unbound_key
+from worker.expand.plan import PlannedBind
 
 _APART: Final = 257
 """More characters than a name in a request may have bytes: no request can name the key of such an instance."""

@@ -12,8 +12,8 @@ from contract.codes import Code, Refused, Why
 from contract.request.batch import MAX_INT64, PROCESS_PROPERTIES
 from worker.expand.addresses import PROTOCOL_FAMILY, TEMPLATE_IP_FAMILY
 from worker.expand.catalogue import BindTemplate, ProcessTemplate, TemplateProperty
-from worker.expand.plan import func_key
 from worker.expand.ports import is_template_port
+from worker.expand.values import func_key, is_storable
 
 # CMDB locks these in every template (CP/process_template.go:40-42), whatever `as_default_value` says.
 _ALWAYS_LOCKED: Final = frozenset({"bk_process_name", "bk_func_name"})
@@ -140,8 +140,3 @@ def _column(path: str, column: object) -> TemplateProperty:
     if isinstance(value, str) and not is_storable(value):
         raise Refused.field(Code.PARAM_INVALID, path, Why.CHARACTERS)
     return TemplateProperty(value, bool(locked))
-
-
-def is_storable(text: str) -> bool:
-    """Whether PostgreSQL can hold `text`: no NUL, and nothing that UTF-8 cannot write."""
-    return "\x00" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))

@@ -6,7 +6,8 @@ from typing import Any
 from contract.codes import Code, Reason, Refused
 from contract.request.batch import Process, ProcessInfo
 from worker.expand.bind_rows import unbound_rows
-from worker.expand.plan import DEFAULTS, PlannedProcess, Warnings, Where, check_processes_differ, first_problem
+from worker.expand.plan import PlannedProcess, Warnings, Where
+from worker.expand.values import DEFAULTS, check_processes_differ, first_problem
 
 
 def unbound_processes(index: int, asked: Sequence[Process], warnings: Warnings) -> tuple[PlannedProcess, ...]:

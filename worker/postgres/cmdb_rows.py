@@ -24,9 +24,9 @@ from worker.expand.sync import (
     sync_processes,
 )
 from worker.postgres.engine import transaction
+from worker.postgres.ids import ROOM, IdBlock, raise_ids
 from worker.postgres.process_properties import PROCESS_PROPERTIES
 from worker.postgres.tables import process_ids, service_instance_ids
-from worker.postgres.writer import ROOM, IdBlock, raise_ids
 
 _TRIES: Final = 5
 _PROPERTIES: Final = ", ".join(f'"{name}"' for name in PROCESS_PROPERTIES)

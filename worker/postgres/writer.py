@@ -7,12 +7,11 @@ and reads them again. Else it could find one as it was before another request an
 Locks, ledger rows and instances are taken in sorted order and in this sequence, so no two workers wait for each other.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from sqlalchemy import Sequence as DatabaseSequence
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.answer.report import Report
@@ -28,24 +27,17 @@ from worker.postgres.draft import Draft, WriteRequest, draft
 from worker.postgres.engine import driver_connection, transaction
 from worker.postgres.errors import DatabaseError, TransactionConflict
 from worker.postgres.existing import Key, lock_instances, read_existing
+from worker.postgres.ids import IdBlock
 from worker.postgres.insert import Ended, IdsTaken, insert
 from worker.postgres.ledger import load_all
-from worker.postgres.tables import ID_BLOCK, process_ids, service_instance_ids
+from worker.postgres.tables import process_ids, service_instance_ids
 
 _GROUP: Final = 100
 """Service instances that are written together: as many small requests, or one full one."""
 _MAX_LOOKS: Final = 20
 """Each look is lost to a transaction that committed in between; so many in a row are somebody's endless loop."""
-_RESERVE: Final = "SELECT nextval($1::text::regclass) FROM generate_series(1, $2::int)"
-_BLOCKS_AT_ONCE: Final = 4
-"""Twenty full requests with two processes for each instance."""
-ROOM: Final = 1_000_000_000
-"""How far above CMDB's highest id ours begin, for CMDB goes on counting."""
-_STEPS_AT_ONCE: Final = 10_000
-_RAISED: Final = """
-UPDATE catalogue_version SET version = version + 1, changed_at = now(), first_id = $1::bigint
-WHERE first_id < $1::bigint
-"""
+_AT_ONCE: Final = 2
+"""Transactions of one process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,53 +60,14 @@ _Spent = tuple[Sequence[int], Sequence[int]]
 """Ids of instances and of processes that a transaction gives away."""
 
 
-class IdBlock:
-    """Ids of one kind that this process may give away before their rows are written, reserved in blocks.
-
-    Ids ascend within a process. Those that a lost connection or an ended process leaves behind are never used: gaps are
-    normal, as they are in CMDB (4.2). None is below `first_id`.
-    """
-
-    def __init__(self, sequence: DatabaseSequence, first_id: int = 1) -> None:
-        self._sequence = sequence.name
-        self._first_id = first_id
-        self._free: list[int] = []
-        self._least = 0
-        self._is_dropped = False
-
-    async def take(self, driver: Any, count: int) -> list[int]:
-        """Return `count` ids in ascending order; a round trip only when the process has too few."""
-        while (missing := count - len(self._free)) > 0:  # others take from it while we wait
-            blocks = max(_BLOCKS_AT_ONCE, -(-missing // ID_BLOCK))
-            for (first,) in await driver.fetch(_RESERVE, self._sequence, blocks):
-                if first < self._first_id:
-                    await raise_ids(driver, self._first_id)
-                    break
-                if self._is_dropped:
-                    self._is_dropped, self._least = False, first
-                self._free.extend(range(first, first + ID_BLOCK))
-        taken = self._free[:count]
-        del self._free[:count]
-        return taken
-
-    def give_back(self, ids: Iterable[int]) -> None:
-        """Take back ids under which certainly nothing was written."""
-        if not self._is_dropped:
-            self._free = sorted((*(id_ for id_ in ids if id_ >= self._least), *self._free))
-
-    def drop(self) -> None:
-        """Use none of what is reserved: the sequence has been raised, or others have rows under such ids."""
-        self._free, self._is_dropped = [], True
-
-
 class Writer:
     """Writes requests. One per process, for it holds the process's ids; used from one event loop."""
 
-    def __init__(self, engine: AsyncEngine, *, transactions: int = 2, first_id: int = 1) -> None:
+    def __init__(self, engine: AsyncEngine, *, first_id: int = 1) -> None:
         self._engine = engine
         self._instance_ids = IdBlock(service_instance_ids, first_id)
         self._process_ids = IdBlock(process_ids, first_id)
-        self._writing = Gather(self._write_traced, most=_GROUP, at_once=transactions, weigh=_instances)
+        self._writing = Gather(self._write_traced, most=_GROUP, at_once=_AT_ONCE, weigh=_instances)
 
     async def write(self, request: WriteRequest) -> Written:
         """Write one request, or find out how it ended before; those that come meanwhile share the next transaction.
@@ -272,25 +225,3 @@ def _disjoint(waiting: Mapping[int, WriteRequest]) -> Mapping[int, WriteRequest]
             chosen[position] = request
         taken |= wanted
     return chosen
-
-
-async def raise_ids(driver: Any, first_id: int) -> None:
-    """Let all ids that are reserved from now on be at least `first_id`; they never go down again.
-
-    Workers drop the lower ones that they hold when they next look at the catalogue's version.
-    """
-    for sequence in (service_instance_ids, process_ids):
-        await _raise(driver, sequence.name, first_id)
-    await driver.execute(_RAISED, first_id)
-
-
-async def _raise(driver: Any, sequence: str, first_id: int) -> None:
-    """Step by step with `nextval`, which no other session can undo, once `setval` has brought it near."""
-    last = int(await driver.fetchval(f"SELECT last_value FROM {sequence}"))  # noqa: S608 - our own name
-    missing = -(-(first_id - last) // ID_BLOCK)
-    if missing > _STEPS_AT_ONCE:
-        # What other sessions reserve at the same time are some blocks, not thousands of them.
-        await driver.execute("SELECT setval($1::text::regclass, $2)", sequence, first_id - _STEPS_AT_ONCE * ID_BLOCK)
-        missing = _STEPS_AT_ONCE
-    if missing > 0:
-        await driver.execute(_RESERVE, sequence, missing)

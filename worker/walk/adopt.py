@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 from contract.answer.permission import iam_permission
 from contract.answer.report import Report, report_expires_at
 from contract.codes import Code, Refused
+from contract.known import with_defaults
 from contract.message import TaskArguments
 from contract.redis.records import PendingEntry
-from contract.request.batch import MAX_INT64, with_defaults
+from contract.request.batch import MAX_INT64
 from contract.request.parse import BatchRefused, parse
 from plumbing import traces
 from plumbing.failpoints import async_failpoint

@@ -24,8 +24,9 @@ from api_shim.submitter import Submitted
 from contract.answer.report import Report
 from contract.answer.status import Warning_
 from contract.codes import Code, Reason, Refused, Why
+from contract.known import with_defaults
 from contract.message import Kind
-from contract.request.batch import key_of_body, key_of_dry_run, parse_idempotency_key, with_defaults
+from contract.request.idempotency import key_of_body, key_of_dry_run, parse_idempotency_key
 from contract.request.parse import BatchRefused, ParsedBatch, parse
 from plumbing import traces
 

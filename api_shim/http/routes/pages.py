@@ -12,7 +12,7 @@ from api_shim.http.pages.list import jobs_page, requests_page
 from api_shim.http.pages.render import back
 from api_shim.http.state import AppState, state_of
 from contract.answer.job import Job
-from contract.request.batch import parse_idempotency_key
+from contract.request.idempotency import parse_idempotency_key
 
 router: Final = APIRouter(include_in_schema=False)
 

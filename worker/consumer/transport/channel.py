@@ -7,7 +7,6 @@ from queue import Empty
 from typing import Any, ClassVar, Final, TypeVar
 
 import structlog
-from kombu.exceptions import OperationalError
 from kombu.transport import redis as stock
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -17,16 +16,16 @@ from typing_extensions import override
 from contract.redis.connection import refusal_of
 from contract.redis.records import Keys
 from plumbing.failpoints import failpoint
-from worker.consumer.transport.admission import MESSAGE_ERRORS, Admission, Message, QoS
-from worker.consumer.transport.deliveries import REDIS_AWAY, Deliveries, Link, Taken
+from worker.consumer.transport.admission import MESSAGE_ERRORS, Admission
+from worker.consumer.transport.deliveries import Deliveries, Taken
+from worker.consumer.transport.link import BROKER_ERRORS, Link
+from worker.consumer.transport.qos import Message, QoS
 from worker.consumer.transport.screen import Screen
 from worker.metrics import TAKEN, TURNS
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
-_BROKER_ERRORS: Final = (*REDIS_AWAY, OperationalError)
-"""The broker is away. kombu counts KeyError among these, which a bad message can raise as well."""
 _MOST_AT_ONCE: Final = 100
 _SEVERAL_QUEUES_WAIT_S: Final = 0.1
 _LEAST_REST_S: Final = 0.01
@@ -136,7 +135,7 @@ class Channel(stock.Channel):
             try:
                 self._stop_waiting()
                 moved = self._consumer.leave()
-            except (*_BROKER_ERRORS, ResponseError) as error:
+            except (*BROKER_ERRORS, ResponseError) as error:
                 _log.warning("nothing handed back", error=type(error).__name__)
             else:
                 if moved:
@@ -202,7 +201,7 @@ class Channel(stock.Channel):
             try:
                 self._stop_waiting()
                 self.consumer.drain()
-            except (*_BROKER_ERRORS, ResponseError) as error:
+            except (*BROKER_ERRORS, ResponseError) as error:
                 _log.warning("not drained", error=type(error).__name__)
 
     def _deliver(self, taken: Sequence[Taken]) -> None:
@@ -211,7 +210,7 @@ class Channel(stock.Channel):
             self._queue_cycle.rotate(queue)
             try:
                 self.connection._deliver(payload, queue)  # noqa: SLF001 - how kombu's channels deliver
-            except _BROKER_ERRORS:
+            except BROKER_ERRORS:
                 raise
             except MESSAGE_ERRORS as error:
                 self.qos.forget(one.tag)
@@ -290,7 +289,7 @@ class Channel(stock.Channel):
         except ResponseError as error:
             self._link.refused(error)
             raise Empty from error
-        except _BROKER_ERRORS:
+        except BROKER_ERRORS:
             self._link.is_broken = True
             self.client.connection.disconnect()
             raise

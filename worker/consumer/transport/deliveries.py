@@ -9,23 +9,16 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, ClassVar, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
-import structlog
 from redis import Redis
 from redis.commands import core
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from contract.redis.connection import WrongServer, is_elsewhere, refusal_of
 from contract.redis.records import Keys
 from contract.redis.script import CLOCK, Script
 from worker.consumer.transport.letter import KEPT_OF_DEAD
 from worker.consumer.transport.screen import LARGEST_MESSAGE
 
-T = TypeVar("T")
-_log = structlog.get_logger(__name__)
 _HELD: Final = "consumers unacked inbox"
 _RETURN: Final = "worker/consumer/transport/parts/return.lua"
 _TURN: Final = Script(
@@ -57,10 +50,6 @@ _DRAIN_MS: Final = 40_000
 _RESCUES_FROM: Final = 1 / 3
 """Part of the time to live after which a new consumer rescues; those who live beat every quarter of it."""
 _FORGET_AFTER_MS: Final = 600_000
-REDIS_AWAY: Final = (RedisConnectionError, RedisTimeoutError, OSError)
-_ASK_AGAIN_AFTER_S: Final = 1.0
-_RECONNECT_AFTER_S: Final = 5.0
-"""After a reconnection that led to a server which is the wrong one as well."""
 
 _late_acks: deque[tuple[str, str]] = deque(maxlen=100_000)
 """(unacked hash, field) of what finished in this process after its own connection had broken."""
@@ -245,62 +234,3 @@ _scripts: dict[Script, core.Script] = {}
 def _taken(field: bytes, raw: bytes, size: int) -> Taken:
     tag = field.decode()
     return Taken(tag, tag.partition(" ")[2], raw, size)
-
-
-class Link:
-    """How a channel stands with the Redis it asks: heard, refused, or broken off.
-
-    Args:
-        mend: takes away what stands where a list belongs.
-    """
-
-    heard: ClassVar[float] = 0.0
-    """When Redis last answered a consumer of this process (`time.monotonic`). A beat of an event loop that runs makes
-    this younger than `owner_ttl_ms`, work or not: what a watchdog needs to know."""
-    reconnects_from: ClassVar[float] = 0.0
-    """When a server that is not the one to ask is left again (`time.monotonic`)."""
-
-    def __init__(self, mend: Callable[[], None]) -> None:
-        self.is_broken = False
-        self.ask_again_at = 0.0
-        self._refusal = ""
-        self._mend = mend
-
-    def ask(self, question: Callable[[], T], /) -> T | None:
-        """Ask Redis; ``None`` when it refuses, which is tried again after a while."""
-        try:
-            answer = question()
-        except REDIS_AWAY:
-            self.is_broken = True
-            raise
-        except ResponseError as error:
-            self.refused(error)
-            return None
-        Link.heard = time.monotonic()
-        if self._refusal:
-            _log.warning("Redis takes commands again")
-            self._refusal = ""
-        return answer
-
-    def refused(self, error: ResponseError) -> None:
-        """Redis has refused: say so once, mend what can be mended, and ask no more for a while.
-
-        Raises:
-            WrongServer: another one is to be asked.
-        """
-        self.ask_again_at = time.monotonic() + _ASK_AGAIN_AFTER_S
-        refusal = refusal_of(error)
-        if refusal != self._refusal:
-            _log.error("Redis refuses", error=type(error).__name__, refusal=refusal)
-            self._refusal = refusal
-        if refusal == "WRONGTYPE":
-            self._mend()
-        self._leave_wrong_server(error)
-
-    def _leave_wrong_server(self, error: ResponseError) -> None:
-        """Have Celery reconnect: where it does, another server may answer. But not without end, where none does."""
-        now = time.monotonic()
-        if is_elsewhere(error) and now >= Link.reconnects_from:
-            Link.reconnects_from = now + _RECONNECT_AFTER_S
-            self.is_broken = True
-            raise WrongServer(f"{refusal_of(error)}: another server is the one to ask") from error

@@ -25,7 +25,8 @@ from worker.catalogue.instance_pull import LIMIT, pull_instances
 from worker.catalogue.instance_report import InstanceReport
 from worker.commands.doctor.examine import examine
 from worker.commands.doctor.finding import Finding, Level
-from worker.postgres.writer import ROOM, Writer
+from worker.postgres.ids import ROOM
+from worker.postgres.writer import Writer
 
 pytestmark = pytest.mark.anyio
 TABLES = ("service_instance", "process", "process_bind_info", "cmdb_instance", "cmdb_process")

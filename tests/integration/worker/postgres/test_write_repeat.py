@@ -18,7 +18,7 @@ from tests.integration.worker.postgres.plans import (
     request,
     stored,
 )
-from worker.expand.plan import unbound_key
+from worker.expand.naming import unbound_key
 from worker.postgres import ledger
 from worker.postgres.writer import Writer
 

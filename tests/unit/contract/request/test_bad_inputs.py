@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from contract.codes import Code, Reason, Refused
-from contract.request.batch import MAX_ROWS, ServiceInstanceBatch, parse_idempotency_key
+from contract.request.batch import MAX_ROWS, ServiceInstanceBatch
+from contract.request.idempotency import parse_idempotency_key
 from contract.request.parse import BatchRefused, parse
 from tests.unit.contract.request.bodies import (
     INFO,

@@ -15,7 +15,7 @@ from tests.unit.worker.expand.builders import (
     unbound,
 )
 from worker.expand.catalogue import Host
-from worker.expand.plan import generate_name, unbound_key
+from worker.expand.naming import generate_name, unbound_key
 
 HOST = Host(1, "10.0.0.1")
 
