@@ -7,7 +7,7 @@ for is there, or CMDB cannot be at it any more. So a delivery is made at least o
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
@@ -221,7 +221,7 @@ def end_of(delivery: Delivery, ours: Mapping[int, Ours], refused: Mapping[int, C
     return End("DELIVERED")
 
 
-def change_of(end: End, ours: Mapping[int, Ours], settings: Settings) -> Callable[[Report], Report]:
+def change_of(end: End, ours: Mapping[int, Ours], now: datetime, settings: Settings) -> Callable[[Report], Report]:
     """What becomes of the report of a request whose delivery ends so."""
     problem = None
     if end.status != "DELIVERED":
@@ -233,7 +233,6 @@ def change_of(end: End, ours: Mapping[int, Ours], settings: Settings) -> Callabl
         for process in one.processes
         if process.cmdb_id is not None
     }
-    now = datetime.now(UTC)
     expires_at = report_expires_at(now, settings)
     return lambda report: report.delivered(
         instances, processes, problem=problem, finished_at=now, expires_at=expires_at

@@ -188,7 +188,8 @@ class Deliverer:
                 left.append(one)
                 continue
             mine = {id_: ours[id_] for id_ in one.instance_ids if id_ in ours}
-            report = await deliveries.end(driver, one, end, change_of(end, mine, self._settings))
+            change = change_of(end, mine, await self._leases.now(), self._settings)
+            report = await deliveries.end(driver, one, end, change)
             await self._tell(driver, one, report)
             _log_end(one, end)
             metrics.DELIVERIES.labels(end.status.lower()).inc()

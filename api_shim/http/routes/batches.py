@@ -5,7 +5,7 @@ same on every path: `submit`.
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -103,7 +103,7 @@ async def _accept(request: Request, kind: Kind, wait: int | None) -> Response:
     if report is None and submitted.created_at is None:
         report = await state.submitter.poll(request_id, app)
     if report is None or not (report.status.is_final or submitted.replayed):
-        report = _unstarted(exchange, parsed, submitted.created_at)
+        report = _unstarted(exchange, parsed, submitted.created_at or await state.submitter.now())
     if not report.status.is_final:
         return finished(exchange, report, 202, await state.accepted(path, replayed=submitted.replayed))
     headers = located(path, replayed=submitted.replayed)
@@ -112,7 +112,7 @@ async def _accept(request: Request, kind: Kind, wait: int | None) -> Response:
     return finished(exchange, report, 200, headers)
 
 
-def _unstarted(exchange: Exchange, parsed: ParsedBatch, created_at: datetime | None) -> Report:
+def _unstarted(exchange: Exchange, parsed: ParsedBatch, created_at: datetime) -> Report:
     """The report of a request that nobody has started yet, made without asking Redis again."""
     return Report.pending(
         len(parsed.batch.instances),
@@ -121,7 +121,7 @@ def _unstarted(exchange: Exchange, parsed: ParsedBatch, created_at: datetime | N
         bk_biz_id=parsed.batch.bk_biz_id,
         bk_module_id=parsed.batch.bk_module_id,
         warnings=parsed.warnings,
-        created_at=created_at or datetime.now(tz=UTC),
+        created_at=created_at,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis as redis_client
 
 from chaos.cmdb.exchange import Call, Reply, refusal
 from chaos.proxy import FaultProxy
@@ -53,7 +54,13 @@ async def test_an_awaited_answer_has_cmdbs_ids(side: Side) -> None:
     before = await side.leases.load(id_)
     assert before is not None
     assert (before.status, before.envelope().code, before.data) == (Status.RUNNING, Code.STILL_RUNNING, None)
+    asked_at = await side.leases.now()
     report = await side.deliver(id_)
+    assert report.finished_at is not None
+    assert asked_at <= report.finished_at <= await side.leases.now()
+    assert report.finished_at.microsecond % 1000 == 0, (
+        "by Redis' clock, as its other times, which is read in milliseconds"
+    )
     envelope = report.envelope()
     assert (envelope.result, envelope.code, envelope.data) == (True, 0, [1000, 1001])
     assert await side.rows("SELECT status, code FROM request_ledger") == [("SUCCESS", 0)]
@@ -310,6 +317,20 @@ async def test_a_batch_of_a_job_that_cmdb_refuses_is_left_to_be_tried_again_unti
     assert await side.retry(id_)
     assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
     assert await jobs.failed_ids(job) == []
+
+
+async def test_a_full_redis_lets_the_delivery_of_a_batch_of_a_job_end(side: Side, redis: "redis_client.Redis") -> None:
+    jobs = JobStore(side.leases)
+    job = (await jobs.begin(Caller(), 1, BOUND, None)).job_id
+    side.cmdb.hosts_of[BOUND].remove(4)
+    id_ = await side.write(4, job=JobPart(job_id=job, number=0, first=0))
+    redis.config_set("maxmemory", 1)
+    try:
+        assert (await side.deliver(id_)).delivery is Delivery.FAILED
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert await jobs.failed_ids(job) == [(0, id_)]
+    assert await side.rows("SELECT is_told FROM delivery") == [(True,)]
 
 
 async def test_what_failed_is_looked_at_again_once_another_request_brings_it(side: Side) -> None:
