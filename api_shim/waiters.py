@@ -58,7 +58,7 @@ class Waiters:
     def release(self) -> None:
         """Let every open wait end now, and every later one at once.
 
-        By a result and not by cancelling: a cancel that meets an answer of Redis gets lost (see `__aexit__`).
+        By a result and not by cancelling: a cancel that meets an answer of Redis gets lost (`plumbing.cancel`).
         """
         self._released = True
         for futures in self._futures.values():

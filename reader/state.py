@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from prometheus_client import Gauge
@@ -55,17 +56,13 @@ class ReaderState:
         query = request.query_params
         check_query((name, value) for name, value in query.multi_items() if name not in SIGNATURE_KEYS)
         peer = request.client.host if request.client else None
-        address = "" if self.doorkeeper.is_open else self.doorkeeper.address(request.headers, peer)
+        address = partial(self.doorkeeper.address, request.headers, peer)
         if not self.doorkeeper.is_open:
-            self.rates.require_hope(address)
-        try:
+            self.rates.require_hope(address())
+        with self.rates.counting_failures(address):
             if not SIGNATURE_KEYS.isdisjoint(query):
                 raise Unauthenticated
             identity = self.doorkeeper.identify(request.headers, body, peer)
-        except Refused as refused:
-            if refused.code in (Code.APP_UNAUTHENTICATED, Code.GATEWAY_AUTH_FAILED):
-                self.rates.failed(address)
-            raise
         exchange_of(request).bk_app_code = identity.caller.bk_app_code
         self.rates.spend(identity, "poll")
         return identity

@@ -8,7 +8,7 @@ application gets up to n times its rate; what protects the workers is the queue'
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final, Literal
@@ -53,14 +53,27 @@ class Rates:
         if not self._limiter.hit(rate, purpose, identity.caller.bk_app_code):
             raise self._limited(rate, purpose, identity.caller.bk_app_code)
 
-    def failed(self, address: str) -> None:
-        """Count a call of who is not known; raises `RateLimited` when there were too many from that address."""
-        if not self._limiter.hit(FAILURES, "failed", address):
-            raise self._limited(FAILURES, "failed", address)
+    @contextmanager
+    def counting_failures(self, address: Callable[[], str]) -> Iterator[None]:
+        """Inside the block who calls is found out; one who is not known counts, by the address that he calls from.
+
+        Raises:
+            RateLimited: there were too many such calls from there.
+        """
+        try:
+            yield
+        except Refused as refused:
+            if refused.code in (Code.APP_UNAUTHENTICATED, Code.GATEWAY_AUTH_FAILED):
+                self._failed(address())
+            raise
 
     def require_hope(self, address: str) -> None:
         """Raise `RateLimited` when one more failure from that address would be too many; counts nothing."""
         if not self._limiter.test(FAILURES, "failed", address):
+            raise self._limited(FAILURES, "failed", address)
+
+    def _failed(self, address: str) -> None:
+        if not self._limiter.hit(FAILURES, "failed", address):
             raise self._limited(FAILURES, "failed", address)
 
     def _limited(self, rate: RateLimitItem, purpose: str, name: str) -> RateLimited:

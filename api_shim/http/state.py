@@ -1,8 +1,7 @@
 """What every route needs: the submitter, who may call, how often, and how long callers may be kept waiting."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,7 +19,6 @@ from api_shim.identity.signature import VALID_S, SignedCall, signed_call
 from api_shim.jobs import Jobs
 from api_shim.refusals import BrokerUnavailable, reaching_redis
 from api_shim.submitter import Backlog, Submitter
-from contract.codes import Code, Refused
 from contract.credentials import SIGNATURE
 from contract.settings import Settings
 from plumbing import traces
@@ -96,14 +94,8 @@ class AppState:
         exchange_of(request).bk_app_code = identity.caller.bk_app_code
         self.rates.spend(identity, purpose)
 
-    @contextmanager
-    def _counting_failures(self, request: Request) -> Iterator[None]:
-        try:
-            yield
-        except Refused as refused:
-            if refused.code in (Code.APP_UNAUTHENTICATED, Code.GATEWAY_AUTH_FAILED):
-                self.rates.failed(self.doorkeeper.address(request.headers, _peer(request)))
-            raise
+    def _counting_failures(self, request: Request) -> AbstractContextManager[None]:
+        return self.rates.counting_failures(lambda: self.doorkeeper.address(request.headers, _peer(request)))
 
     async def _use_once(self, signed: SignedCall, bk_app_code: str) -> None:
         requests = self.submitter.requests

@@ -27,7 +27,6 @@ class Watchdog:
         redis_serves: whether Redis takes what this process writes. A Redis that refuses everybody proves nothing.
         has_room: whether this process could take another message.
         heard: when the consumer last had an answer from Redis (`time.monotonic`); 0 when it does not say.
-        clock: `time.monotonic`, or a test's.
     """
 
     def __init__(
@@ -38,15 +37,13 @@ class Watchdog:
         redis_serves: Callable[[], bool],
         has_room: Callable[[], bool],
         heard: Callable[[], float],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._leases = leases
         self._patience_s = patience_s
         self._redis_serves = redis_serves
         self._has_room = has_room
         self._heard = heard
-        self._clock = clock
-        self._serves_since = self._stalls_since = clock()
+        self._serves_since = self._stalls_since = time.monotonic()
         self._head: bytes | None = None
 
     async def run(self) -> None:
@@ -57,7 +54,7 @@ class Watchdog:
 
     async def is_deaf(self) -> bool:
         """Look once: either it had no answer for so long, or the same message stood at the queue's head for so long."""
-        now = self._clock()
+        now = time.monotonic()
         if not self._redis_serves():
             self._serves_since = now
         head = await self._next_message() if self._serves_since < now and self._has_room() else None

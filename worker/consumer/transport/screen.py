@@ -46,11 +46,9 @@ class Screen:
 
     Args:
         task_names: the tasks that run here; ``None`` leaves unknown names to Celery, which drops the message.
-        largest: bytes of a raw message.
     """
 
-    def __init__(self, task_names: Collection[str] | None = None, largest: int = LARGEST_MESSAGE) -> None:
-        self.largest = largest
+    def __init__(self, task_names: Collection[str] | None = None) -> None:
         self.names = None if task_names is None else frozenset(task_names)
         self._newest: dict[str, int] = {}
         for match in filter(None, map(_VERSION.fullmatch, self.names or ())):
@@ -68,8 +66,8 @@ class Screen:
             Unfit: it may not reach Celery.
             NewerVersion: its task is newer than this worker.
         """
-        if (size or len(raw)) > self.largest:
-            raise Unfit(f"larger than {self.largest} bytes")
+        if (size or len(raw)) > LARGEST_MESSAGE:
+            raise Unfit(f"larger than {LARGEST_MESSAGE} bytes")
         payload = _object(_parse(raw, "the message"), "the message")
         self._check_headers(payload.get("content-type"), payload.get("content-encoding"), payload.get("headers"))
         _check_properties(_object(payload.get("properties"), "properties"))
@@ -82,8 +80,8 @@ class Screen:
         Raises:
             Unfit, NewerVersion: as `check`.
         """
-        if len(body) > self.largest:
-            raise Unfit(f"larger than {self.largest} bytes")
+        if len(body) > LARGEST_MESSAGE:
+            raise Unfit(f"larger than {LARGEST_MESSAGE} bytes")
         self._check_headers(content_type, content_encoding, headers)
         _content(body)
 
