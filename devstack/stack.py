@@ -246,7 +246,8 @@ def _require_redis(settings: Settings) -> Durability:
 
     async def ask() -> Durability:
         async with connect(settings, connections=1) as redis:
-            return await examine_durability(redis, await redis.info())
+            await redis.ping()
+            return await examine_durability(redis)
 
     try:
         return asyncio.run(ask())

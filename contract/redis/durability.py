@@ -32,13 +32,20 @@ _BY_SETTING: Final = {
 }
 
 
-async def examine_durability(client: "aioredis.Redis", info: Mapping[str, Any]) -> Durability:
-    """Ask the server of `client`, whose ``INFO`` is `info`. Not every user may ask, and not every server tells."""
-    if "aof_enabled" not in info:
-        return Durability.NOT_TOLD
-    if not info["aof_enabled"]:
-        return Durability.EVERYTHING
+async def examine_durability(client: "aioredis.Redis", info: Mapping[str, Any] | None = None) -> Durability:
+    """Ask the server of `client`. Not every user may ask, and not every server tells.
+
+    Args:
+        client: connected to it.
+        info: its ``INFO``, from who has it already.
+    """
     try:
+        if info is None:
+            info = await client.info()
+        if "aof_enabled" not in info:
+            return Durability.NOT_TOLD
+        if not info["aof_enabled"]:
+            return Durability.EVERYTHING
         told = await client.config_get("appendfsync")
     except ResponseError:
         return Durability.NOT_TOLD

@@ -241,6 +241,9 @@ def test_hosts_that_have_no_instance_in_a_module(reader: Reader) -> None:
     second = reader.ask(f"{v1}&cursor={first['next_cursor']}")[1]
     assert (second["bk_host_ids"], second["next_cursor"]) == ([9], None)
     assert reader.ask("/v1/hosts-without-instance?bk_biz_id=1")[1]["code"] == 1199010
+
+
+def test_v1_refuses_a_parameter_that_a_call_does_not_know(reader: Reader) -> None:
     assert reader.ask("/v1/hosts-without-instance?bk_biz_id=1&bk_module_id=60&name=web")[1]["code"] == 1199006
     _, misspelt = reader.ask("/v1/service-instances/1?detial=1")
     assert misspelt["message"] == "query.detial is not valid: this call takes no parameters"

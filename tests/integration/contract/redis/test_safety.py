@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 import redis as redis_client
 
-from contract.redis.durability import examine_durability
+from contract.redis.connection import connect
+from contract.redis.durability import Durability, examine_durability
 from contract.redis.safety import UnsafeRedis, require_safe_redis
 from contract.settings import Settings
 from devstack.ports import free_port
@@ -46,8 +47,11 @@ async def test_redis_that_may_lose_what_it_has_confirmed_is_named_when_a_process
         [said] = await warnings()
         redis.acl_setuser("default", enabled=True, commands=["-config|get"])
         assert await warnings() == [], "not everybody may ask"
+        redis.acl_setuser("default", enabled=True, commands=["-info"])
+        async with connect(Settings(redis_url=redis_url)) as asking:
+            assert await examine_durability(asking) is Durability.NOT_TOLD
     finally:
-        redis.acl_setuser("default", enabled=True, commands=["+config|get"])
+        redis.acl_setuser("default", enabled=True, commands=["+config|get", "+info"])
         redis.config_set("appendfsync", "always")
     assert "appendfsync is everysec" in said
     assert "appendfsync always" in said

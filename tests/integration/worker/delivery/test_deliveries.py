@@ -49,7 +49,7 @@ async def test_rows_come_to_cmdb_with_both_ids_beside_each_other(side: Side) -> 
     assert await side.rows("SELECT count(*) FROM cmdb_process") == [(2,)]
 
 
-async def test_an_awaited_answer_has_cmdbs_ids(side: Side) -> None:
+async def test_an_awaited_answer_has_cmdbs_ids_and_ends_by_the_clock_of_redis(side: Side) -> None:
     id_ = await side.write(2, 3, answer_after="delivery")
     before = await side.leases.load(id_)
     assert before is not None
@@ -58,9 +58,7 @@ async def test_an_awaited_answer_has_cmdbs_ids(side: Side) -> None:
     report = await side.deliver(id_)
     assert report.finished_at is not None
     assert asked_at <= report.finished_at <= await side.leases.now()
-    assert report.finished_at.microsecond % 1000 == 0, (
-        "by Redis' clock, as its other times, which is read in milliseconds"
-    )
+    assert report.finished_at.microsecond % 1000 == 0, "Redis' clock is read in milliseconds"
     envelope = report.envelope()
     assert (envelope.result, envelope.code, envelope.data) == (True, 0, [1000, 1001])
     assert await side.rows("SELECT status, code FROM request_ledger") == [("SUCCESS", 0)]
