@@ -12,7 +12,6 @@ from api_shim.http.body import NO_BODY, Body, read_optional_body
 from api_shim.http.exchange import Exchange, Style, exchange_of
 from api_shim.http.limits import OpenUploads, OpenWaits, Rates
 from api_shim.http.metrics import Metrics
-from api_shim.http.pages.render import ASKED
 from api_shim.http.paging import Cursors, require_known
 from api_shim.identity.doorkeeper import Doorkeeper, Identity, Unauthenticated, check_query
 from api_shim.identity.signature import VALID_S, SignedCall, signed_call
@@ -126,13 +125,12 @@ def located(path: str, *, replayed: bool) -> dict[str, str]:
 
 
 def _require_known_parameters(request: Request) -> None:
-    """Those that the description of a call has; of a page those of all pages, whose links hand them on."""
+    """Those that the description of a call has. A page takes any: chat programs hang theirs on shared links."""
     style = exchange_of(request).style
-    if not request.query_params or style.is_compat:
+    if not request.query_params or style.is_compat or style is Style.PAGE:
         return
     described = (request.scope["route"].openapi_extra or {}).get("parameters", ())
-    names = {parameter["name"] for parameter in described if parameter["in"] == "query"}
-    require_known(request.query_params, names.union(ASKED) if style is Style.PAGE else names)
+    require_known(request.query_params, {parameter["name"] for parameter in described if parameter["in"] == "query"})
 
 
 def _peer(request: Request) -> str | None:

@@ -19,7 +19,7 @@ from contract.codes import Language
 _ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _KEPT: Final = ("status", "bk_biz_id", "bk_module_id", "outcome", "show", "lang", "limit")
 """Parameters that a page's own links go on with."""
-ASKED: Final = (*_KEPT, "id", "cursor")
+_ASKED: Final = (*_KEPT, "id", "cursor")
 """All that pages read."""
 _SAFE: Final = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
 _POLICY: Final = (
@@ -88,7 +88,7 @@ def _common(exchange: Exchange) -> dict[str, Any]:
         "t": _SAY[exchange.language],
         "link": partial(link, exchange),
         "here": partial(_here, exchange),
-        "query": {**dict.fromkeys(ASKED, ""), **exchange.query},
+        "query": {**dict.fromkeys(_ASKED, ""), **exchange.query},
         "app": exchange.bk_app_code,
         "refresh_s": 0,
     }
