@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, NoReturn, TextIO
+from typing import Any, Final, Literal, NoReturn
 
 import orjson
 import structlog
@@ -111,20 +111,15 @@ class _Lines:
 
     def msg(self, line: bytes) -> None:
         """Write `line`."""
-        if _is_there(sys.__stderr__):
+        if sys.__stderr__ is not None:  # else it was closed as this process began: a socket may have its number
             with contextlib.suppress(OSError):
                 os.write(_STDERR, line)
 
     debug = info = warning = error = critical = msg
 
 
-def _is_there(stream: TextIO | None) -> bool:
-    """Whether it was open as this process began; if not, a socket may have its number by now."""
-    return stream is not None
-
-
 def _is_terminal() -> bool:
-    return _is_there(sys.stderr) and sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def give_up(reason: str) -> NoReturn:

@@ -9,6 +9,7 @@ short cut (half the time) where what it made can be proved to mean the same.
 import asyncio
 import json
 import math
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, NoReturn
 
 import orjson
@@ -201,14 +202,7 @@ def read_value(text: str, at: int) -> tuple[Any, int]:
     Raises:
         NotJson: as `loads`, or the value is not complete; its offset counts characters.
     """
-    try:
-        value, end = _decoder.raw_decode(text, at)
-    except json.JSONDecodeError as error:
-        raise NotJson("not JSON", error.pos) from None
-    except RecursionError:
-        raise NotJson("nested too deeply") from None
-    except ValueError:
-        raise NotJson("a number has too many digits") from None
+    value, end = _decoded(lambda: _decoder.raw_decode(text, at), int)
     _measure(value)
     _check_pairs(value)
     return value, end
@@ -232,17 +226,22 @@ def _parse(body: bytes) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise NotJson("not UTF-8", error.start) from None
+    value = _decoded(lambda: _decoder.decode(text), lambda place: len(text[:place].encode("utf-8", "replace")))
+    _measure(value)
+    _check_pairs(value)
+    return value
+
+
+def _decoded(decode: Callable[[], Any], offset: Callable[[int], int]) -> Any:
+    """What `decode` makes of a text; an error tells the `offset` of the character at which it is no JSON."""
     try:
-        value = _decoder.decode(text)
+        return decode()
     except json.JSONDecodeError as error:
-        raise NotJson("not JSON", len(text[: error.pos].encode("utf-8", "replace"))) from None
+        raise NotJson("not JSON", offset(error.pos)) from None
     except RecursionError:
         raise NotJson("nested too deeply") from None
     except ValueError:
         raise NotJson("a number has too many digits") from None
-    _measure(value)
-    _check_pairs(value)
-    return value
 
 
 def _check_pairs(value: Any) -> None:
