@@ -130,9 +130,6 @@ class Cmdb:
             ):
                 with attempt:
                     return self._call_once(api, url, body)
-        except CmdbUnavailable as error:
-            error.args = (f"{api}: {error}",)
-            raise
         except httpx2.RequestError as error:
             raise CmdbUnavailable(f"{api}: {self._reason(error)}") from None
         raise AssertionError("retry_context returns or raises")
@@ -157,9 +154,6 @@ class Cmdb:
             if refused.code:
                 raise
             raise CmdbUnavailable(str(refused)) from None
-        except CmdbUnavailable as error:
-            error.args = (f"{api}: {error}",)
-            raise
         except httpx2.RequestError as error:
             is_undone = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
             raise CmdbUnavailable(f"{api}: {self._reason(error)}", is_undone=is_undone) from None
@@ -172,16 +166,16 @@ class Cmdb:
         answer = _json_object(response)
         code = answer.get("code", answer.get("bk_error_code"))
         if response.status_code == httpx2.codes.TOO_MANY_REQUESTS or code in _BUSY:
-            raise CmdbUnavailable("too many requests", after_s=_retry_after(response), is_undone=True)
+            raise CmdbUnavailable(f"{api}: too many requests", after_s=_retry_after(response), is_undone=True)
         if response.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR and code != _IDENTITY_MISSING:
-            raise CmdbUnavailable(f"HTTP {response.status_code}", after_s=_retry_after(response))
+            raise CmdbUnavailable(f"{api}: HTTP {response.status_code}", after_s=_retry_after(response))
         if answer.get("result") is True and response.is_success:
             return answer
         if code is None:
             raise CmdbRefused(f"{api}: HTTP {response.status_code} without an answer of CMDB's; check the URL")
         message = self._plain(str(answer.get("message", answer.get("bk_error_msg", ""))))
-        said = f"CMDB answered {code}: {message}"
-        refused = CmdbRefused(f"{api}: {said}", code if isinstance(code, int) else 0, message)
+        said = f"{api}: CMDB answered {code}: {message}"
+        refused = CmdbRefused(said, code if isinstance(code, int) else 0, message)
         if refused.code in _UNWELL | _ESB_UNWELL | _UNEXPLAINED:
             raise CmdbUnavailable(said, answer=refused if refused.code in _UNEXPLAINED else None)
         raise refused
