@@ -26,7 +26,7 @@ from chaos.history import Stored, judge
 from chaos.load import Load
 from chaos.plot import draw
 from chaos.site import Site
-from chaos.stored import count_undelivered, read_known_ids, read_stored
+from chaos.stored import count_undelivered, outdated_reports, read_known_ids, read_stored
 from chaos.verdict import LIMIT_S, Run, Verdict, recoveries
 from contract.message import QUEUE_NAME
 from contract.redis.records import Keys
@@ -122,6 +122,7 @@ async def _run(plan: Plan, site: Site) -> Verdict:
     if not calls.cancelled() and (error := calls.exception()):
         raise error
     stored = await read_stored(site.postgres.url)
+    left += await outdated_reports(site.postgres.url, site.valkey.url)
     judgement = judge(load.told, stored, load.jobs)
     cmdb = await _judge_cmdb(site, stored)
     return Verdict(

@@ -1,11 +1,15 @@
-"""Read what the tables hold, for the judge."""
+"""Read what is stored in the end, for the judge."""
 
 from collections import Counter
 
 import asyncpg
+import orjson
+import redis.asyncio as aioredis
 
 from chaos.history import Stored
 from chaos.model import Row
+from contract.redis.records import Keys
+from contract.settings import Settings
 from devstack.sql import fetch
 
 
@@ -53,3 +57,18 @@ async def count_undelivered(dsn: str) -> dict[str, int]:
     """Requests whose rows CMDB is still to have, or does not take, by status."""
     rows = await fetch(dsn, "SELECT status, count(*) AS n FROM delivery GROUP BY status")
     return {row["status"]: row["n"] for row in rows}
+
+
+async def outdated_reports(dsn: str, redis_url: str) -> list[str]:
+    """Requests of which Redis tells another story than the ledger, in words: callers would be told it for a day."""
+    rows = await fetch(dsn, "SELECT request_id, report FROM request_ledger WHERE report IS NOT NULL")
+    keys = Keys(Settings().key_prefix)
+    async with aioredis.Redis.from_url(redis_url) as client:
+        found = [await client.get(keys.result(row["request_id"])) for row in rows]
+    pairs = [(orjson.loads(row["report"]), orjson.loads(told)) for row, told in zip(rows, found, strict=True) if told]
+    return [
+        f"{stored['request_id']}: Redis says {told['status']} ({told.get('delivery')}), and the ledger"
+        f" {stored['status']} ({stored.get('delivery')})"
+        for stored, told in pairs
+        if told != stored
+    ]

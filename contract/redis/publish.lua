@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Store reports, and end their requests.
 -- KEYS for each report: result req kept unknown
--- ARGV for each: id report kept_s letter counts problem
+-- ARGV for each: id report is_first kept_s letter counts problem
+-- What is_first ('1') still waits for CMDB, so whatever is stored is as new or newer: somebody who was frozen may come late.
 -- The payload of a request that failed stays for kept_s (0: not at all, -1: no longer), so that it can be tried again. A
 -- letter goes to the dead letters in the very step that ends the request, hence once. A note that nobody knows the
 -- request, left by a poll before a bare message was taken, must not outlive it. What is published:
@@ -10,10 +11,14 @@
 local now = clock()
 local answers, ids, reports, unknown, size, all, jobs = {}, {}, {}, {}, 0, 0, {}
 for n = 1, (#KEYS - first_key + 1) / 4 do
-  local key, arg = first_key + 4 * (n - 1), first_arg + 6 * (n - 1)
+  local key, arg = first_key + 4 * (n - 1), first_arg + 7 * (n - 1)
   local result, req, kept = unpack(KEYS, key, key + 2)
-  local id, report, kept_s, letter, counts, problem = unpack(ARGV, arg, arg + 5)
-  redis.call('SET', result, report, 'EX', ttl_s)
+  local id, report, is_first, kept_s, letter, counts, problem = unpack(ARGV, arg, arg + 6)
+  if is_first == '1' then
+    redis.call('SET', result, report, 'EX', ttl_s, 'NX')
+  else
+    redis.call('SET', result, report, 'EX', ttl_s)
+  end
   if kept_s == '-1' then
     redis.call('DEL', kept)
   elseif kept_s ~= '0' and redis.call('HEXISTS', req, 'payload') == 1 then

@@ -289,7 +289,9 @@ class Requests:
         )
 
     async def publish(self, report: Report, dumped: bytes | None = None) -> bool:
-        """Store a final report, end the pending entry and wake the waiters; False when it had ended before.
+        """Store a report, end the pending entry and wake the waiters; False when it had ended before.
+
+        One that waits for CMDB replaces none: what is stored is the same, or CMDB has answered since.
 
         A request that was given up gets its dead letter in the same step.
 
@@ -310,7 +312,9 @@ class Requests:
         for report, dumped in reports:
             id_, letter = report.request_id, letter_of(report)
             keys += [self.keys.result(id_), self.keys.request(id_), self.keys.kept(id_), self.keys.unknown(id_)]
-            args += [id_, dumped, _payload_ttl_s(report, letter, self.settings), letter or b"", *_counted(report)]
+            is_first = int(report.delivery is Delivery.PENDING)
+            kept_s = _payload_ttl_s(report, letter, self.settings)
+            args += [id_, dumped, is_first, kept_s, letter or b"", *_counted(report)]
         return [bool(ended) for ended in await self._publish(keys=keys, args=args)]
 
     async def count_dead_letters(self) -> int:

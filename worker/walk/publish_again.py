@@ -19,10 +19,15 @@ async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
     entry = await ledger.load(runtime.engine, request_id)
     if entry is None and await _restore_job(runtime, request_id):
         return "job published"
-    if entry is None or entry.report is None:
-        note = Note() if entry is None else Note(entry.bk_app_code, entry.status)
-        await runtime.leases.note_missing(request_id, note)
-        return "unknown" if entry is None else "expired"
+    if entry is None:
+        await runtime.leases.note_missing(request_id, Note())
+        # It may have ended since it was looked for. What ends from now on takes the note away by itself.
+        entry = await ledger.load(runtime.engine, request_id)
+    if entry is None:
+        return "unknown"
+    if entry.report is None:
+        await runtime.leases.note_missing(request_id, Note(entry.bk_app_code, entry.status))
+        return "expired"
     await publish(runtime.leases, entry.report)
     return "published"
 

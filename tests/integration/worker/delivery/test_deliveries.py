@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -62,6 +62,20 @@ async def test_an_awaited_answer_has_cmdbs_ids_and_ends_by_the_clock_of_redis(si
     envelope = report.envelope()
     assert (envelope.result, envelope.code, envelope.data) == (True, 0, [1000, 1001])
     assert await side.rows("SELECT status, code FROM request_ledger") == [("SUCCESS", 0)]
+
+
+@pytest.mark.parametrize("answer_after", ["rows", "delivery"])
+async def test_a_worker_that_was_frozen_before_it_published_takes_no_delivery_back(
+    side: Side, answer_after: Literal["rows", "delivery"]
+) -> None:
+    id_ = await side.write(2, answer_after=answer_after)
+    early = await side.leases.load(id_)
+    assert early is not None
+    delivered = await side.deliver(id_)
+
+    await side.leases.publish(early)
+
+    assert await side.leases.load(id_) == delivered
 
 
 async def test_what_cmdb_has_is_adopted_and_only_the_rest_is_made(side: Side) -> None:

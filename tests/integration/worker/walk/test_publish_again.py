@@ -1,0 +1,45 @@
+"""Look-ups beside a worker that ends the very request meanwhile: whoever speaks last must not say the older thing."""
+
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+import redis as redis_client
+
+from contract.codes import Code
+from contract.redis.records import Note
+from tests.integration.worker.bench import Bench
+from worker.custody.finish import finish_unfinished
+from worker.custody.leases import Leases
+from worker.runtime import Runtime
+from worker.walk.publish_again import publish_again
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def bench(anyio_backend: str, redis_url: str, redis: "redis_client.Redis", database: str) -> AsyncIterator[Bench]:
+    bench = Bench(redis, redis_url=redis_url, postgres_dsn=database)
+    yield bench
+    await bench.close()
+
+
+async def test_request_that_ends_while_it_is_looked_up_is_not_said_to_be_unknown(bench: Bench) -> None:
+    """Seen when a report was deleted soon after: the note, which came late, answered 404 for half a minute."""
+    (request_id,) = await bench.accept()
+
+    class Late(Leases):
+        async def note_missing(self, request_id: str, note: Note) -> None:
+            assert await finish_unfinished(bench.leases, bench.engine, request_id, Code.DEADLINE_EXCEEDED)
+            await super().note_missing(request_id, note)
+
+    leases = Late(bench.leases.client, bench.settings)
+    runtime = cast("Runtime", SimpleNamespace(engine=bench.engine, leases=leases, settings=bench.settings))
+
+    assert await publish_again(runtime, {"request_id": request_id}) == "published"
+
+    assert not bench.redis.exists(bench.leases.keys.unknown(request_id))
+    report = await bench.leases.load(request_id)
+    assert report is not None
+    assert report.code == Code.DEADLINE_EXCEEDED
