@@ -33,7 +33,7 @@ import redis.asyncio as aioredis
 
 from contract.answer.job import EndedBatch, Job
 from contract.answer.report import Report
-from contract.answer.status import Delivery, Outcome, Problem, Status
+from contract.answer.status import Outcome, Problem, Status
 from contract.message import QUEUE_NAME, Caller, new_request_id
 from contract.redis.records import BEGIN_ENTRY, PendingEntry
 from contract.redis.requests import QueueFull, Requests, moment
@@ -55,7 +55,7 @@ _ADD: Final = Script(
 )
 _HOLD: Final = Script("contract/redis/hold_job.lua", keys="job", args="upload until_ms", parts=(CLOCK,))
 _CANCEL: Final = Script("contract/redis/cancel_job.lua", keys="job")
-_MARK: Final = Script("contract/redis/mark_batch.lua", keys="job failed", args="id number is_open")
+_MARK: Final = Script("contract/redis/mark_batch.lua", keys="job failed result", args="id number")
 _RECENT: Final = Script("contract/redis/recent_jobs.lua", keys="jobs_of_app", args="after most", parts=(FOLLOWING,))
 _RESTORE: Final = Script(
     "contract/redis/restore_job.lua",
@@ -212,12 +212,13 @@ class JobStore:
         return [(int(score), request_id.decode()) for request_id, score in rows]
 
     async def mark(self, report: Report) -> None:
-        """Remember of a batch of a job whether CMDB has taken its rows, as its report says."""
+        """Remember of a batch of a job whether CMDB has taken its rows, as its report says that stands by now."""
         if report.job is None or report.status is not Status.SUCCESS:
             return
+        keys, job_id = self._keys, report.job.job_id
         await self._mark(
-            keys=[self._keys.job(report.job.job_id), self._keys.job_failed(report.job.job_id)],
-            args=[report.request_id, report.job.number, int(report.delivery is Delivery.FAILED)],
+            keys=[keys.job(job_id), keys.job_failed(job_id), keys.result(report.request_id)],
+            args=[report.request_id, report.job.number],
         )
 
     async def cancel(self, job_id: str) -> int:

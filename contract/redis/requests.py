@@ -288,20 +288,21 @@ class Requests:
             ),
         )
 
-    async def publish(self, report: Report, dumped: bytes | None = None) -> bool:
+    async def publish(self, report: Report, dumped: bytes | None = None, token: str = "") -> bool:
         """Store a report, end the pending entry and wake the waiters; False when it had ended before.
 
-        One that waits for CMDB replaces none: what is stored is the same, or CMDB has answered since.
+        What others have said since stays: that CMDB has it, or how it ended once it was started anew.
 
         A request that was given up gets its dead letter in the same step.
 
         Args:
             report: how the request ended.
             dumped: ``report.dump()``, from who has it already.
+            token: of the attempt that says so. What is another's by now, or was started anew, it does not give up.
         """
-        return await self._publishing((report, report.dump() if dumped is None else dumped))
+        return await self._publishing((report, report.dump() if dumped is None else dumped, token))
 
-    async def _publish_together(self, reports: Sequence[tuple[Report, bytes]]) -> list[bool]:
+    async def _publish_together(self, reports: Sequence[tuple[Report, bytes, str]]) -> list[bool]:
         keys = [self.keys.pending, self.keys.finished_count, self.keys.dead_letters]
         args: list[str | bytes | int] = [
             self.settings.result_ttl_s,
@@ -309,12 +310,12 @@ class Requests:
             MAX_DEAD_LETTERS,
             MOST_SAID,
         ]
-        for report, dumped in reports:
+        for report, dumped, token in reports:
             id_, letter = report.request_id, letter_of(report)
             keys += [self.keys.result(id_), self.keys.request(id_), self.keys.kept(id_), self.keys.unknown(id_)]
-            is_first = int(report.delivery is Delivery.PENDING)
+            delivery = "" if report.delivery is None else report.delivery.value
             kept_s = _payload_ttl_s(report, letter, self.settings)
-            args += [id_, dumped, is_first, kept_s, letter or b"", *_counted(report)]
+            args += [id_, dumped, delivery, token, kept_s, letter or b"", *_counted(report)]
         return [bool(ended) for ended in await self._publish(keys=keys, args=args)]
 
     async def count_dead_letters(self) -> int:

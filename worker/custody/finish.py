@@ -25,19 +25,20 @@ _log = structlog.get_logger(__name__)
 _PUBLISH_FOR_S = 30.0
 
 
-async def publish(leases: Leases, report: Report, dumped: bytes | None = None) -> None:
+async def publish(leases: Leases, report: Report, dumped: bytes | None = None, token: str = "") -> None:
     """Store a final report in Redis; outlasts a Redis that is away for up to half a minute.
 
     Args:
         leases: where.
         report: how the request ended.
         dumped: ``report.dump()``, from who has it already.
+        token: of the attempt that says so.
 
     Raises:
         redis.exceptions.RedisError: it stayed away. The ledger has the report, so the next delivery publishes it.
     """
     await async_failpoint("before_publish", report.request_id)
-    await retrying(lambda: leases.publish(report, dumped), on=_is_away, for_s=_PUBLISH_FOR_S)
+    await retrying(lambda: leases.publish(report, dumped, token), on=_is_away, for_s=_PUBLISH_FOR_S)
     await async_failpoint("after_publish", report.request_id)
 
 

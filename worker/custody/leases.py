@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 import redis.asyncio as aioredis
 
+from contract.answer.report import Report
 from contract.answer.status import JobPart
 from contract.message import QUEUE_NAME
 from contract.redis.records import MAX_DEAD_LETTERS, NOTE_TTL_S, SET_ASIDE, Note
@@ -35,6 +36,7 @@ _RESEND: Final = Script(
 )
 _CALM: Final = Script("worker/custody/calm.lua", keys="pending workers", args="most", parts=(CLOCK,))
 _SHORTEN: Final = Script("worker/custody/shorten.lua", keys="req", args="lease_ms too_long_ms", parts=(CLOCK,))
+_PUT_BACK: Final = Script("worker/custody/put_back.lua", keys="result req unknown", args="id report ttl_s channel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class Leases(Requests):
         self._resend = client.register_script(_RESEND)
         self._calm = client.register_script(_CALM)
         self._shorten = client.register_script(_SHORTEN)
+        self._put_back = client.register_script(_PUT_BACK)
         self._set_aside = client.register_script(SET_ASIDE)
 
     async def lease(self, request_id: str, token: str, *, alone: bool = False) -> Lease:
@@ -195,6 +198,14 @@ class Leases(Requests):
     def longest_lease_ms(self) -> int:
         """A lease that ends later than this from now was not given by this clock."""
         return 2 * self.settings.owner_ttl_ms + _OTHERS_MS
+
+    async def put_back(self, report: Report) -> None:
+        """Give pollers the report that PostgreSQL has of a request, unless Redis knows the request after all."""
+        keys, id_ = self.keys, report.request_id
+        await self._put_back(
+            keys=[keys.result(id_), keys.request(id_), keys.unknown(id_)],
+            args=[id_, report.dump(), self.settings.result_ttl_s, keys.done_channel],
+        )
 
     async def note_missing(self, request_id: str, note: Note) -> None:
         """Tell pollers for a while what PostgreSQL answered instead of a report."""

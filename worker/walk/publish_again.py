@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from contract.answer.status import Status
 from contract.redis.jobs import JobStore
 from contract.redis.records import Note
-from worker.custody.finish import publish
 from worker.postgres import ledger
 from worker.walk.take import arguments_of
 
@@ -28,7 +27,7 @@ async def publish_again(runtime: "Runtime", kwargs: dict[str, Any]) -> str:
     if entry.report is None:
         await runtime.leases.note_missing(request_id, Note(entry.bk_app_code, entry.status))
         return "expired"
-    await publish(runtime.leases, entry.report)
+    await runtime.leases.put_back(entry.report)
     return "published"
 
 

@@ -25,7 +25,6 @@ from plumbing.bounded import Recent
 from plumbing.failpoints import async_failpoint
 from plumbing.logs import frames_of
 from worker.consumer.transport.letter import dead_letter
-from worker.custody.finish import publish
 from worker.custody.leases import Lease
 from worker.metrics import DEAD_LETTERS
 from worker.postgres import ledger
@@ -213,7 +212,7 @@ async def _unknown(runtime: "Runtime", arguments: TaskArguments) -> Report | Non
     entry = await ledger.load(runtime.engine, arguments.request_id)
     if entry is not None:
         if entry.report is not None:
-            await publish(runtime.leases, entry.report)
+            await runtime.leases.put_back(entry.report)
         return entry.report
     if arguments.is_direct:
         arguments, sender = open_message(arguments, runtime.senders)

@@ -179,7 +179,7 @@ class Walk:
             attempt = Attempt(lease, payload, payload.batch, self._runtime.settings)
             report, dumped = await self._attempt(attempt)
         with traces.span("publish"):
-            await publish(self._leases, report, dumped)
+            await publish(self._leases, report, dumped, lease.token)
         tell_end(report, lease.leased_at)
         if report.delivery is Delivery.PENDING and self._runtime.deliverer is not None:
             await self._runtime.deliverer.announce(report)

@@ -136,6 +136,27 @@ async def test_revived_request_may_be_given_up_again(bench: Bench, letters: Dead
     assert bench.pending() == set()
 
 
+async def test_worker_that_was_frozen_before_it_gave_up_ends_nothing_that_was_revived(
+    bench: Bench, letters: DeadLetters
+) -> None:
+    report = await give_up(bench)
+    id_ = report.request_id
+    await letters.revive(await only(letters), bench.engine)
+
+    assert not await bench.leases.publish(report, token="token")
+    assert bench.pending() == {id_}
+    assert await letters.count() == 0
+    assert (await bench.leases.lease(id_, "another token")).state == "leased"
+    assert not await bench.leases.publish(report, token="token")
+    assert bench.pending() == {id_}
+
+    ended = report.ended(Refused(Code.MODULE_NOT_FOUND), finished_at=report.created_at, expires_at=report.created_at)
+    assert await bench.leases.publish(ended, token="another token")
+    assert not await bench.leases.publish(report, token="token")
+    assert await bench.leases.load(id_) == ended
+    assert await letters.count() == 0
+
+
 async def test_request_that_two_operators_revive_at_once_stands_in_the_queue_once(
     bench: Bench, letters: DeadLetters
 ) -> None:

@@ -78,6 +78,24 @@ async def test_a_worker_that_was_frozen_before_it_published_takes_no_delivery_ba
     assert await side.leases.load(id_) == delivered
 
 
+async def test_a_carrier_that_was_frozen_before_it_told_takes_no_delivery_back(side: Side) -> None:
+    jobs = JobStore(side.leases)
+    job = (await jobs.begin(Caller(), 1, BOUND, None)).job_id
+    side.cmdb.hosts_of[BOUND].remove(4)
+    id_ = await side.write(4, job=JobPart(job_id=job, number=0, first=0))
+    refused = await side.deliver(id_)
+    assert refused.delivery is Delivery.FAILED
+    side.cmdb.hosts_of[BOUND].append(4)
+    await side.retry(id_)
+    delivered = await side.deliver(id_)
+
+    await side.leases.publish(refused)
+    await jobs.mark(refused)
+
+    assert await side.leases.load(id_) == delivered
+    assert await jobs.failed_ids(job) == []
+
+
 async def test_what_cmdb_has_is_adopted_and_only_the_rest_is_made(side: Side) -> None:
     side.cmdb.instances = [service_instance(72, 2)]
     report = await side.deliver(await side.write(2, 3))

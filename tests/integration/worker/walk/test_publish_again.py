@@ -7,9 +7,11 @@ from typing import cast
 import pytest
 import redis as redis_client
 
+from contract.answer.report import Report
 from contract.codes import Code
 from contract.redis.records import Note
 from tests.integration.worker.bench import Bench
+from worker.commands.dead_letters.store import DeadLetters
 from worker.custody.finish import finish_unfinished
 from worker.custody.leases import Leases
 from worker.runtime import Runtime
@@ -25,6 +27,10 @@ async def bench(anyio_backend: str, redis_url: str, redis: "redis_client.Redis",
     await bench.close()
 
 
+def runtime_of(bench: Bench, leases: Leases) -> Runtime:
+    return cast("Runtime", SimpleNamespace(engine=bench.engine, leases=leases, settings=bench.settings))
+
+
 async def test_request_that_ends_while_it_is_looked_up_is_not_said_to_be_unknown(bench: Bench) -> None:
     """Seen when a report was deleted soon after: the note, which came late, answered 404 for half a minute."""
     (request_id,) = await bench.accept()
@@ -35,11 +41,34 @@ async def test_request_that_ends_while_it_is_looked_up_is_not_said_to_be_unknown
             await super().note_missing(request_id, note)
 
     leases = Late(bench.leases.client, bench.settings)
-    runtime = cast("Runtime", SimpleNamespace(engine=bench.engine, leases=leases, settings=bench.settings))
 
-    assert await publish_again(runtime, {"request_id": request_id}) == "published"
+    assert await publish_again(runtime_of(bench, leases), {"request_id": request_id}) == "published"
 
     assert not bench.redis.exists(bench.leases.keys.unknown(request_id))
     report = await bench.leases.load(request_id)
     assert report is not None
     assert report.code == Code.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+async def test_request_that_is_started_anew_while_it_is_looked_up_is_left_alone(bench: Bench, has_ended: bool) -> None:
+    (request_id,) = await bench.accept()
+    assert await finish_unfinished(bench.leases, bench.engine, request_id, Code.DEAD_LETTER)
+    letters = DeadLetters(bench.leases, bench.queue, has_queue=True)
+    bench.redis.delete(bench.leases.keys.result(request_id))
+
+    class Late(Leases):
+        async def put_back(self, report: Report) -> None:
+            assert [await letters.revive(letter, bench.engine) async for letter in letters] == [True]
+            if has_ended:
+                assert await finish_unfinished(bench.leases, bench.engine, request_id, Code.DEADLINE_EXCEEDED)
+            await super().put_back(report)
+
+    leases = Late(bench.leases.client, bench.settings)
+
+    assert await publish_again(runtime_of(bench, leases), {"request_id": request_id}) == "published"
+
+    report = await bench.leases.load(request_id)
+    assert report is not None
+    assert report.code == (Code.DEADLINE_EXCEEDED if has_ended else Code.STILL_RUNNING)
+    assert bench.pending() == (set() if has_ended else {request_id})
