@@ -9,7 +9,7 @@ Fields of a job (the hash ``job:{job_id}``):
 app       bk_app_code of whoever submitted it; nobody else may read it
 biz module as its head says, as decimal text
 begun     ms, Redis' clock
-upload    token of the upload that may add batches: the latest under the job's idempotency key
+upload    token of the upload that may add batches: the latest under the job's key. A job that was put back has none
 until     ms, Redis' clock: until when that upload counts as alive
 chain     digest over the batches accepted so far, from which an upload that is repeated knows its place
 batches   accepted so far; their ids stand in the list ``jobbatches:{job_id}``

@@ -171,6 +171,7 @@ class PendingEntry:
     attempts  starts so far
     owner     token of the attempt that holds the lease; empty when none does
     lease     ms, Redis' clock: until when the owner holds it
+    begun     a worker has given it back uncounted: PostgreSQL may have committed what nobody has heard of
     cancelled the final report, when the caller cancelled before any start
     job       which part of a job it is, as `contract.answer.status.JobPart` writes it, until its end is counted there
     trace     the traceparent of its message, where that has one: a message that is sent again carries the trace on

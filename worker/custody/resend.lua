@@ -12,7 +12,10 @@ if not entry[3] then
 end
 if token ~= '' then
   if entry[1] ~= token then return 0 end
-  if count_attempt == '0' then redis.call('HINCRBY', req, 'attempts', -1) end
+  if count_attempt == '0' then
+    redis.call('HINCRBY', req, 'attempts', -1)
+    redis.call('HSET', req, 'begun', 1)
+  end
 else
   if tonumber(score) ~= tonumber(expected_score) then return 0 end
   if entry[1] ~= '' and tonumber(entry[2]) > now then return 0 end

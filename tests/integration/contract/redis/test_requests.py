@@ -402,6 +402,21 @@ def test_cancel_before_any_start_ends_it_and_after_is_too_late(in_store: Callabl
     in_store(scenario)
 
 
+def test_what_a_worker_gave_back_uncounted_cannot_be_cancelled(in_store: Callable[..., None]) -> None:
+    """PostgreSQL may have committed what the worker does not know of: it is too late to say that there is nothing."""
+
+    async def scenario(requests: Leases) -> None:
+        entry, lease = await leased(requests)
+        assert await requests.hand_back(lease, b"again", count_attempt=False)
+
+        assert await requests.cancel(a_report(entry.request_id, Status.TERMINATED)) == 0
+        report = await requests.load(entry.request_id)
+        assert report is not None
+        assert (report.status, report.attempts) == (Status.PENDING, 0)
+
+    in_store(scenario)
+
+
 def test_another_application_cannot_cancel(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
         entry = an_entry(app="other")

@@ -16,6 +16,7 @@ from contract.answer.status import Delivery, JobPart, Outcome, Status
 from contract.codes import Code
 from contract.message import DELIVER_TASK_NAME, QUEUE_NAME, Caller
 from contract.redis.jobs import JobStore
+from plumbing.failpoints import FailpointReached, arm
 from tests.integration.worker.delivery.conftest import BOUND, UNBOUND, Side, free, nginx
 from tests.unit.worker.catalogue.cmdb_items import process_instance, service_instance
 from worker.catalogue.cmdb import Cmdb
@@ -458,6 +459,29 @@ async def test_an_operator_gives_one_up(side: Side) -> None:
     assert (report.delivery, report.status) == (Delivery.FAILED, Status.FAILED)
     assert await side.rows(LEFT) == []
     assert side.cmdb.instances == []
+
+
+async def test_what_cmdb_takes_while_an_operator_gives_it_up_is_delivered(side: Side) -> None:
+    id_ = await side.write(2)
+    loop = asyncio.get_running_loop()
+
+    async def give_up() -> None:
+        async with driver_connection(side.engine) as driver:
+            assert await drop(driver, id_)
+
+    def meanwhile(call: Call) -> None:
+        if call.api == "create_service_instance":
+            asyncio.run_coroutine_threadsafe(give_up(), loop).result(10)
+
+    side.cmdb.before = meanwhile
+    arm("before_told=raise:1")
+    try:
+        with pytest.raises(FailpointReached):
+            await side.deliver(id_)
+        assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    finally:
+        arm("")
+    assert await side.rows(LEFT) == []
 
 
 async def pulled(side: Side) -> InstanceReport:

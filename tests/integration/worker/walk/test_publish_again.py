@@ -7,10 +7,14 @@ from typing import cast
 import pytest
 import redis as redis_client
 
+from contract.answer.job import JobStatus
 from contract.answer.report import Report
+from contract.answer.status import JobPart
 from contract.codes import Code
-from contract.redis.records import Note
-from tests.integration.worker.bench import Bench
+from contract.message import Caller, new_request_id
+from contract.redis.jobs import JobStore
+from contract.redis.records import Note, PendingEntry
+from tests.integration.worker.bench import BATCH, Bench
 from worker.commands.dead_letters.store import DeadLetters
 from worker.custody.finish import finish_unfinished
 from worker.custody.leases import Leases
@@ -72,3 +76,29 @@ async def test_request_that_is_started_anew_while_it_is_looked_up_is_left_alone(
     assert report is not None
     assert report.code == (Code.DEADLINE_EXCEEDED if has_ended else Code.STILL_RUNNING)
     assert bench.pending() == (set() if has_ended else {request_id})
+
+
+async def test_job_that_was_put_back_while_a_batch_ran_is_put_back_whole_once_that_has_ended(bench: Bench) -> None:
+    """Its letter was older than what Redis knows of a job, and somebody looked at the job while it ran anew."""
+    jobs, caller = JobStore(bench.leases), Caller(bk_app_code="app")
+    upload = await jobs.begin(caller, 1, 60, None)
+    job_id, runtime = upload.job_id, runtime_of(bench, bench.leases)
+    ids = [new_request_id(), new_request_id()]
+    for number, id_ in enumerate(ids):
+        part = JobPart(job_id=job_id, number=number, first=number, is_last=id_ == ids[-1])
+        await jobs.add(upload, PendingEntry.of(id_, BATCH, caller, job=part), b"", f"chain {number}")
+        assert await finish_unfinished(bench.leases, bench.engine, id_, Code.DEAD_LETTER)
+    keys = bench.leases.keys
+    bench.redis.delete(keys.job(job_id), keys.job_batches(job_id), keys.job_failed(job_id))
+    letters = DeadLetters(bench.leases, bench.queue, has_queue=True)
+    assert await letters.revive((await letters.find(ids))[ids[0]], bench.engine)
+    assert await publish_again(runtime, {"request_id": job_id}) == "job published"
+
+    assert await finish_unfinished(bench.leases, bench.engine, ids[0], Code.DEADLINE_EXCEEDED)
+
+    assert await jobs.load(job_id) is None
+    assert await publish_again(runtime, {"request_id": job_id}) == "job published"
+    job = await jobs.load(job_id)
+    assert job is not None
+    assert (job.status, job.ended, job.statistics.failed_count) == (JobStatus.FAILED, 2, 2)
+    assert await jobs.batch_ids(job_id, 0, 10) == ids
