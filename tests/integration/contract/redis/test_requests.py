@@ -402,6 +402,20 @@ def test_cancel_before_any_start_ends_it_and_after_is_too_late(in_store: Callabl
     in_store(scenario)
 
 
+def test_what_was_cancelled_stays_so_where_redis_loses_its_report(in_store: Callable[..., None]) -> None:
+    async def scenario(requests: Leases) -> None:
+        entry = an_entry()
+        await requests.reserve(entry, b"message")
+        cancelled = a_report(entry.request_id, Status.TERMINATED)
+        assert await requests.cancel(cancelled) == 1
+
+        await requests.client.delete(requests.keys.result(entry.request_id))
+
+        assert await requests.load(entry.request_id) == cancelled
+
+    in_store(scenario)
+
+
 def test_what_a_worker_gave_back_uncounted_cannot_be_cancelled(in_store: Callable[..., None]) -> None:
     """PostgreSQL may have committed what the worker does not know of: it is too late to say that there is nothing."""
 
