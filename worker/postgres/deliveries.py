@@ -75,9 +75,10 @@ WHERE s.id = ANY ($1::bigint[]) ORDER BY s.bk_host_id, s.id
 """
 _REPORT: Final = "SELECT report FROM request_ledger WHERE request_id = $1 FOR UPDATE"
 _SET_REPORT: Final = "UPDATE request_ledger SET status = $2, code = $3, report = $4 WHERE request_id = $1"
+# What an operator has given up, or wants tried again (then it has no start), since this one began, only success ends.
 _END: Final = """
 UPDATE delivery SET status = $2, code = $3, message = $4, starts = 0
-WHERE request_id = $1 AND (status = 'PENDING' OR $2 = 'DELIVERED')
+WHERE request_id = $1 AND (status = 'PENDING' AND starts > 0 OR $2 = 'DELIVERED')
 """
 _RECONSIDER: Final = """
 UPDATE delivery SET status = 'PENDING', starts = 0, tries = 0, due_at = now(), is_told = false

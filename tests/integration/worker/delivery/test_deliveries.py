@@ -461,19 +461,36 @@ async def test_an_operator_gives_one_up(side: Side) -> None:
     assert side.cmdb.instances == []
 
 
+def while_cmdb_is_called(
+    work: Callable[[], Awaitable[Any]], reply: Reply | None = None
+) -> Callable[[Call], Reply | None]:
+    """Do it while CMDB is to create something, the first time; `reply` is what it then says in place of its answer."""
+    loop, left = asyncio.get_running_loop(), [work]
+
+    def meanwhile(call: Call) -> Reply | None:
+        if call.api != "create_service_instance" or not left:
+            return None
+        asyncio.run_coroutine_threadsafe(left.pop()(), loop).result(10)
+        return reply
+
+    return meanwhile
+
+
+async def test_what_an_operator_retries_while_cmdb_refuses_it_is_tried_again(side: Side) -> None:
+    id_ = await side.write(2)
+    side.cmdb.before = while_cmdb_is_called(lambda: side.retry(id_), refusal(1110056, "not in this module"))
+    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert await side.rows(LEFT) == []
+
+
 async def test_what_cmdb_takes_while_an_operator_gives_it_up_is_delivered(side: Side) -> None:
     id_ = await side.write(2)
-    loop = asyncio.get_running_loop()
 
     async def give_up() -> None:
         async with driver_connection(side.engine) as driver:
             assert await drop(driver, id_)
 
-    def meanwhile(call: Call) -> None:
-        if call.api == "create_service_instance":
-            asyncio.run_coroutine_threadsafe(give_up(), loop).result(10)
-
-    side.cmdb.before = meanwhile
+    side.cmdb.before = while_cmdb_is_called(give_up)
     arm("before_told=raise:1")
     try:
         with pytest.raises(FailpointReached):
