@@ -29,7 +29,7 @@ class _Waiting(Pending[R], Generic[R]):
 
     async def status(self, wait_s: float = 0) -> R:
         """Like `Operation.status`."""
-        return await self._client.run(self._look(min(wait_s, calls.LONGEST_POLL_S)))
+        return await self._client.run(self._look(wait_s))
 
     async def done(self) -> bool:
         """Like `Operation.done`."""
@@ -84,6 +84,10 @@ class _Waiting(Pending[R], Generic[R]):
         """Like `Operation.cancel`."""
         return await self._client.run(self._cancel())
 
+    async def retry(self) -> Self:
+        """Like `Operation.retry`."""
+        return type(self)(self._client, await self._client.run(self._retry()), self.idempotency_key)
+
 
 class AsyncOperation(_Waiting[Report], PendingRequest):
     """A submitted request."""
@@ -91,11 +95,6 @@ class AsyncOperation(_Waiting[Report], PendingRequest):
     def items(self, outcome: Outcome | None = None) -> AsyncIterator[Item]:
         """Like `Operation.items`."""
         return self._client.batches.items(self.id, outcome)
-
-    async def retry(self) -> "AsyncOperation":
-        """Like `Operation.retry`."""
-        answer = calls.answer(await self._client.run(self._act("retry")), self.idempotency_key)
-        return AsyncOperation(self._client, answer["request_id"], self.idempotency_key)
 
 
 class AsyncJob(_Waiting[JobReport], PendingJob):
@@ -108,11 +107,6 @@ class AsyncJob(_Waiting[JobReport], PendingJob):
     def batches(self) -> AsyncIterator[JobBatch]:
         """Like `Job.batches`."""
         return self._client.pages(f"{self._path}/batches", "batches", {})
-
-    async def retry(self) -> "AsyncJob":
-        """Like `Job.retry`."""
-        answer = calls.answer(await self._client.run(self._act("retry")), self.idempotency_key)
-        return AsyncJob(self._client, answer["job_id"], self.idempotency_key)
 
 
 class AsyncBatches:
@@ -157,7 +151,9 @@ class AsyncJobs:
     async def submit(self, batch: Batch, idempotency_key: str | None = None) -> AsyncJob:
         """Like `Jobs.submit`."""
         key = idempotency_key or steps.new_key()
-        accepted = await self._client.run(steps.submit_job(batch, key, self._client.options))
+        accepted = await self._client.run(
+            steps.submit(calls.job_submission(batch, key), "job_id", self._client.options)
+        )
         job = self.operation(accepted.id, key)
         job.response = accepted.response
         return job
@@ -214,7 +210,7 @@ class AsyncClient(Configured):
     async def submit(self, batch: Batch, idempotency_key: str | None = None) -> AsyncOperation:
         """Like `Client.submit`."""
         key = idempotency_key or steps.new_key()
-        accepted = await self.run(steps.submit(batch, key, self.options))
+        accepted = await self.run(steps.submit(calls.submission(batch, key), "request_id", self.options))
         operation = self.operation(accepted.id, key)
         operation.response = accepted.response
         return operation
@@ -234,15 +230,19 @@ class AsyncClient(Configured):
 
     async def poll(self, request_id: str, wait_s: float = 0) -> Report:
         """Like `Client.poll`."""
-        return await self.run(steps.poll(request_id, wait_s, self.options))
+        call = calls.poll(f"/v1/batches/{request_id}", wait_s)
+        report: Report = await self.run(steps.ask(call, self.options))
+        return report
 
     async def validate(self, batch: Batch) -> Report:
         """Like `Client.validate`."""
-        return await self.run(steps.validate(batch, self.options))
+        report: Report = await self.run(steps.ask(calls.validation(batch), self.options))
+        return report
 
     async def create_service_instance(self, payload: Mapping[str, object]) -> Envelope:
         """Like `Client.create_service_instance`."""
-        return await self.run(steps.create_service_instance(payload, self.options))
+        envelope: Envelope = await self.run(steps.ask(calls.old_call(payload), self.options))
+        return envelope
 
     async def request(
         self,
@@ -257,11 +257,11 @@ class AsyncClient(Configured):
         call = calls.Call(method, path, json, params or {}, headers or {})
         return await self.run(perform(call, self.options))
 
-    async def pages(self, path: str, name: str, filters: steps.Filters) -> AsyncIterator[Any]:
+    async def pages(self, path: str, name: str, filters: calls.Filters) -> AsyncIterator[Any]:
         """Like `Client.pages`."""
         cursor: str | None = None
         while True:
-            page = await self.run(steps.page(path, filters, cursor, self.options))
+            page = await self.run(steps.ask(calls.page(path, filters, cursor), self.options))
             for entry in page[name]:
                 yield entry
             cursor = page.get("next_cursor")

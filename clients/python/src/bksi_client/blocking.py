@@ -28,7 +28,7 @@ class _Waiting(Pending[R], Generic[R]):
 
     def status(self, wait_s: float = 0) -> R:
         """The report as it is now; with `wait_s` as soon as it has ended, at most 20 seconds later."""
-        return self._client.run(self._look(min(wait_s, calls.LONGEST_POLL_S)))
+        return self._client.run(self._look(wait_s))
 
     def done(self) -> bool:
         """Whether it has ended. Asks, unless that is known."""
@@ -76,6 +76,10 @@ class _Waiting(Pending[R], Generic[R]):
         """End it before it is started; raises `RequestRefused` (409) when that is too late."""
         return self._client.run(self._cancel())
 
+    def retry(self) -> Self:
+        """Submit what did not succeed again: a new one, with the same idempotency key for whoever reads it."""
+        return type(self)(self._client, self._client.run(self._retry()), self.idempotency_key)
+
 
 class Operation(_Waiting[Report], PendingRequest):
     """A submitted request."""
@@ -83,11 +87,6 @@ class Operation(_Waiting[Report], PendingRequest):
     def items(self, outcome: Outcome | None = None) -> Iterator[Item]:
         """What became of each instance, in order."""
         return self._client.batches.items(self.id, outcome)
-
-    def retry(self) -> "Operation":
-        """Submit it again after it has failed: a new operation, with the same idempotency key for whoever reads it."""
-        answer = calls.answer(self._client.run(self._act("retry")), self.idempotency_key)
-        return Operation(self._client, answer["request_id"], self.idempotency_key)
 
 
 class Job(_Waiting[JobReport], PendingJob):
@@ -100,11 +99,6 @@ class Job(_Waiting[JobReport], PendingJob):
     def batches(self) -> Iterator[JobBatch]:
         """The requests that it was cut into."""
         return self._client.pages(f"{self._path}/batches", "batches", {})
-
-    def retry(self) -> "Job":
-        """Submit what did not succeed again: a new job, with the same idempotency key for whoever reads it."""
-        answer = calls.answer(self._client.run(self._act("retry")), self.idempotency_key)
-        return Job(self._client, answer["job_id"], self.idempotency_key)
 
 
 class Batches:
@@ -153,7 +147,8 @@ class Jobs:
         iterated again, the call is repeated as every other.
         """
         key = idempotency_key or steps.new_key()
-        accepted = self._client.run(steps.submit_job(batch, key, self._client.options))
+        call = calls.job_submission(batch, key)
+        accepted = self._client.run(steps.submit(call, "job_id", self._client.options))
         job = self.operation(accepted.id, key)
         job.response = accepted.response
         return job
@@ -228,7 +223,7 @@ class Client(Configured):
     def submit(self, batch: Batch, idempotency_key: str | None = None) -> Operation:
         """Enqueue up to 100 instances, once under its key; without one it gets a fresh key."""
         key = idempotency_key or steps.new_key()
-        accepted = self.run(steps.submit(batch, key, self.options))
+        accepted = self.run(steps.submit(calls.submission(batch, key), "request_id", self.options))
         operation = self.operation(accepted.id, key)
         operation.response = accepted.response
         return operation
@@ -255,15 +250,19 @@ class Client(Configured):
 
     def poll(self, request_id: str, wait_s: float = 0) -> Report:
         """How a request stands; with `wait_s` as soon as it has ended, at most 20 seconds later."""
-        return self.run(steps.poll(request_id, wait_s, self.options))
+        call = calls.poll(f"/v1/batches/{request_id}", wait_s)
+        report: Report = self.run(steps.ask(call, self.options))
+        return report
 
     def validate(self, batch: Batch) -> Report:
         """What would be created, found or refused; nothing is written."""
-        return self.run(steps.validate(batch, self.options))
+        report: Report = self.run(steps.ask(calls.validation(batch), self.options))
+        return report
 
     def create_service_instance(self, payload: Mapping[str, object]) -> Envelope:
         """The old call: the envelope of CMDB's six keys, after the server has waited for the rows."""
-        return self.run(steps.create_service_instance(payload, self.options))
+        envelope: Envelope = self.run(steps.ask(calls.old_call(payload), self.options))
+        return envelope
 
     def request(
         self,
@@ -278,11 +277,11 @@ class Client(Configured):
         call = calls.Call(method, path, json, params or {}, headers or {})
         return self.run(perform(call, self.options))
 
-    def pages(self, path: str, name: str, filters: steps.Filters) -> Iterator[Any]:
+    def pages(self, path: str, name: str, filters: calls.Filters) -> Iterator[Any]:
         """Every entry of a list, page by page."""
         cursor: str | None = None
         while True:
-            page = self.run(steps.page(path, filters, cursor, self.options))
+            page = self.run(steps.ask(calls.page(path, filters, cursor), self.options))
             yield from page[name]
             cursor = page.get("next_cursor")
             if not cursor:

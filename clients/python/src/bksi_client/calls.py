@@ -16,6 +16,8 @@ ESB_PATH: Final = "/api/c/compapi/v2/cc/create_service_instance/"
 MAX_INSTANCES: Final = 100
 """In one request; the server refuses more (1199035)."""
 LONGEST_POLL_S: Final = 20
+Filters = Mapping[str, str | int | None]
+"""Of a list, by the name of the parameter; None does not narrow it down."""
 _INDEX: Final = re.compile(r"\binstances\[(\d+)\]")
 
 
@@ -64,11 +66,12 @@ def old_call(payload: Mapping[str, object]) -> Call:
 
 
 def poll(path: str, wait_s: float = 0) -> Call:
-    """What is under `path`, at its end or after `wait_s` seconds."""
-    return Call("GET", path, headers={"Prefer": f"wait={int(wait_s)}"} if wait_s >= 1 else {})
+    """What is under `path`, at its end or after `wait_s` seconds, of which a server grants 20 at most."""
+    wait = int(min(wait_s, LONGEST_POLL_S))
+    return Call("GET", path, headers={"Prefer": f"wait={wait}"} if wait else {})
 
 
-def page(path: str, filters: Mapping[str, str | int | None], cursor: str | None = None) -> Call:
+def page(path: str, filters: Filters, cursor: str | None = None) -> Call:
     """One page of a list."""
     given = {name: str(value) for name, value in filters.items() if value is not None}
     return Call("GET", path, params=given | ({"cursor": cursor} if cursor else {}))

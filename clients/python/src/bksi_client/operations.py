@@ -29,6 +29,8 @@ class Pending(Generic[R]):
     """
 
     _folder: ClassVar[str]
+    _id_name: ClassVar[str]
+    """Of its id, in an answer."""
     _failed: ClassVar[Callable[..., BksiError]]
     """What is raised of one that did not succeed."""
 
@@ -120,6 +122,11 @@ class Pending(Generic[R]):
     def _cancel(self) -> Steps[R]:
         return self._note((yield from self._act("cancel")))
 
+    def _retry(self) -> Steps[str]:
+        """The id of the one that was submitted instead."""
+        response = yield from self._act("retry")
+        return str(calls.body_of(response)[self._id_name])
+
     def _failure(self, report: R) -> BksiError | None:
         succeeded = report["status"] == "SUCCESS"
         return None if succeeded else self._failed(report, idempotency_key=self.idempotency_key)
@@ -138,6 +145,7 @@ class PendingRequest(Pending[Report]):
     """A request of up to 100 instances."""
 
     _folder = "/v1/batches"
+    _id_name = "request_id"
     _failed = BatchFailed
 
     @property
@@ -150,6 +158,7 @@ class PendingJob(Pending[JobReport]):
     """A job of any number of instances."""
 
     _folder = "/v1/jobs"
+    _id_name = "job_id"
     _failed = JobFailed
 
     @property

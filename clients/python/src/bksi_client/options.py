@@ -7,7 +7,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Final, Self, TypedDict, Unpack
 from urllib.parse import urlsplit
@@ -79,8 +79,7 @@ class Options:
 
     def changed(self, changes: Changes) -> "Options":
         """With `changes` in place of what they name."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return Options(**(values | _named(changes)))
+        return replace(self, **_named(changes))
 
     @property
     def shown(self) -> str:

@@ -1,17 +1,13 @@
 """The steps of what a client is asked for. See `bksi_client.flow`."""
 
 import uuid
-from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import httpx2
 
 from bksi_client import calls
 from bksi_client.flow import Steps, perform
 from bksi_client.options import Options
-from bksi_client.types import Batch, Envelope, Report
-
-Filters = Mapping[str, str | int | None]
 
 
 class Accepted(NamedTuple):
@@ -26,34 +22,12 @@ def new_key() -> str:
     return uuid.uuid4().hex
 
 
-def submit(batch: Batch, key: str, options: Options) -> Steps[Accepted]:
-    """Enqueue up to 100 instances."""
-    response = yield from perform(calls.submission(batch, key), options)
-    return Accepted(calls.answer(response, key)["request_id"], response)
+def submit(call: calls.Call, id_name: str, options: Options) -> Steps[Accepted]:
+    """Enqueue what `call` brings; the answer has its id under `id_name`."""
+    response = yield from perform(call, options)
+    return Accepted(calls.answer(response, call.key)[id_name], response)
 
 
-def submit_job(batch: Batch, key: str, options: Options) -> Steps[Accepted]:
-    """Enqueue any number of instances under one id."""
-    response = yield from perform(calls.job_submission(batch, key), options)
-    return Accepted(calls.answer(response, key)["job_id"], response)
-
-
-def validate(batch: Batch, options: Options) -> Steps[Report]:
-    """What would be."""
-    return cast("Report", calls.answer((yield from perform(calls.validation(batch), options))))
-
-
-def create_service_instance(payload: Mapping[str, object], options: Options) -> Steps[Envelope]:
-    """The old call."""
-    return cast("Envelope", calls.answer((yield from perform(calls.old_call(payload), options))))
-
-
-def poll(request_id: str, wait_s: float, options: Options) -> Steps[Report]:
-    """How a request stands."""
-    call = calls.poll(f"/v1/batches/{request_id}", min(wait_s, calls.LONGEST_POLL_S))
-    return cast("Report", calls.answer((yield from perform(call, options))))
-
-
-def page(path: str, filters: Filters, cursor: str | None, options: Options) -> Steps[dict[str, Any]]:
-    """One page of a list, with its ``next_cursor``."""
-    return calls.answer((yield from perform(calls.page(path, filters, cursor), options)))
+def ask(call: calls.Call, options: Options) -> Steps[Any]:
+    """The body of the answer."""
+    return calls.answer((yield from perform(call, options)), call.key)

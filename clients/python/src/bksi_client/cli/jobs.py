@@ -7,10 +7,9 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from bksi_client.cli import progress
-from bksi_client.cli.errors import FAILED, CommandFailed
-from bksi_client.cli.output import Output, printable
+from bksi_client.cli.output import Output
 from bksi_client.cli.server import Server
-from bksi_client.cli.verbs import CELLS, COLUMNS, OUTPUT, SERVER, Wait, show_items
+from bksi_client.cli.verbs import CELLS, COLUMNS, OUTPUT, SERVER, Wait, show_items, watch_job
 from bksi_client.types import Outcome
 
 app: Final = App(name="jobs", help="Jobs: any number of instances under one id. `bksi submit --job` makes one.")
@@ -41,10 +40,7 @@ def status(job_id: str, *, server: Server = SERVER, output: Output = OUTPUT) -> 
 def watch(job_id: str, *, timeout: Wait = None, server: Server = SERVER, output: Output = OUTPUT) -> None:
     """Follow the job JOB_ID to its end."""
     with server.client() as client:
-        report = progress.job_until_ended(client.jobs.operation(job_id), timeout)
-    output.show(report, [report["job_id"]], progress.job_line(report))
-    if not report["result"]:
-        raise CommandFailed(printable(f"{report['code']}: {report['message']}"), FAILED)
+        watch_job(client.jobs.operation(job_id), timeout, output)
 
 
 @app.command

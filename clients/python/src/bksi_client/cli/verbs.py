@@ -114,7 +114,12 @@ def _follow_job(job: "Job", wait: float | None, output: Output) -> None:
         return
     if output.form == "table":
         say(f"accepted job {job.id}")
-    report = progress.job_until_ended(job, wait)
+    watch_job(job, wait, output)
+
+
+def watch_job(job: "Job", timeout: float | None, output: Output) -> None:
+    """Follow a job to its end, and say how that was."""
+    report = progress.job_until_ended(job, timeout)
     output.show(report, [job.id], progress.job_line(report))
     if not report["result"]:
         raise CommandFailed(printable(f"{report['code']}: {report['message']}"), FAILED)
