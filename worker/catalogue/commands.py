@@ -32,7 +32,7 @@ from worker.catalogue.steps import (
     state_dir_of,
 )
 from worker.catalogue.view import module_view, summary_view
-from worker.commands.console import err, in_database, out, plain_errors
+from worker.commands.console import err, in_database, out, plain_errors, refuse
 from worker.expand.catalogue import ProcessTemplate
 from worker.postgres.catalogue_reads import Catalogue
 from worker.postgres.catalogue_summary import CatalogueSummary, ModuleSummary, read_module, read_summary
@@ -218,7 +218,7 @@ def show(*, module: PositiveId | None = None, json: bool = False) -> int:
 
 def _import_instances(files: Sequence[Path], *, prune: bool, dry_run: bool, json: bool) -> int:
     if dry_run:
-        err.print("--dry-run is for the catalogue; --instances always writes", style="red")
+        refuse("--dry-run is for the catalogue; --instances always writes")
         return 2
     answers, unreadable = read_files(files, read_list)
 
@@ -273,8 +273,7 @@ def _show_module(bk_module_id: int, *, json: bool) -> int:
 
     module, templates = in_database(run)
     if module is None:
-        err.print(f"module {bk_module_id} is not in the catalogue", style="red")
-        return 1
+        return refuse(f"module {bk_module_id} is not in the catalogue")
     if json:
         out.print_json(data=asdict(module) | {"process_templates": list(map(asdict, templates))})
     else:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from worker.catalogue.answers import Answer, listed
 from worker.catalogue.cmdb import Cmdb, CmdbRefused
-from worker.catalogue.instance_items import Listed, read_instances
+from worker.catalogue.instance_items import read_instances
 from worker.catalogue.instance_report import InstanceReport
 from worker.postgres.cmdb_pulls import begin, finish, mark_gone, reach
 from worker.postgres.cmdb_rows import InstanceRows
@@ -98,12 +98,13 @@ async def pull_instances(
         last_id, read_at = place.last_id, await clock(driver)
         for page in instance_pages(cmdb, bk_biz_id, rows_read=place.rows_read, last_id=last_id):
             found = read_instances([page.answer])
+            last_of_page = max(found.ids)
             report.add(found, await rows.sync(driver, found.instances, read_at))
             if prune and not found.has_unreadable_id:
                 report.gone += await mark_gone(
-                    driver, bk_biz_id, found.ids, after=last_id, until=_last(found), linked_before=place.started_at
+                    driver, bk_biz_id, found.ids, after=last_id, until=last_of_page, linked_before=place.started_at
                 )
-            last_id = _last(found)
+            last_id = last_of_page
             await reach(driver, bk_biz_id, "instances", page.rows_read, last_id)
             tell(page.rows_read, page.total)
             read_at = await clock(driver)
@@ -113,10 +114,6 @@ async def pull_instances(
             )
         await finish(driver, bk_biz_id, "instances")
     return report
-
-
-def _last(found: Listed) -> int:
-    return max(found.ids)
 
 
 def _id_of(item: Any) -> int:

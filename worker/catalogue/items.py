@@ -5,7 +5,7 @@ little, and what it does not say stays as it is stored.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -242,26 +242,22 @@ class _Relation(_Listed):
     modules: list[_RelatedModule]
 
 
+_Reader = Callable[[Any, Row], Iterable[tuple[Kind, Row]]]
+
+
 def _said(model: BaseModel) -> dict[str, Any]:
     return model.model_dump(exclude_unset=True)
 
 
-def _service_template(item: Any, context: Row) -> Iterator[tuple[Kind, Row]]:
-    yield Kind.SERVICE_TEMPLATE, _said(_ServiceTemplate.model_validate(_with(context, item)))
+def _one(kind: Kind, model: type[_Item]) -> _Reader:
+    """For items that are rows as they stand."""
+    return lambda item, context: [(kind, _said(model.model_validate(_with(context, item))))]
 
 
 def _process_template(item: Any, context: Row) -> Iterator[tuple[Kind, Row]]:
     template = _ProcessTemplate.model_validate(_with(context, item))
     parsed = parse_process_template(template.id, template.property)
     yield Kind.PROCESS_TEMPLATE, {**_said(template), "bk_process_name": parsed.properties["bk_process_name"].value}
-
-
-def _module(item: Any, context: Row) -> Iterator[tuple[Kind, Row]]:
-    yield Kind.MODULE, _said(_Module.model_validate(_with(context, item)))
-
-
-def _host(item: Any, _context: Row) -> Iterator[tuple[Kind, Row]]:
-    yield Kind.HOST, _said(_Host.model_validate(item))
 
 
 def _relation(item: Any, context: Row) -> Iterator[tuple[Kind, Row]]:
@@ -281,10 +277,10 @@ def _with(context: Row, item: Any) -> Any:
     return {**context, **item} if isinstance(item, dict) else item
 
 
-_READERS: Final = {
-    Kind.SERVICE_TEMPLATE: _service_template,
+_READERS: Final[Mapping[Kind, _Reader]] = {
+    Kind.SERVICE_TEMPLATE: _one(Kind.SERVICE_TEMPLATE, _ServiceTemplate),
     Kind.PROCESS_TEMPLATE: _process_template,
-    Kind.MODULE: _module,
-    Kind.HOST: _host,
+    Kind.MODULE: _one(Kind.MODULE, _Module),
+    Kind.HOST: _one(Kind.HOST, _Host),
     Kind.MODULE_HOST_RELATION: _relation,
 }

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 from rich.table import Column, Table
 
@@ -27,7 +27,7 @@ def plain_errors(*expected: type[Exception], of: str = "") -> Iterator[None]:
     try:
         yield
     except expected as error:
-        _fail(f"{of}: {error}" if of else str(error))
+        raise SystemExit(refuse(f"{of}: {error}" if of else str(error))) from None
 
 
 def in_database(run: Callable[[Engine], Awaitable[Result]], *, statement_timeout_ms: int = 30_000) -> Result:
@@ -54,7 +54,7 @@ def in_database(run: Callable[[Engine], Awaitable[Result]], *, statement_timeout
         with typed_errors():
             return asyncio.run(call())
     except DatabaseError as error:
-        _fail(f"BKSI_POSTGRES_DSN ({without_secrets(dsn)}): {error}")
+        raise SystemExit(refuse(f"BKSI_POSTGRES_DSN ({without_secrets(dsn)}): {error}")) from None
 
 
 def uncut(*names: str, **look: Any) -> Table:
@@ -74,12 +74,13 @@ def print_outcomes(outcomes: Mapping[str, str | None], done: str, *, json: bool)
         out.print_json(data=[{"id": id_, "done": why is None, "reason": why} for id_, why in outcomes.items()])
     for id_, why in outcomes.items():
         if why is not None:
-            err.print(f"{id_}: not {done}: {why}", style="red", markup=False, highlight=False)
+            refuse(f"{id_}: not {done}: {why}")
         elif not json:
             out.print(f"{id_}: {done}", highlight=False)
     return int(any(outcomes.values()))
 
 
-def _fail(message: str) -> NoReturn:
+def refuse(message: str) -> int:
+    """Say why a command did not do what it was asked for, and return its exit code."""
     err.print(message, style="red", markup=False, highlight=False)
-    raise SystemExit(1)
+    return 1

@@ -40,11 +40,7 @@ def ls(
 
     backlog, found = in_database(run)
     if json:
-        shown = [
-            {name: value.isoformat() if isinstance(value, datetime) else value for name, value in one.items()}
-            for one in found
-        ]
-        out.print_json(data={**backlog, "deliveries": shown})
+        out.print_json(data={**backlog, "deliveries": found}, default=datetime.isoformat)
         return 0
     if found:
         out.print(_table(found))

@@ -8,8 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worker.commands.console import err, in_database, out, uncut
-from worker.postgres.engine import Engine
+from worker.commands.console import in_database, out, refuse, uncut
 from worker.postgres.rows import BIND_COLUMNS, read_instance, read_request
 
 Plain = Mapping[str, Any]
@@ -24,28 +23,18 @@ _PROTOCOLS: Final = {"1": "1 TCP", "2": "2 UDP", "3": "3 TCP6", "4": "4 UDP6"}
 
 def show_instance(service_instance_id: int, *, json: bool) -> int:
     """Print one service instance; exit code 1 when there is none."""
-
-    async def run(engine: Engine) -> Plain | None:
-        return await read_instance(engine, service_instance_id)
-
-    instance = in_database(run)
+    instance = in_database(lambda engine: read_instance(engine, service_instance_id))
     if instance is None:
-        err.print(f"there is no service instance {service_instance_id}", style="red", highlight=False)
-        return 1
+        return refuse(f"there is no service instance {service_instance_id}")
     _print(instance, _instance_view(instance), json=json)
     return 0
 
 
 def show_request(request_id: str, *, json: bool) -> int:
     """Print what a request left behind; exit code 1 when it has not ended or never was."""
-
-    async def run(engine: Engine) -> Plain | None:
-        return await read_request(engine, request_id)
-
-    found = in_database(run)
+    found = in_database(lambda engine: read_request(engine, request_id))
     if found is None:
-        err.print("no request of that id has ended", style="red", highlight=False)
-        return 1
+        return refuse("no request of that id has ended")
     _print(found, _request_view(found), json=json)
     return 0
 

@@ -18,7 +18,7 @@ from contract.redis.connection import connect
 from contract.redis.requests import Requests
 from contract.settings import Settings, load_settings
 from plumbing.urls import without_secrets
-from worker.commands.console import err, out, plain_errors, print_outcomes, uncut
+from worker.commands.console import out, plain_errors, print_outcomes, refuse, uncut
 from worker.commands.dead_letters.letters import DeadLetter
 from worker.commands.dead_letters.store import CannotRequeue, DeadLetters
 from worker.postgres.engine import make_engine
@@ -86,12 +86,11 @@ def show(id_: Annotated[str, Parameter(name="ID")], /, *, raw: bool = False, jso
 
     found = _in_redis(run)
     if found is None:
-        return _unknown(id_)
+        return refuse(f"{id_}: {UNKNOWN}")
     letter, content = found
     if raw:
         if content is None:
-            err.print("what it asked for is not kept any more", style="red", highlight=False)
-            return 1
+            return refuse("what it asked for is not kept any more")
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return 0
@@ -145,11 +144,7 @@ def drop(*ids: Ids, json: bool = False) -> int:
         ids: As `ls` prints them.
         json: Print what became of each as JSON.
     """
-
-    async def run(lists: Sequence[DeadLetters]) -> dict[str, str | None]:
-        return await _each(lists, ids, lambda letters, letter: letters.drop(letter))
-
-    return print_outcomes(_in_redis(run), "dropped", json=json)
+    return print_outcomes(_in_redis(lambda lists: _each(lists, ids, DeadLetters.drop)), "dropped", json=json)
 
 
 async def _each(lists: Sequence[DeadLetters], ids: Sequence[str], deed: Deed) -> dict[str, str | None]:
@@ -211,8 +206,3 @@ def _table(letters: Sequence[DeadLetter]) -> Table:
         at = f"{letter.at:%Y-%m-%d %H:%M:%S}"
         table.add_row(*(Text(text) for text in (letter.id, at, letter.kind, letter.reason, letter.subject)))
     return table
-
-
-def _unknown(id_: str) -> int:
-    err.print(f"{id_}: {UNKNOWN}", style="red", markup=False, highlight=False)
-    return 1
