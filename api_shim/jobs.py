@@ -63,7 +63,8 @@ class Jobs:
 
     async def receive(
         self,
-        parts: AsyncIterator[ParsedBatch],
+        first: ParsedBatch,
+        others: AsyncIterator[ParsedBatch],
         caller: Caller,
         *,
         begun: Callable[[str], None] = lambda _: None,
@@ -77,7 +78,8 @@ class Jobs:
         When it raises, the job is interrupted; what was accepted is carried out.
 
         Args:
-            parts: the batches, in order, all with the same head.
+            first: the first batch.
+            others: those after it, in order, all with the same head.
             caller: who asks.
             begun: is told the job's id, before any of it is accepted.
             added: is told of each batch that is accepted.
@@ -92,7 +94,6 @@ class Jobs:
             JobCancelled: it was cancelled.
             BrokerUnavailable: Redis does not answer.
         """
-        first = await anext(parts)
         head = first.batch
         upload = await reaching_redis(self._store.begin(caller, head.bk_biz_id, head.bk_module_id, idempotency_key))
         begun(upload.job_id)
@@ -102,7 +103,7 @@ class Jobs:
         receiving = _Receiving(self._submitter, self._store, self._settings, upload, caller, added, charge, headers)
         replayed = upload.job.size is not None
         async with receiving.alive():
-            await receiving.take(_numbered(first, parts))
+            await receiving.take(_numbered(first, others))
         job = await reaching_redis(self._store.load(upload.job_id))
         return Received(job or upload.job, replayed)
 
@@ -206,7 +207,8 @@ class Jobs:
         async for part in self._failed_parts(job):
             chain = link(chain, part.batch.digest())
         key = key_of_retry(job_id, chain)
-        return await self.receive(self._failed_parts(job), caller, begun=begun, idempotency_key=key)
+        parts = self._failed_parts(job)
+        return await self.receive(await anext(parts), parts, caller, begun=begun, idempotency_key=key)
 
     async def is_retryable(self, job: Job) -> bool:
         """Whether a job has ended, and left anything to be tried again."""
@@ -243,11 +245,11 @@ class Jobs:
 
 
 async def _numbered(
-    first: ParsedBatch, parts: AsyncIterator[ParsedBatch]
+    first: ParsedBatch, others: AsyncIterator[ParsedBatch]
 ) -> AsyncIterator[tuple[ParsedBatch, int, int, bool]]:
     """Each batch with its number, the number of its first instance, and whether it is the last."""
     batch, number, start = first, 0, 0
-    while (following := await anext(parts, None)) is not None:
+    while (following := await anext(others, None)) is not None:
         yield batch, number, start, False
         number, start = number + 1, start + len(batch.batch.instances)
         batch = following

@@ -34,17 +34,13 @@ class Waiters:
         self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._unended: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._released = False
+        self.is_released = False
+        """Whether nobody may be kept waiting any more."""
 
     @property
     def count(self) -> int:
         """How many waits are open."""
         return sum(len(futures) for futures in self._futures.values())
-
-    @property
-    def is_released(self) -> bool:
-        """Whether nobody may be kept waiting any more."""
-        return self._released
 
     async def __aenter__(self) -> "Waiters":
         """Subscribe and start repairing."""
@@ -60,7 +56,7 @@ class Waiters:
 
         By a result and not by cancelling: a cancel that meets an answer of Redis gets lost (`plumbing.cancel`).
         """
-        self._released = True
+        self.is_released = True
         for futures in self._futures.values():
             for future in futures:
                 _settle(future, None)
@@ -97,7 +93,7 @@ class Waiters:
             given_up.add_done_callback(lambda _: _settle(future, None))
 
         async def ended(seconds: float) -> Report | None:
-            if self._released:
+            if self.is_released:
                 return None
             timer = loop.call_later(seconds, _settle, future, None)
             try:

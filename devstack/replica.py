@@ -10,13 +10,13 @@ from devstack.server import PLAIN_ENVIRONMENT
 from devstack.servers import Postgres
 
 
-def copy(source: Postgres, directory: Path, guard: Guard, *, durable: bool = False) -> Postgres:
+def copy(source: Postgres, directory: Path, guard: Guard) -> Postgres:
     """A server, not started, with all that `source` has.
 
     Raises:
         subprocess.CalledProcessError: `source` does not let itself be copied.
     """
-    made = Postgres(directory, guard, durable=durable)
+    made = Postgres(directory, guard, durable=False)
     made.password = source.password
     made.data.mkdir(mode=0o700)
     if os.geteuid() == 0:

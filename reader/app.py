@@ -109,14 +109,14 @@ async def list_process_instance(request: Request) -> Response:
     wanted = await _wanted(request, one_instance)
     found = await list_processes(state_of(request).engine, wanted)
     data = [] if found is None else orjson.Fragment(found)
-    return succeeded(exchange_of(request), {"data": data}, 200)
+    return succeeded(exchange_of(request), {"data": data})
 
 
 async def with_no_service_instance(request: Request) -> Response:
     """What CMDB's own pages ask: the hosts of a module that have no service instance there."""
     wanted = await _wanted(request, one_module)
     found = await hosts_without_instance(state_of(request).engine, wanted)
-    return succeeded(exchange_of(request), {"data": {"bk_host_ids": found}}, 200)
+    return succeeded(exchange_of(request), {"data": {"bk_host_ids": found}})
 
 
 async def _wanted(request: Request, read: Callable[[Mapping[str, Any], tuple[str, ...]], Filter]) -> Filter:
@@ -143,7 +143,7 @@ async def _listing(request: Request, shape: str, *, needs_limit: bool, order: st
     if not is_last:
         count = await count_instances(state.engine, wanted)
     data = {"count": count, "info": [orjson.Fragment(row) for row in rows]}
-    return succeeded(exchange_of(request), {"data": data}, 200)
+    return succeeded(exchange_of(request), {"data": data})
 
 
 async def healthz() -> Response:

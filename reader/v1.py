@@ -66,7 +66,7 @@ async def get_service_instance(request: Request, service_instance_id: int) -> Re
     for row in await list_instances(state.engine, wanted, shape="v1"):
         application = identity.application
         if application is None or application.may_write(orjson.loads(row)["bk_biz_id"]):
-            answer = succeeded(exchange_of(request), {"service_instance": orjson.Fragment(row)}, 200)
+            answer = succeeded(exchange_of(request), {"service_instance": orjson.Fragment(row)})
             return with_etag(answer, request.headers.get("if-none-match"))
     raise Refused(Code.REQUEST_NOT_FOUND)
 

@@ -121,17 +121,15 @@ def finished(
 
 def listed(exchange: Exchange, name: str, values: list[Any], cursor: str | None) -> Response:
     """A page: the six keys, then `values` under `name`, and `next_cursor`, null on the last page."""
-    return succeeded(exchange, {name: values, "next_cursor": cursor}, 200)
+    return succeeded(exchange, {name: values, "next_cursor": cursor})
 
 
-def succeeded(
-    exchange: Exchange, more: dict[str, Any], status: int, headers: Mapping[str, str] | None = None
-) -> Response:
+def succeeded(exchange: Exchange, more: dict[str, Any]) -> Response:
     """The six keys of a call that succeeded, and `more` after them."""
     envelope = Envelope(
         result=True, code=Code.SUCCESS, message=text(Code.SUCCESS), request_id=exchange.request_id
     ).model_dump()
-    return _json(exchange, envelope | more, status, headers)
+    return _json(exchange, envelope | more, 200)
 
 
 def said(

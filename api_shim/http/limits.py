@@ -50,8 +50,7 @@ class Rates:
         if application is None:
             return
         rate = _parsed(application.rate if purpose == "submit" else application.poll_rate)
-        if not self._limiter.hit(rate, purpose, identity.caller.bk_app_code):
-            raise self._limited(rate, purpose, identity.caller.bk_app_code)
+        self._hit(rate, purpose, identity.caller.bk_app_code)
 
     @contextmanager
     def counting_failures(self, address: Callable[[], str]) -> Iterator[None]:
@@ -64,7 +63,7 @@ class Rates:
             yield
         except Refused as refused:
             if refused.code in (Code.APP_UNAUTHENTICATED, Code.GATEWAY_AUTH_FAILED):
-                self._failed(address())
+                self._hit(FAILURES, "failed", address())
             raise
 
     def require_hope(self, address: str) -> None:
@@ -72,9 +71,9 @@ class Rates:
         if not self._limiter.test(FAILURES, "failed", address):
             raise self._limited(FAILURES, "failed", address)
 
-    def _failed(self, address: str) -> None:
-        if not self._limiter.hit(FAILURES, "failed", address):
-            raise self._limited(FAILURES, "failed", address)
+    def _hit(self, rate: RateLimitItem, purpose: str, name: str) -> None:
+        if not self._limiter.hit(rate, purpose, name):
+            raise self._limited(rate, purpose, name)
 
     def _limited(self, rate: RateLimitItem, purpose: str, name: str) -> RateLimited:
         resets_at = self._limiter.get_window_stats(rate, purpose, name).reset_time
@@ -96,12 +95,11 @@ class OpenWaits:
         self._submitter = submitter
         self._maximum, self._per_app = settings.max_open_waits, settings.max_open_waits_per_app
         self._of_app: Counter[str] = Counter()
-        self._draining = False
 
     @property
     def is_draining(self) -> bool:
         """Whether the process shuts down."""
-        return self._draining
+        return self._submitter.waiters.is_released
 
     @property
     def count(self) -> int:
@@ -110,7 +108,6 @@ class OpenWaits:
 
     def drain(self) -> None:
         """Let every open wait end now, and every later one at once."""
-        self._draining = True
         self._submitter.waiters.release()
 
     @contextmanager
@@ -122,7 +119,7 @@ class OpenWaits:
         """
         full = self.count >= self._maximum or self._of_app[bk_app_code] >= self._per_app
         left = asyncio.ensure_future(_until_left(receive))
-        granted = 0.0 if full or self._draining else seconds
+        granted = 0.0 if full or self.is_draining else seconds
         self._of_app[bk_app_code] += granted > 0
         try:
             yield granted, left

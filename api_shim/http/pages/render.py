@@ -111,12 +111,8 @@ def _moment(value: str | datetime | None) -> Markup | str:
 
 def _marked(text: str) -> Markup:
     """A text of ours with what stands in backticks as code."""
-    parts = (Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in _numbered(text))
-    return Markup("").join(parts)
-
-
-def _numbered(text: str) -> "enumerate[str]":
-    return enumerate(text.split("`"))
+    parts = enumerate(text.split("`"))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in parts)
 
 
 def _asset_address(name: str) -> str:

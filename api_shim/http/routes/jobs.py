@@ -135,7 +135,8 @@ async def _receive(request: Request, state: AppState, exchange: Exchange) -> Rec
     first = await anext(parts)
     identity.require_business(first.batch.bk_biz_id)
     return await state.jobs.receive(
-        _with(first, parts),
+        first,
+        parts,
         identity.caller,
         begun=partial(_begun, exchange),
         added=partial(state.metrics.submitted, identity.caller.bk_app_code, "job"),
@@ -153,12 +154,6 @@ def _begun(exchange: Exchange, job_id: str) -> None:
 
 async def _each(parts: list[ParsedBatch]) -> AsyncIterator[ParsedBatch]:
     for part in parts:
-        yield part
-
-
-async def _with(first: ParsedBatch, others: AsyncIterator[ParsedBatch]) -> AsyncIterator[ParsedBatch]:
-    yield first
-    async for part in others:
         yield part
 
 

@@ -73,7 +73,8 @@ def test_job_is_accepted_carried_out_and_added_up(worker: LiveWorker, settings: 
 
     async def scenario(submitter: Submitter) -> Job:
         jobs = Jobs(submitter, Settings())
-        job = (await jobs.receive(parts(), Caller(bk_app_code=APP))).job
+        others = parts()
+        job = (await jobs.receive(await anext(others), others, Caller(bk_app_code=APP))).job
         async with asyncio.timeout(60):
             while not job.is_final:
                 job = await jobs.wait(job.job_id, APP, 5, asyncio.get_running_loop().create_future())
