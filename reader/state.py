@@ -15,7 +15,8 @@ from api_shim.http.exchange import exchange_of
 from api_shim.http.limits import Rates
 from api_shim.http.metrics import Metrics
 from api_shim.http.paging import Cursors
-from api_shim.identity.doorkeeper import Doorkeeper, Identity, Unauthenticated, check_query
+from api_shim.identity.credentials import Unauthenticated, check_query
+from api_shim.identity.doorkeeper import Doorkeeper, Identity
 from contract.codes import Code, Refused
 from contract.credentials import SIGNATURE_KEYS
 from contract.settings import Settings

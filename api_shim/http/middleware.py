@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api_shim.http.answers import refusal
 from api_shim.http.exchange import Exchange, begin
 from api_shim.http.state import state_of
-from api_shim.identity.doorkeeper import ONCE, is_basic
+from api_shim.identity.credentials import is_basic
+from api_shim.identity.doorkeeper import ONCE
 from contract.codes import Code, Refused, Why
 from plumbing import traces
 from plumbing.logs import frames_of

@@ -13,7 +13,8 @@ from api_shim.http.exchange import Exchange, Style, exchange_of
 from api_shim.http.limits import OpenUploads, OpenWaits, Rates
 from api_shim.http.metrics import Metrics
 from api_shim.http.paging import Cursors, require_known
-from api_shim.identity.doorkeeper import Doorkeeper, Identity, Unauthenticated, check_query
+from api_shim.identity.credentials import Unauthenticated, check_query
+from api_shim.identity.doorkeeper import Doorkeeper, Identity
 from api_shim.identity.signature import VALID_S, SignedCall, signed_call
 from api_shim.jobs import Jobs
 from api_shim.refusals import BrokerUnavailable, reaching_redis

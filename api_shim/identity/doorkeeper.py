@@ -1,35 +1,35 @@
 """Who calls, and what they may do: pure decisions over what the request carries and what is configured.
 
-ESB's rules: credentials come in ``X-Bkapi-Authorization`` (a JSON object) or in the body, and for browsers and curl as
-HTTP Basic; where two of these name them and differ, none is picked. Those of the head are checked before a body is
-read. The application is authenticated by its secret or by the API gateway's token. The user is whom the application
-names: there is no login service here, so ``bk_username`` is recorded and never trusted with anything, and ``bk_token``
-is dropped.
+The credentials of the head are checked before a body is read. The application is authenticated by its secret or by the
+API gateway's token. The user is whom the application names: there is no login service here, so ``bk_username`` is
+recorded and never trusted with anything, and ``bk_token`` is dropped.
 """
 
-import base64
 import ipaddress
 import re
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from api_shim.http.body import NotJson, loads
 from api_shim.identity.applications import Application, Applications
+from api_shim.identity.credentials import (
+    AUTHORIZATION_HEADER,
+    BASIC_HEADER,
+    Credentials,
+    Unauthenticated,
+    credentials_in,
+    is_basic,
+    of_both,
+    of_head,
+)
 from api_shim.identity.signature import SignedCall
 from contract.answer.permission import iam_permission
 from contract.codes import Code, Refused, Why
-from contract.credentials import APP_CODE, APP_SECRET, IDENTITY_KEYS, SIGNATURE_KEYS, USERNAME
 from contract.message import Caller
-from contract.request.findings import shown_key
 from contract.settings import Settings
 
-AUTHORIZATION_HEADER: Final = "x-bkapi-authorization"
-BASIC_HEADER: Final = "authorization"
 GATEWAY_HEADER: Final = "x-bkapi-jwt"
-_MAX_HEADER: Final = 8 * 1024
 _USER_HEADERS: Final = ("x-bkcmdb-user", "bk_user")
 _SUPPLIER_HEADERS: Final = (
     "x-bkcmdb-supplier-account",
@@ -44,28 +44,12 @@ _NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{0,128
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
-class Unauthenticated(Refused):
-    """The application is unknown or its secret is wrong; which of the two is never said."""
-
-    def __init__(self, path: str = "", *why: Why) -> None:
-        super().__init__(Code.APP_UNAUTHENTICATED, *why, path=path)
-
-
 class Forbidden(Refused):
     """The application may not create service instances in this business. `permission` is IAM's answer (CMDB 5.3)."""
 
     def __init__(self, bk_biz_id: int) -> None:
         super().__init__(Code.NO_PERMISSION)
         self.permission = iam_permission(bk_biz_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a request says about its caller. The secret shows in no representation."""
-
-    bk_app_code: str = ""
-    bk_app_secret: str = field(default="", repr=False)
-    bk_username: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,27 +216,6 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def without_credentials(body: Mapping[str, Any]) -> dict[str, Any]:
-    """`body` as it may be stored, queued, logged and traced."""
-    return {key: value for key, value in body.items() if key not in IDENTITY_KEYS}
-
-
-def check_query(pairs: Iterable[tuple[str, str]]) -> None:
-    """Refuse a name that comes twice, and credentials: in a URL they end in access logs, and its sender shall notice.
-
-    What ESB signs is none: it is good once, and for five minutes.
-    """
-    counts = Counter(name for name, _ in pairs)
-    for name, count in counts.items():
-        if count > 1:
-            raise Refused.field(Code.PARAM_INVALID, f"query.{shown_key(name)}", Why.GIVEN_TWICE)
-    names = counts.keys()
-    allowed = SIGNATURE_KEYS if names >= SIGNATURE_KEYS else frozenset()
-    for name in sorted(names - allowed):
-        if name.lower() in IDENTITY_KEYS:
-            raise Unauthenticated(path=f"query.{name.lower()}")
-
-
 def _refuse_other(said: str, bk_app_code: str) -> None:
     if said not in ("", bk_app_code):
         raise Unauthenticated("bk_app_code", Why.CONTRADICTED)
@@ -270,69 +233,3 @@ def _one_of(headers: Mapping[str, str], names: tuple[str, ...], path: str) -> st
     if len(said) > 1:
         raise Refused.field(Code.PARAM_INVALID, path, Why.CONTRADICTED)
     return said.pop() if said else ""
-
-
-def is_basic(headers: Mapping[str, str]) -> bool:
-    """Whether the call brings what a browser sends by itself, to whoever asks, once somebody has logged in."""
-    return headers.get(BASIC_HEADER, "")[:6].lower() == "basic "
-
-
-def of_head(headers: Mapping[str, str]) -> Credentials:
-    """What the head says, before a byte of the body is read."""
-    return of_both(_of_header(headers), _of_basic(headers))
-
-
-def _of_basic(headers: Mapping[str, str]) -> Credentials:
-    """RFC 7617. What cannot be read names nobody."""
-    if not is_basic(headers):
-        return Credentials()
-    try:
-        said = base64.b64decode(headers[BASIC_HEADER][6:_MAX_HEADER].strip(), validate=True).decode()
-    except ValueError:
-        return Credentials()
-    app_code, _, secret = said.partition(":")
-    return Credentials(app_code, secret)
-
-
-def _of_header(headers: Mapping[str, str]) -> Credentials:
-    header = headers.get(AUTHORIZATION_HEADER)
-    if header is None:
-        return Credentials()
-    try:
-        said = loads(header[:_MAX_HEADER].encode("latin-1"))
-    except NotJson:
-        said = None
-    if not isinstance(said, dict):
-        raise Refused(Code.APP_AUTH_HEADER_INVALID)
-    return credentials_in(said)
-
-
-def credentials_in(said: Mapping[str, Any]) -> Credentials:
-    """What an object says, of a header or a body."""
-    return Credentials(_text(said, APP_CODE), _text(said, APP_SECRET), _text(said, USERNAME))
-
-
-def of_both(first: Credentials, second: Credentials) -> Credentials:
-    """What two places say together; raises `Unauthenticated` where they contradict each other."""
-    both = {}
-    for name in (APP_CODE[0], APP_SECRET[0], USERNAME[0]):
-        one, other = getattr(first, name), getattr(second, name)
-        if one and other and one != other:
-            raise Unauthenticated(name, Why.CONTRADICTED)
-        both[name] = one or other
-    return Credentials(**both)
-
-
-def _text(said: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    """The value under a key, or under its older spelling; both may be there if they are the same."""
-    found = ""
-    for name in names:
-        value = said.get(name)
-        if value is None or value == "":
-            continue
-        if not isinstance(value, str):
-            raise Refused.field(Code.PARAM_NOT_TEXT, name)
-        if found not in ("", value):
-            raise Unauthenticated(name, Why.CONTRADICTED)
-        found = value
-    return found

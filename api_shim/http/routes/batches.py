@@ -19,7 +19,8 @@ from api_shim.http.exchange import ESB_PATHS, NATIVE_PATH, Exchange, Style, exch
 from api_shim.http.openapi_body import COMPAT_BODY
 from api_shim.http.pages.request import request_page
 from api_shim.http.state import located, state_of, trace_headers
-from api_shim.identity.doorkeeper import Identity, without_credentials
+from api_shim.identity.credentials import without_credentials
+from api_shim.identity.doorkeeper import Identity
 from api_shim.submitter import Submitted
 from contract.answer.report import Report
 from contract.answer.status import Warning_

@@ -12,7 +12,7 @@ import pytest
 import redis as redis_client
 
 from api_shim.identity.applications import hash_secret
-from api_shim.identity.doorkeeper import without_credentials
+from api_shim.identity.credentials import without_credentials
 from contract.message import QUEUE_NAME, new_request_id
 from contract.redis.records import Keys, Note
 from tests.integration.api_shim.http.door_client import ESB_PATH, V1_PATH, Client

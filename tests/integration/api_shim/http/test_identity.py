@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from api_shim.http.server import InsecureBinding, require_safe_binding
 from api_shim.identity.applications import hash_secret
-from api_shim.identity.doorkeeper import without_credentials
+from api_shim.identity.credentials import without_credentials
 from contract.redis.records import Keys, Note
 from contract.settings import Settings
 from tests.integration.api_shim.http.door_client import ESB_PATH, V1_PATH, Client

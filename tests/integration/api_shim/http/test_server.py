@@ -19,7 +19,7 @@ import redis as redis_client
 
 from api_shim.http.port import listen
 from api_shim.identity.applications import hash_secret
-from api_shim.identity.doorkeeper import without_credentials
+from api_shim.identity.credentials import without_credentials
 from bksi_client import AsyncClient, Client, RequestRefused, StillRunning, Unanswered
 from contract.settings import Settings
 from devstack import sample
