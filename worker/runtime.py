@@ -187,7 +187,7 @@ class Runtime:
         return Deliverer(engine, bridge, self.leases, self.queue, settings)
 
     def _cmdb(self, timeout_s: float) -> "Cmdb":
-        from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused  # noqa: PLC0415 - as above
+        from worker.catalogue.cmdb import Cmdb, CmdbRefused  # noqa: PLC0415 - as above
 
         settings, secret = self.settings, self.settings.cmdb_authorization
         try:
@@ -198,7 +198,7 @@ class Runtime:
                 timeout_s=timeout_s,
                 give_up_after_s=timeout_s,
             )
-        except (CmdbRefused, AuthorizationInvalid) as error:
+        except CmdbRefused as error:
             raise CmdbUnusable(f"BKSI_CMDB_URL or BKSI_CMDB_AUTHORIZATION: {error}") from None
 
     async def _close(self) -> None:

@@ -63,10 +63,6 @@ class CmdbUnavailable(Exception):
         self.answer = answer
 
 
-class AuthorizationInvalid(Exception):
-    """The credentials are not the JSON object that the ``X-Bkapi-Authorization`` header holds."""
-
-
 class Cmdb:
     """A CMDB behind `url`; use it as a context manager.
 
@@ -80,8 +76,7 @@ class Cmdb:
         give_up_after_s: how long one call is tried again.
 
     Raises:
-        CmdbRefused: `url` is none, or `supplier_account` no header.
-        AuthorizationInvalid: `authorization` is no JSON object.
+        CmdbRefused: `url` is none, `authorization` no JSON object, or `supplier_account` no header.
     """
 
     def __init__(
@@ -232,7 +227,7 @@ def _parse_authorization(text: str | None) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise AuthorizationInvalid("the credentials are not a JSON object")
+        raise CmdbRefused("the credentials are not a JSON object")
     return value
 
 

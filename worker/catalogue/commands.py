@@ -16,7 +16,7 @@ from plumbing.logs import configure_logging, give_up
 from worker.catalogue import pull as pulling
 from worker.catalogue import watch as watching
 from worker.catalogue.answers import AnswerRefused, Kind, read_answer, read_files, read_list
-from worker.catalogue.cmdb import AuthorizationInvalid, Cmdb, CmdbRefused, CmdbUnavailable
+from worker.catalogue.cmdb import Cmdb, CmdbRefused, CmdbUnavailable
 from worker.catalogue.instance_commands import age_s, import_instances
 from worker.catalogue.instance_pull import pull_instances
 from worker.catalogue.instance_report import InstanceReport
@@ -129,7 +129,7 @@ def pull(
         dry_run: Report what would change, and change nothing; the pages are kept.
         json: Print the report as JSON.
     """
-    with plain_errors(CmdbRefused, CmdbUnavailable, AuthorizationInvalid, PagesOfAnother, AnswerRefused, OSError):
+    with plain_errors(CmdbRefused, CmdbUnavailable, PagesOfAnother, AnswerRefused, OSError):
         cmdb = Cmdb(url, authorization_of(authorization_file), supplier_account=supplier_account)
         pages = Pages(state_dir or state_dir_of(cmdb.url, biz), {"url": cmdb.url, "bk_biz_id": biz})
         if pages.count:
@@ -198,7 +198,7 @@ def watch(
             return Cmdb(url or settings.cmdb_url or "", authorization, supplier_account=account)
 
         cmdb = open_cmdb()
-    except (CmdbRefused, AuthorizationInvalid, OSError) as error:
+    except (CmdbRefused, OSError) as error:
         give_up(f"bksi catalogue watch: {error}")
     listen(open_cmdb, events)
 
@@ -221,17 +221,14 @@ def _import_instances(files: Sequence[Path], *, prune: bool, dry_run: bool, json
         refuse("--dry-run is for the catalogue; --instances always writes")
         return 2
     answers, unreadable = read_files(files, read_list)
-
-    async def run(engine: Engine) -> InstanceReport:
-        return await import_instances(
-            engine,
-            answers,
-            first_id=load_settings().first_id,
-            prune=prune,
-            unreadable=unreadable,
-            age_s=age_s(files),
-        )
-
+    run = partial(
+        import_instances,
+        answers=answers,
+        first_id=load_settings().first_id,
+        prune=prune,
+        unreadable=unreadable,
+        age_s=age_s(files),
+    )
     report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
     print_report(report, json=json)
     return 1 if report.left_out else 0
@@ -245,9 +242,7 @@ def _pull_instances(cmdb: Cmdb, bk_biz_id: int, *, prune: bool) -> InstanceRepor
         def tell(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        async def run(engine: Engine) -> InstanceReport:
-            return await pull_instances(engine, cmdb, bk_biz_id, first_id=first_id, prune=prune, tell=tell)
-
+        run = partial(pull_instances, cmdb=cmdb, bk_biz_id=bk_biz_id, first_id=first_id, prune=prune, tell=tell)
         return in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
 
 

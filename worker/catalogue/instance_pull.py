@@ -7,7 +7,7 @@ CMDB is known to have had in between and does not list is gone.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from worker.catalogue.answers import Answer, listed
@@ -67,7 +67,7 @@ def instance_pages(
         total = answer.count or end
         if new:
             last_id = ids[-1]
-            yield Page(Answer(answer.source, None, new, answer.path, answer.count), end, max(total, end))
+            yield Page(replace(answer, items=new), end, max(total, end))
         if len(ids) < LIMIT or end >= total:
             return
         start = end - 1

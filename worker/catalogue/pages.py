@@ -49,7 +49,7 @@ class Pages:
     @property
     def count(self) -> int:
         """How many pages are kept."""
-        return len(list(self.directory.glob(f"{_PAGE}*.json")))
+        return len(self._files())
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Return a page, or None when it has not been kept."""
@@ -61,9 +61,8 @@ class Pages:
 
     def discard(self, prefix: str) -> None:
         """Forget the pages whose names begin with `prefix`."""
-        for file in self.directory.glob(f"{_PAGE}*.json"):
-            if file.name.startswith(_PAGE + prefix):
-                file.unlink(missing_ok=True)
+        for file in self._files(prefix):
+            file.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Forget all pages; the directory goes too unless it holds something else."""
@@ -73,8 +72,11 @@ class Pages:
             self.directory.rmdir()
 
     def _age_s(self) -> float:
-        stamps = [file.stat().st_mtime for file in self.directory.glob(f"{_PAGE}*.json")]
+        stamps = [file.stat().st_mtime for file in self._files()]
         return time.time() - min(stamps, default=time.time())
+
+    def _files(self, prefix: str = "") -> list[Path]:
+        return list(self.directory.glob(f"{_PAGE}{prefix}*.json"))
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

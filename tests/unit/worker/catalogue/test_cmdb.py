@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import httpx2
 import pytest
 
-from worker.catalogue.cmdb import LONGEST_WAIT_S, AuthorizationInvalid, Cmdb, CmdbRefused, _retry_after
+from worker.catalogue.cmdb import LONGEST_WAIT_S, Cmdb, CmdbRefused, _retry_after
 
 
 def retry_after(text: str | None) -> float | None:
@@ -65,6 +65,6 @@ def test_url_that_cannot_be_asked_is_refused_without_being_shown(url: str) -> No
 
 @pytest.mark.parametrize("text", ["", "secret", "[]", '"secret"', "{secret"])
 def test_authorization_is_a_json_object_and_not_shown_otherwise(text: str) -> None:
-    with pytest.raises(AuthorizationInvalid) as invalid:
+    with pytest.raises(CmdbRefused) as invalid:
         Cmdb("http://cmdb", text)
     assert "secret" not in str(invalid.value)
