@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
+from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, TooLate, reaching_redis
 from api_shim.retries import is_retryable, tried_again
 from api_shim.submitter import Submitter
 from contract.answer.job import Job
 from contract.answer.report import Report
 from contract.answer.status import JobPart, Status
 from contract.codes import Code, Refused
-from contract.message import REQUEST_ID_PATTERN, Caller, Payload
+from contract.message import REQUEST_ID_PATTERN, Caller
 from contract.redis.jobs import JobStore, NotThisUploads, Upload, link
 from contract.redis.requests import IdempotencyConflict, QueueFull
 from contract.request.idempotency import key_of_job, key_of_retry
@@ -29,20 +29,6 @@ _REPAIR_S: Final = 1.0
 _PAGE: Final = 100
 PATIENCE_S: Final = 60.0
 """How long an upload is held back while nothing of its job ends; then it is told to come again."""
-
-
-class JobCancelled(Refused):
-    """Nothing can be added to a job that was cancelled."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.CANCELLED)
-
-
-class Interrupted(Refused):
-    """Another upload under the same key carries the job on."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.UPLOAD_INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +76,14 @@ class Jobs:
         Raises:
             Busy: nothing of it has ended for `PATIENCE_S`, or the queue has had no room.
             IdempotencyConflict: what was accepted under the key is something else.
-            Interrupted: another upload carries it on.
-            JobCancelled: it was cancelled.
+            Refused: 1190008 it was cancelled, 1190015 another upload carries it on.
             BrokerUnavailable: Redis does not answer.
         """
         head = first.batch
         upload = await reaching_redis(self._store.begin(caller, head.bk_biz_id, head.bk_module_id, idempotency_key))
         begun(upload.job_id)
         if upload.job.is_cancelled:
-            raise JobCancelled
+            raise Refused(Code.CANCELLED)
         await async_failpoint("after_job_begun", upload.job_id)
         receiving = _Receiving(self._submitter, self._store, self._settings, upload, caller, added, charge, headers)
         replayed = upload.job.size is not None
@@ -197,7 +182,7 @@ class Jobs:
 
         Raises:
             NotRetryable: it is unfinished, or there is nothing of the kind, or its rows would be cloned once more.
-            PayloadGone: what it asked for is not kept any more.
+            Refused: 1190017 what it asked for is not kept any more.
         """
         job = await self.find(job_id, caller.bk_app_code)
         if not job.is_final:
@@ -220,21 +205,15 @@ class Jobs:
             number = found[-1][0] + 1
             for _, request_id, report in found:
                 if report is None:
-                    raise PayloadGone
+                    raise Refused(Code.PAYLOAD_GONE)
                 if not is_retryable(report):  # CMDB has taken it by now
                     continue
-                payload = await self._kept(request_id)
+                payload = await self._submitter.kept(request_id)
                 if (batch := tried_again(payload.batch, report, whole=False)) is not None:
                     is_empty = False
                     yield ParsedBatch(batch, payload.warnings)
         if is_empty:
             raise NotRetryable(job.status)
-
-    async def _kept(self, request_id: str) -> Payload:
-        payload = await reaching_redis(self._submitter.requests.load_kept(request_id))
-        if payload is None:
-            raise PayloadGone
-        return payload
 
     async def _reports(self, ids: list[str], bk_app_code: str) -> list[Report | None]:
         reports = await reaching_redis(self._submitter.requests.load_many(ids)) if ids else []
@@ -309,7 +288,7 @@ class _Receiving:
             before = after
 
     async def _add(self, parsed: ParsedBatch, part: JobPart, after: str) -> None:
-        await self._until(lambda: self.unended < self.settings.max_job_batches)
+        await self._wait_for_room()
         give_up_at = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             try:
@@ -318,8 +297,8 @@ class _Receiving:
                 )
             except NotThisUploads:
                 job = await reaching_redis(self.store.load(self.upload.job_id))
-                error = JobCancelled() if job is not None and job.is_cancelled else Interrupted()
-                raise error from None
+                is_cancelled = job is not None and job.is_cancelled
+                raise Refused(Code.CANCELLED if is_cancelled else Code.UPLOAD_INTERRUPTED) from None
             except QueueFull as full:
                 if asyncio.get_running_loop().time() > give_up_at:
                     raise Busy(await self.submitter.seconds_for(full.pending)) from None
@@ -328,10 +307,10 @@ class _Receiving:
                 self.added()
                 return
 
-    async def _until(self, has_room: Callable[[], bool]) -> None:
+    async def _wait_for_room(self) -> None:
         """Hold the sender back while as much of the job is unfinished as may be."""
         least, give_up_at = self.unended, asyncio.get_running_loop().time() + PATIENCE_S
-        while not has_room():
+        while self.unended >= self.settings.max_job_batches:
             await asyncio.sleep(_LOOK_S)
             try:
                 self.unended = await reaching_redis(self.store.hold(self.upload))

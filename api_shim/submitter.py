@@ -17,13 +17,13 @@ from celery import Celery
 from api_shim.drain_rate import DrainRate
 from api_shim.health import Health
 from api_shim.lookup import Lookup
-from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
+from api_shim.refusals import Busy, NotRetryable, TooLate, reaching_redis
 from api_shim.retries import is_retryable, tried_again
 from api_shim.waiters import Waiters
 from contract.answer.report import Report, report_expires_at
 from contract.answer.status import JobPart, Status, Warning_
 from contract.codes import Code, Refused
-from contract.message import Caller, make_celery, new_request_id
+from contract.message import Caller, Payload, make_celery, new_request_id
 from contract.queue import Queue
 from contract.redis.connection import connect
 from contract.redis.jobs import JobStore, Upload
@@ -246,16 +246,14 @@ class Submitter:
 
         Raises:
             NotRetryable: it is unfinished, or has succeeded and CMDB has it, or its rows would be cloned once more.
-            PayloadGone: what it asked for is not kept any more.
+            Refused: 1190017 what it asked for is not kept any more.
         """
         report = await self.poll(request_id, caller.bk_app_code)
         if report is None:
             return None
         if not is_retryable(report):
             raise NotRetryable(report.status)
-        payload = await reaching_redis(self.requests.load_kept(request_id))
-        if payload is None:
-            raise PayloadGone
+        payload = await self.kept(request_id)
         batch = tried_again(payload.batch, report, whole=True)
         if batch is None:
             raise NotRetryable(Status.SUCCESS)
@@ -268,6 +266,13 @@ class Submitter:
             kind=payload.kind,
             headers=headers,
         )
+
+    async def kept(self, request_id: str) -> Payload:
+        """What a request asked for that has not succeeded; raises `Refused` (1190017) where it is not kept any more."""
+        payload = await reaching_redis(self.requests.load_kept(request_id))
+        if payload is None:
+            raise Refused(Code.PAYLOAD_GONE)
+        return payload
 
     async def recent(
         self, bk_app_code: str, after: str | None, limit: int, wanted: Wanted

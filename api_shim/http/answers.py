@@ -21,6 +21,7 @@ _STATUS: Final[Mapping[Code, int]] = {
     Code.GATEWAY_AUTH_FAILED: 401,
     Code.NO_PERMISSION: 403,
     Code.REQUEST_NOT_FOUND: 404,
+    Code.COMPONENT_NOT_FOUND: 404,
     Code.BODY_UNREADABLE: 408,
     Code.TOO_LATE: 409,
     Code.NOT_RETRYABLE: 409,
@@ -65,7 +66,7 @@ _LOGIN: Final = 'Basic realm="bksi", charset="UTF-8"'
 
 def status_of(code: Code) -> int:
     """The HTTP status under /v1 that `code` is said with: 200 where it stands in a report."""
-    return 200 if code in _BY_WORKERS else _STATUS.get(code, 404 if code is Code.COMPONENT_NOT_FOUND else 400)
+    return 200 if code in _BY_WORKERS else _STATUS.get(code, 400)
 
 
 def refusal(
