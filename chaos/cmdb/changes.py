@@ -201,7 +201,7 @@ def _instance(world: World, id_: int) -> Item:
 def _generated_name(host: Item, values: Sequence[Item]) -> str:
     stored = host.get("bk_host_innerip") or host.get("bk_host_innerip_v6") or ""
     address = ",".join(stored) if isinstance(stored, list) else stored
-    return address + "".join(f"_{part}" for part in (values[0]["bk_process_name"], first_port(values)) if part)
+    return "_".join(part for part in (address, values[0]["bk_process_name"], first_port(values)) if part)
 
 
 def _now() -> str:

@@ -13,7 +13,7 @@ _KEPT_OF_A_LONG_NAME: Final = MAX_NAME_BYTES + 1
 
 
 def generate_name(host: Host, bk_process_name: str | None, ports: Iterable[str | None]) -> str:
-    """Put ``_`` and the first process's name, ``_`` and its first port behind the host's inner addresses.
+    """Join the host's inner addresses, the first process's name and its first port with ``_``; skip what is missing.
 
     Args:
         host: all its inner IPv4 addresses count, comma-joined as CMDB shows them; the IPv6 ones when there are none.
@@ -26,12 +26,13 @@ def generate_name(host: Host, bk_process_name: str | None, ports: Iterable[str |
 def name_tail(bk_process_name: str | None, ports: Iterable[str | None]) -> str:
     """The part of a generated name that is the same on all hosts."""
     port = next((port for port in ports if port), None)
-    return "".join(f"_{part}" for part in (bk_process_name, port) if part)
+    return "_".join(part for part in (bk_process_name, port) if part)
 
 
 def with_address(host: Host, tail: str) -> str:
     """The whole name: what `generate_name` makes of the host and what `tail` was made of."""
-    return (host.bk_host_innerip or host.bk_host_innerip_v6) + tail
+    address = host.bk_host_innerip or host.bk_host_innerip_v6
+    return f"{address}_{tail}" if address and tail else address or tail
 
 
 def unbound_key(name: str) -> str:

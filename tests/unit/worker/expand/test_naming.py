@@ -20,7 +20,7 @@ from worker.expand.naming import generate_name, unbound_key
 HOST = Host(1, "10.0.0.1")
 
 
-@pytest.mark.rule("4.3", "address, _ and name, _ and port of the first process; without an address it begins with _")
+@pytest.mark.rule("4.3", "address, name and port of the first process joined by _; what is missing leaves no separator")
 @pytest.mark.parametrize(
     ("host", "name", "ports", "generated"),
     [
@@ -28,7 +28,7 @@ HOST = Host(1, "10.0.0.1")
         (HOST, "job_java", [], "10.0.0.1_job_java"),
         (HOST, "", ["80"], "10.0.0.1_80"),
         (HOST, None, [], "10.0.0.1"),
-        (Host(1), "job_java", ["80"], "_job_java_80"),
+        (Host(1), "job_java", ["80"], "job_java_80"),
         (Host(1), None, [], ""),
         (HOST, "a_b", ["80-90"], "10.0.0.1_a_b_80-90"),
     ],
