@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +20,50 @@ from api_shim.http.port import listen
 from api_shim.identity.applications import hash_secret
 from api_shim.identity.credentials import without_credentials
 from bksi_client import AsyncClient, Client, RequestRefused, StillRunning, Unanswered
+from chaos.nursery import Child, Nursery
 from contract.settings import Settings
 from devstack import sample
 from devstack.ports import free_port
 from tests.conftest import RunBksi
+from tests.integration.live import running
 
-SERVE = [sys.executable, "-c", "from api_shim.cli import app; app()"]
+Serve = Callable[..., tuple[Child, str]]
 
 
-def _start(
-    redis_url: str, *, port: int = 0, share: bool = False, **environment: str
-) -> tuple["subprocess.Popen[str]", str]:
-    port = port or free_port()
-    command = [*SERVE, "serve", *(["--share-port"] if share else [])]
-    settings = {"BKSI_REDIS_URL": redis_url, "BKSI_HTTP_PORT": str(port), "BKSI_COMPAT_WAIT_S": "0", **environment}
-    process = subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.PIPE, text=True)
-    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            httpx2.get(f"{url}/healthz")
-        except httpx2.TransportError:
-            time.sleep(0.05)
-        else:
-            return process, url
-    process.kill()
-    raise AssertionError(process.communicate()[1])
+@contextmanager
+def _serving(nursery: Nursery, log: Path, *options: str, **environment: str) -> Iterator[tuple[Child, str]]:
+    """A server and its URL, for the length of the block."""
+    port = free_port()
+    settings = {"BKSI_HTTP_PORT": str(port), "BKSI_COMPAT_WAIT_S": "0", **environment}
+    with running(nursery, "serve", *options, environment=settings, log=log, ready=lambda: _answers(port)) as process:
+        yield process, f"http://127.0.0.1:{port}"
+
+
+def _answers(port: int) -> bool:
+    try:
+        httpx2.get(f"http://127.0.0.1:{port}/healthz")
+    except httpx2.TransportError:
+        return False
+    return True
+
+
+@pytest.fixture
+def serve(nursery: Nursery, redis_url: str, tmp_path: Path) -> Iterator[Serve]:
+    """``serve("--share-port", BKSI_…="…")`` → a server of this test's own, and its URL."""
+    with ExitStack() as started:
+
+        def start(*options: str, **environment: str) -> tuple[Child, str]:
+            settings = {"BKSI_REDIS_URL": redis_url, **environment}
+            return started.enter_context(_serving(nursery, tmp_path / "serve.log", *options, **settings))
+
+        yield start
 
 
 @pytest.fixture(scope="module")
-def url(redis_url: str) -> Iterator[str]:
-    process, url = _start(redis_url)
-    yield url
-    process.terminate()
-    process.communicate(timeout=30)
+def url(nursery: Nursery, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("server") / "serve.log"
+    with _serving(nursery, log, BKSI_REDIS_URL=redis_url) as (process, url):
+        yield url
     assert process.returncode == 0
 
 
@@ -191,18 +201,14 @@ def test_body_that_does_not_come_is_given_up_on_every_kind_of_path(url: str) -> 
 
 
 @pytest.mark.bad_input(25, "headers that never end, a connection that stays idle", "cut off after BKSI_KEEP_ALIVE_S")
-def test_idle_connection_and_headers_that_never_end_are_cut_off(redis_url: str) -> None:
-    process, url = _start(redis_url, BKSI_KEEP_ALIVE_S="1")
+def test_idle_connection_and_headers_that_never_end_are_cut_off(serve: Serve) -> None:
+    _, url = serve(BKSI_KEEP_ALIVE_S="1")
     host, port = url.removeprefix("http://").split(":")
-    try:
-        assert _exchange(url, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n") == b""
-        with socket.create_connection((host, int(port)), timeout=30) as idle:
-            idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert b"200 OK" in idle.recv(65536)
-            assert idle.recv(65536) == b""
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    assert _exchange(url, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n") == b""
+    with socket.create_connection((host, int(port)), timeout=30) as idle:
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200 OK" in idle.recv(65536)
+        assert idle.recv(65536) == b""
 
 
 def test_connection_stays_open_for_longer_than_a_proxy_keeps_its_own() -> None:
@@ -210,23 +216,19 @@ def test_connection_stays_open_for_longer_than_a_proxy_keeps_its_own() -> None:
 
 
 @pytest.mark.bad_input(117, "waiting, and leaving without the answer", "the place among those who wait is free at once")
-def test_caller_who_leaves_gives_his_place_to_another(redis_url: str, seed: dict[str, Any]) -> None:
-    process, url = _start(redis_url, BKSI_MAX_OPEN_WAITS="1", BKSI_MAX_WAIT_S="60", BKSI_COMPAT_WAIT_S="60")
+def test_caller_who_leaves_gives_his_place_to_another(serve: Serve, seed: dict[str, Any]) -> None:
+    _, url = serve(BKSI_MAX_OPEN_WAITS="1", BKSI_MAX_WAIT_S="60", BKSI_COMPAT_WAIT_S="60")
     host, port = url.removeprefix("http://").split(":")
     body = json.dumps(seed).encode()
-    try:
-        with httpx2.Client(base_url=url, timeout=60) as http:
-            request_id = http.post("/v1/batches", json=seed).json()["request_id"]
-            poll = f"GET /v1/batches/{request_id} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\n\r\n".encode()
-            compat = HEAD.replace(b"/v1/batches", b"/api/v3/create/proc/service_instance")
-            for sent in (poll, compat + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)):
-                with socket.create_connection((host, int(port)), timeout=30) as waiting:
-                    waiting.sendall(sent)
-                    _wait_for_open_waits(http, 1)
-                _wait_for_open_waits(http, 0)
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    with httpx2.Client(base_url=url, timeout=60) as http:
+        request_id = http.post("/v1/batches", json=seed).json()["request_id"]
+        poll = f"GET /v1/batches/{request_id} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\n\r\n".encode()
+        compat = HEAD.replace(b"/v1/batches", b"/api/v3/create/proc/service_instance")
+        for sent in (poll, compat + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)):
+            with socket.create_connection((host, int(port)), timeout=30) as waiting:
+                waiting.sendall(sent)
+                _wait_for_open_waits(http, 1)
+            _wait_for_open_waits(http, 0)
 
 
 def _wait_for_open_waits(http: httpx2.Client, number: int) -> None:
@@ -239,62 +241,49 @@ def _wait_for_open_waits(http: httpx2.Client, number: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.bad_input(117, "waiting while the server is told to stop", "answered at once")
 def test_signal_answers_whoever_waits_and_exits_cleanly(
-    redis_url: str, seed: dict[str, Any], number: signal.Signals
+    serve: Serve, seed: dict[str, Any], number: signal.Signals
 ) -> None:
-    process, url = _start(redis_url, BKSI_COMPAT_WAIT_S="60")
-    with httpx2.Client(base_url=url, timeout=60) as http:
+    process, url = serve(BKSI_COMPAT_WAIT_S="60")
+    with httpx2.Client(base_url=url, timeout=60) as http, ThreadPoolExecutor() as pool:
         request_id = http.post("/v1/batches", json=seed).json()["request_id"]
-    ask = (
-        f"import httpx2; print(httpx2.get('{url}/v1/batches/{request_id}', "
-        "headers={'Prefer': 'wait=20'}, timeout=60).json()['status'])"
-    )
-    waiting = subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE, text=True)
-    while "bksi_http_open_waits 1.0" not in httpx2.get(f"{url}/metrics").text:
-        time.sleep(0.02)
-    process.send_signal(number)
-
-    assert waiting.communicate(timeout=15)[0] == "PENDING\n"
-    process.communicate(timeout=15)
-    assert process.returncode == 0
+        waiting = pool.submit(http.get, f"/v1/batches/{request_id}", headers={"Prefer": "wait=20"})
+        _wait_for_open_waits(http, 1)
+        process.signal(number)
+        assert waiting.result(timeout=15).json()["status"] == "PENDING"
+    assert process.wait(15) == 0
 
 
-def test_dead_redis_is_503_at_once_and_the_server_lives(url: str, seed: dict[str, Any]) -> None:
-    process, dead = _start("redis://127.0.0.1:1/0")
-    try:
-        answer = httpx2.post(f"{dead}/v1/batches", json=seed, timeout=10)
-        assert (answer.status_code, answer.json()["code"]) == (503, 1190007)
-        assert "Retry-After" in answer.headers
-        compat = httpx2.post(f"{dead}/api/v3/create/proc/service_instance", json=seed, timeout=10)
-        assert (compat.status_code, compat.json()["bk_error_code"]) == (200, 1190007)
-        ready = httpx2.get(f"{dead}/readyz")
-        assert (ready.status_code, ready.json()["checks"]["redis"]) == (503, False)
-        assert httpx2.get(f"{dead}/healthz").status_code == 200
-        with Client(dead, patience_s=0) as client, pytest.raises(RequestRefused) as raised:
-            client.submit(seed, idempotency_key="mine")
-        assert (raised.value.idempotency_key, raised.value.retry_after) == ("mine", 2.0)
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+def test_dead_redis_is_503_at_once_and_the_server_lives(serve: Serve, seed: dict[str, Any]) -> None:
+    _, dead = serve(BKSI_REDIS_URL="redis://127.0.0.1:1/0")
+    answer = httpx2.post(f"{dead}/v1/batches", json=seed, timeout=10)
+    assert (answer.status_code, answer.json()["code"]) == (503, 1190007)
+    assert "Retry-After" in answer.headers
+    compat = httpx2.post(f"{dead}/api/v3/create/proc/service_instance", json=seed, timeout=10)
+    assert (compat.status_code, compat.json()["bk_error_code"]) == (200, 1190007)
+    ready = httpx2.get(f"{dead}/readyz")
+    assert (ready.status_code, ready.json()["checks"]["redis"]) == (503, False)
+    assert httpx2.get(f"{dead}/healthz").status_code == 200
+    with Client(dead, patience_s=0) as client, pytest.raises(RequestRefused) as raised:
+        client.submit(seed, idempotency_key="mine")
+    assert (raised.value.idempotency_key, raised.value.retry_after) == ("mine", 2.0)
 
 
-def test_port_is_shared_only_when_asked_and_by_servers_of_one_configuration(redis_url: str, tmp_path: Path) -> None:
+def test_port_is_shared_only_when_asked_and_by_servers_of_one_configuration(
+    serve: Serve, bksi: RunBksi, redis_url: str, tmp_path: Path
+) -> None:
     apps = tmp_path / "apps.toml"
     apps.write_text(f'[apps.a]\nsecrets = ["{hash_secret("s" * 32)}"]\nbk_biz_ids = []\n')
-    process, url = _start(redis_url, share=True, BKSI_COMPAT_WAIT_S="20")
+    _, url = serve("--share-port", BKSI_COMPAT_WAIT_S="20")
     same = Settings(redis_url=redis_url, http_port=int(url.rpartition(":")[2]))
-    try:
-        refused = _serve(redis_url, str(same.http_port))
-        assert refused.returncode == 1
-        assert len(refused.stderr.strip().splitlines()) == 1
-        assert "is in use. Choose another BKSI_HTTP_PORT" in refused.stderr
-        for change in ({"apps_file": apps}, {"redis_url": f"{redis_url[:-1]}1"}, {"key_prefix": "other:"}):
-            with pytest.raises(OSError, match="in use by a server of another configuration"):
-                listen(same.model_copy(update=change), share=True)
-        with listen(same, share=True) as second:
-            assert second.getsockname()[1] == same.http_port
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    refused = bksi("serve", env={"BKSI_REDIS_URL": redis_url, "BKSI_HTTP_PORT": str(same.http_port)})
+    assert refused.returncode == 1
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert "is in use. Choose another BKSI_HTTP_PORT" in refused.stderr
+    for change in ({"apps_file": apps}, {"redis_url": f"{redis_url[:-1]}1"}, {"key_prefix": "other:"}):
+        with pytest.raises(OSError, match="in use by a server of another configuration"):
+            listen(same.model_copy(update=change), share=True)
+    with listen(same, share=True) as second:
+        assert second.getsockname()[1] == same.http_port
 
 
 def test_port_of_somebody_else_is_in_use() -> None:
@@ -312,17 +301,8 @@ def test_port_of_somebody_else_is_in_use() -> None:
         listen(settings, share=True)
 
 
-def _serve(redis_url: str, port: str, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Start a server that does not come up."""
-    settings = os.environ | {"BKSI_REDIS_URL": redis_url, "BKSI_HTTP_PORT": port, **environment}
-    return subprocess.run(
-        [*SERVE, "serve", *options], env=settings, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-def test_public_address_without_applications_does_not_start(redis_url: str) -> None:
-    environment = os.environ | {"BKSI_REDIS_URL": redis_url, "BKSI_HTTP_HOST": "0.0.0.0"}
-    ended = subprocess.run([*SERVE, "serve"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+def test_public_address_without_applications_does_not_start(bksi: RunBksi, redis_url: str) -> None:
+    ended = bksi("serve", env={"BKSI_REDIS_URL": redis_url, "BKSI_HTTP_HOST": "0.0.0.0"})
     assert ended.returncode == 1
     assert "BKSI_APPS_FILE" in ended.stderr
 
@@ -388,32 +368,28 @@ def test_async_client_does_the_same(url: str, seed: dict[str, Any]) -> None:
     asyncio.run(scenario())
 
 
-def test_client_comes_again_when_the_server_says(redis_url: str, seed: dict[str, Any], tmp_path: Path) -> None:
+def test_client_comes_again_when_the_server_says(serve: Serve, seed: dict[str, Any], tmp_path: Path) -> None:
     apps = tmp_path / "apps.toml"
     apps.write_text(
         f'[apps.slow]\nsecrets = ["{hash_secret("s")}"]\nbk_biz_ids = "*"\nrate = "1/second"\npoll_rate = "1/second"'
     )
-    process, url = _start(redis_url, BKSI_APPS_FILE=str(apps))
+    _, url = serve(BKSI_APPS_FILE=str(apps))
     who, seed = {"bk_app_code": "slow", "bk_app_secret": "s"}, without_credentials(seed)
-    try:
-        with Client(url, **who, patience_s=0) as hasty, pytest.raises(RequestRefused) as refused:
-            list(hasty.submit_many(seed | {"instances": [{"bk_host_id": 2}] * 2_000}))
-        assert (refused.value.status_code, refused.value.envelope["code"]) == (429, 1199997)
-        assert refused.value.retry_after == 1
-        assert refused.value.idempotency_key is not None
-        with Client(url, **who) as client:
-            assert client.submit(seed).request_id
-            # The old path says it with 200 and the same code.
-            assert client.create_service_instance(seed)["code"] == 1190001
+    with Client(url, **who, patience_s=0) as hasty, pytest.raises(RequestRefused) as refused:
+        list(hasty.submit_many(seed | {"instances": [{"bk_host_id": 2}] * 2_000}))
+    assert (refused.value.status_code, refused.value.envelope["code"]) == (429, 1199997)
+    assert refused.value.retry_after == 1
+    assert refused.value.idempotency_key is not None
+    with Client(url, **who) as client:
+        assert client.submit(seed).request_id
+        # The old path says it with 200 and the same code.
+        assert client.create_service_instance(seed)["code"] == 1190001
 
-        async def mirrored() -> None:
-            async with AsyncClient(url, **who) as client:
-                assert (await client.submit(seed)).request_id
+    async def mirrored() -> None:
+        async with AsyncClient(url, **who) as client:
+            assert (await client.submit(seed)).request_id
 
-        asyncio.run(mirrored())
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    asyncio.run(mirrored())
 
 
 def test_server_that_is_away_gives_an_error_with_the_key(seed: dict[str, Any]) -> None:
