@@ -20,7 +20,9 @@ def follow(replica: Valkey, primary: Valkey) -> None:
     Raises:
         ProcessFailed: it does not come to that.
     """
-    with _client(replica) as client:
+    with _client(replica) as client, _client(primary) as followed:
+        # It waits for further replicas, by default for five seconds. There is one.
+        followed.config_set("repl-diskless-sync-delay", "0")
         _replicate(client, replica, primary)
 
         def has_all() -> bool:

@@ -80,28 +80,34 @@ def test_another_applications_request_cannot_be_told_from_none(
     foreign, unknown = door.post(V1_PATH, seed, headers=MINE).json()["request_id"], new_request_id()
     redis.delete(QUEUE_NAME)
 
-    def ask(request_id: str) -> httpx2.Response:
-        return door.call(method, f"{V1_PATH}/{request_id}{suffix}", headers=THEIRS)
+    async def ask_for_both() -> list[httpx2.Response]:
+        paths = [f"{V1_PATH}/{id_}{suffix}" for id_ in (foreign, unknown)]
+        return await asyncio.gather(*(door.http.request(method, path, headers=THEIRS) for path in paths))
 
     # No worker has looked for either: both are asked for, and both wait.
-    unanswered = [ask(id_) for id_ in (foreign, unknown)]
+    unanswered = door.run(ask_for_both())
     assert unanswered[0].status_code == 503
     assert same_but_for_the_id(unanswered)
     assert redis.llen(QUEUE_NAME) == 2
     # A worker has found neither in PostgreSQL.
     for id_ in (foreign, unknown):
         redis.set(Keys("bksi:").unknown(id_), Note().dump())
-    answers = [ask(id_) for id_ in (foreign, unknown)]
+    answers = door.run(ask_for_both())
     assert answers[0].status_code == 404
     assert same_but_for_the_id(answers)
     assert door.get(f"{V1_PATH}/{foreign}", headers=MINE).json()["status"] == "PENDING"
 
 
 def test_poll_of_another_applications_request_leaves_a_line(
-    guarded: Callable[..., Client], seed: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    guarded: Callable[..., Client],
+    seed: dict[str, Any],
+    redis: "redis_client.Redis",
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     door = guarded()
     foreign = door.post(V1_PATH, seed, headers=MINE).json()["request_id"]
+    # A worker has not found it: nobody waits for one.
+    redis.set(Keys("bksi:").unknown(foreign), Note().dump())
     door.get(f"{V1_PATH}/{foreign}", headers=THEIRS)
     [line] = [line for line in capsys.readouterr().out.splitlines() if "of another application" in line]
     assert foreign in line
