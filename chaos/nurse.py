@@ -21,6 +21,7 @@ import httpx2  # noqa: F401
 import redis.asyncio  # noqa: F401
 import rich.markdown
 import rich.progress  # noqa: F401
+import stamina  # noqa: F401
 
 import api_shim.cli
 import api_shim.http.server  # noqa: F401

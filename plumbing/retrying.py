@@ -3,8 +3,6 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import stamina
-
 T = TypeVar("T")
 
 
@@ -21,6 +19,8 @@ async def retrying(call: Callable[[], Awaitable[T]], *, on: Callable[[Exception]
     except Exception as error:
         if not on(error):
             raise
+    import stamina  # noqa: PLC0415 - it loads Tornado, where Flower is, and most processes never try again
+
     async for attempt in stamina.retry_context(
         on=on, attempts=None, timeout=for_s, wait_initial=0.02, wait_max=1.0, wait_jitter=0.1
     ):

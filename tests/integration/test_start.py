@@ -21,6 +21,8 @@ import pytest
                 "flower",
                 "httpx2",
                 "jwt",
+                "stamina",
+                "tornado",
                 "worker.delivery.deliverer",
             },
         ),
