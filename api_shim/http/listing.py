@@ -27,7 +27,7 @@ async def own_requests(request: Request, app: str, size: int = PAGE) -> tuple[li
     wanted = {name: number(request, name) for name in ("bk_biz_id", "bk_module_id") if query.get(name)}
     limit = page_limit(request, size)
     after = state.cursors.read(f"batches {app}", query.get("cursor"))
-    if key := query.get("idempotency_key"):
+    if (key := query.get("idempotency_key")) is not None:
         one = await state.submitter.find(app, parse_idempotency_key(key, "query.idempotency_key"))
         return [] if one is None or not _matches(one, status, wanted) else [one], None
 

@@ -45,6 +45,13 @@ def test_call_is_repeated_under_its_key_until_it_is_answered(busy: Any, caplog: 
     assert [record.levelname for record in caplog.records] == ["INFO", "INFO"]
 
 
+@pytest.mark.parametrize("key", ["", "é"])
+def test_key_that_is_none_is_left_to_the_server_to_refuse(key: str) -> None:
+    server = Scripted(ACCEPTED)
+    client(server).submit(BATCH, key)
+    assert dict(server.asked[0].headers.raw)[b"Idempotency-Key"] == key.encode()
+
+
 @pytest.mark.parametrize(
     ("options", "asked"), [({"patience_s": 0}, 1), ({"retries": 0}, 1), ({"retries": 1}, 2), ({"timeout": 0.05}, 1)]
 )

@@ -81,6 +81,19 @@ def test_retry_is_another_operation_with_the_same_key() -> None:
     assert (again.request_id, again.idempotency_key) == ("b" * 32, "mine")
 
 
+def test_id_from_elsewhere_reaches_nothing_but_what_it_names() -> None:
+    server = Scripted(response(200, {"code": 0, "items": [], "next_cursor": None, "status": "SUCCESS"}))
+    client = Client(URL, http_client=server.http)
+    strange = f"../jobs/{ID}?x=#"
+    client.operation(strange).status()
+    client.poll(strange)
+    assert list(client.operation(strange).items()) == []
+    client.jobs.operation(strange).status()
+    quoted = f"..%2Fjobs%2F{ID}%3Fx%3D%23"
+    paths = [request.url.raw_path.decode().partition("?")[0] for request in server.asked]
+    assert paths == [f"/v1/batches/{quoted}"] * 2 + [f"/v1/batches/{quoted}/items", f"/v1/jobs/{quoted}"]
+
+
 def test_lists_page_by_themselves() -> None:
     pages = [
         response(200, {"code": 0, "items": [{"index": n}], "next_cursor": "more" if n < 2 else None}) for n in range(3)

@@ -125,11 +125,11 @@ class AsyncBatches:
     ) -> AsyncIterator[Summary]:
         """Like `Batches.list`."""
         filters = {"status": status, "bk_biz_id": bk_biz_id, "bk_module_id": bk_module_id, "limit": page_size}
-        return self._client.pages("/v1/batches", "batches", filters)
+        return self._client.pages(calls.BATCHES, "batches", filters)
 
     async def find(self, idempotency_key: str) -> AsyncOperation | None:
         """Like `Batches.find`."""
-        async for summary in self._client.pages("/v1/batches", "batches", {"idempotency_key": idempotency_key}):
+        async for summary in self._client.pages(calls.BATCHES, "batches", {"idempotency_key": idempotency_key}):
             return self._client.operation(summary["request_id"], idempotency_key)
         return None
 
@@ -139,7 +139,7 @@ class AsyncBatches:
 
     def items(self, request_id: str, outcome: Outcome | None = None) -> AsyncIterator[Item]:
         """Like `Batches.items`."""
-        return self._client.pages(f"/v1/batches/{request_id}/items", "items", {"outcome": outcome})
+        return self._client.pages(f"{calls.path_of(calls.BATCHES, request_id)}/items", "items", {"outcome": outcome})
 
 
 class AsyncJobs:
@@ -150,7 +150,7 @@ class AsyncJobs:
 
     async def submit(self, batch: Batch, idempotency_key: str | None = None) -> AsyncJob:
         """Like `Jobs.submit`."""
-        key = idempotency_key or steps.new_key()
+        key = steps.key_of(idempotency_key)
         accepted = await self._client.run(
             steps.submit(calls.job_submission(batch, key), "job_id", self._client.options)
         )
@@ -164,7 +164,7 @@ class AsyncJobs:
 
     def list(self, *, page_size: int | None = None) -> AsyncIterator[JobReport]:
         """Like `Jobs.list`."""
-        return self._client.pages("/v1/jobs", "jobs", {"limit": page_size})
+        return self._client.pages(calls.JOBS, "jobs", {"limit": page_size})
 
 
 class AsyncClient(Configured):
@@ -209,7 +209,7 @@ class AsyncClient(Configured):
 
     async def submit(self, batch: Batch, idempotency_key: str | None = None) -> AsyncOperation:
         """Like `Client.submit`."""
-        key = idempotency_key or steps.new_key()
+        key = steps.key_of(idempotency_key)
         accepted = await self.run(steps.submit(calls.submission(batch, key), "request_id", self.options))
         operation = self.operation(accepted.id, key)
         operation.response = accepted.response
@@ -217,7 +217,7 @@ class AsyncClient(Configured):
 
     async def submit_many(self, batch: Batch, idempotency_key: str | None = None) -> AsyncIterator[AsyncOperation]:
         """Like `Client.submit_many`."""
-        key = idempotency_key or steps.new_key()
+        key = steps.key_of(idempotency_key)
         for number, (start, part) in enumerate(calls.parts(batch)):
             try:
                 yield await self.submit(part, calls.part_key(key, number))
@@ -230,7 +230,7 @@ class AsyncClient(Configured):
 
     async def poll(self, request_id: str, wait_s: float = 0) -> Report:
         """Like `Client.poll`."""
-        call = calls.poll(f"/v1/batches/{request_id}", wait_s)
+        call = calls.poll(calls.path_of(calls.BATCHES, request_id), wait_s)
         report: Report = await self.run(steps.ask(call, self.options))
         return report
 

@@ -117,11 +117,11 @@ class Batches:
     ) -> Iterator[Summary]:
         """The newest first; asks for the next page when it is needed."""
         filters = {"status": status, "bk_biz_id": bk_biz_id, "bk_module_id": bk_module_id, "limit": page_size}
-        return self._client.pages("/v1/batches", "batches", filters)
+        return self._client.pages(calls.BATCHES, "batches", filters)
 
     def find(self, idempotency_key: str) -> Operation | None:
         """The request that was submitted under a key; None when there is none, or its key has been forgotten."""
-        for summary in self._client.pages("/v1/batches", "batches", {"idempotency_key": idempotency_key}):
+        for summary in self._client.pages(calls.BATCHES, "batches", {"idempotency_key": idempotency_key}):
             return self._client.operation(summary["request_id"], idempotency_key)
         return None
 
@@ -131,7 +131,7 @@ class Batches:
 
     def items(self, request_id: str, outcome: Outcome | None = None) -> Iterator[Item]:
         """What became of each instance of a request, in order."""
-        return self._client.pages(f"/v1/batches/{request_id}/items", "items", {"outcome": outcome})
+        return self._client.pages(f"{calls.path_of(calls.BATCHES, request_id)}/items", "items", {"outcome": outcome})
 
 
 class Jobs:
@@ -146,7 +146,7 @@ class Jobs:
         `instances` are sent as they are made. An iterator can be sent once; from a list, or anything else that can be
         iterated again, the call is repeated as every other.
         """
-        key = idempotency_key or steps.new_key()
+        key = steps.key_of(idempotency_key)
         call = calls.job_submission(batch, key)
         accepted = self._client.run(steps.submit(call, "job_id", self._client.options))
         job = self.operation(accepted.id, key)
@@ -159,7 +159,7 @@ class Jobs:
 
     def list(self, *, page_size: int | None = None) -> Iterator[JobReport]:
         """The newest first; asks for the next page when it is needed."""
-        return self._client.pages("/v1/jobs", "jobs", {"limit": page_size})
+        return self._client.pages(calls.JOBS, "jobs", {"limit": page_size})
 
 
 class Client(Configured):
@@ -222,7 +222,7 @@ class Client(Configured):
 
     def submit(self, batch: Batch, idempotency_key: str | None = None) -> Operation:
         """Enqueue up to 100 instances, once under its key; without one it gets a fresh key."""
-        key = idempotency_key or steps.new_key()
+        key = steps.key_of(idempotency_key)
         accepted = self.run(steps.submit(calls.submission(batch, key), "request_id", self.options))
         operation = self.operation(accepted.id, key)
         operation.response = accepted.response
@@ -237,7 +237,7 @@ class Client(Configured):
         Raises:
             RequestRefused: of a part; `first_index` and the paths say where it stands in the whole.
         """
-        key = idempotency_key or steps.new_key()
+        key = steps.key_of(idempotency_key)
         for number, (start, part) in enumerate(calls.parts(batch)):
             try:
                 yield self.submit(part, calls.part_key(key, number))
@@ -250,7 +250,7 @@ class Client(Configured):
 
     def poll(self, request_id: str, wait_s: float = 0) -> Report:
         """How a request stands; with `wait_s` as soon as it has ended, at most 20 seconds later."""
-        call = calls.poll(f"/v1/batches/{request_id}", wait_s)
+        call = calls.poll(calls.path_of(calls.BATCHES, request_id), wait_s)
         report: Report = self.run(steps.ask(call, self.options))
         return report
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx2
 
@@ -13,6 +14,8 @@ from bksi_client.errors import RequestRefused
 from bksi_client.types import Batch, Instance
 
 ESB_PATH: Final = "/api/c/compapi/v2/cc/create_service_instance/"
+BATCHES: Final = "/v1/batches"
+JOBS: Final = "/v1/jobs"
 MAX_INSTANCES: Final = 100
 """In one request; the server refuses more (1199035)."""
 LONGEST_POLL_S: Final = 20
@@ -29,7 +32,8 @@ class Call:
     path: str
     json: object = None
     params: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | bytes] = field(default_factory=dict)
+    """Text is ASCII; what may be anything goes as bytes, for the server to say what is wrong with it."""
     key: str | None = None
     """The idempotency key, which every error carries."""
     lines: Iterable[bytes] | None = None
@@ -41,23 +45,28 @@ class Call:
         return self.lines is None or isinstance(self.lines, _Lines)
 
 
+def path_of(folder: str, id_: str) -> str:
+    """Where something is. An id is no path, whatever is in it: its caller may have it from elsewhere."""
+    return f"{folder}/{quote(id_, safe='')}"
+
+
 def submission(batch: Batch, key: str) -> Call:
     """Enqueue `batch`."""
-    return Call("POST", "/v1/batches", _listed(batch), headers={"Idempotency-Key": key}, key=key)
+    return Call("POST", BATCHES, _listed(batch), headers={"Idempotency-Key": key.encode()}, key=key)
 
 
 def job_submission(batch: Batch, key: str) -> Call:
     """Enqueue `batch` under one id: a line without the instances, then an instance a line."""
     head = {name: value for name, value in batch.items() if name != "instances"}
     lines = _Lines(head, batch["instances"])
-    headers = {"Idempotency-Key": key, "Content-Type": "application/x-ndjson"}
+    headers = {"Idempotency-Key": key.encode(), "Content-Type": b"application/x-ndjson"}
     once = iter(lines) if isinstance(batch["instances"], Iterator) else lines
-    return Call("POST", "/v1/jobs", headers=headers, key=key, lines=once)
+    return Call("POST", JOBS, headers=headers, key=key, lines=once)
 
 
 def validation(batch: Batch) -> Call:
     """Only look."""
-    return Call("POST", "/v1/batches:validate", _listed(batch))
+    return Call("POST", f"{BATCHES}:validate", _listed(batch))
 
 
 def old_call(payload: Mapping[str, object]) -> Call:

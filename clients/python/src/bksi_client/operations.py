@@ -43,7 +43,7 @@ class Pending(Generic[R]):
 
     @property
     def _path(self) -> str:
-        return f"{self._folder}/{self.id}"
+        return calls.path_of(self._folder, self.id)
 
     @property
     def _is_final(self) -> bool:
@@ -144,7 +144,7 @@ class Pending(Generic[R]):
 class PendingRequest(Pending[Report]):
     """A request of up to 100 instances."""
 
-    _folder = "/v1/batches"
+    _folder = calls.BATCHES
     _id_name = "request_id"
     _failed = BatchFailed
 
@@ -157,7 +157,7 @@ class PendingRequest(Pending[Report]):
 class PendingJob(Pending[JobReport]):
     """A job of any number of instances."""
 
-    _folder = "/v1/jobs"
+    _folder = calls.JOBS
     _id_name = "job_id"
     _failed = JobFailed
 

@@ -17,9 +17,9 @@ class Accepted(NamedTuple):
     response: httpx2.Response
 
 
-def new_key() -> str:
-    """An idempotency key that nobody else has."""
-    return uuid.uuid4().hex
+def key_of(given: str | None) -> str:
+    """The idempotency key of a call: the one that was given, else one that nobody else has."""
+    return uuid.uuid4().hex if given is None else given
 
 
 def submit(call: calls.Call, id_name: str, options: Options) -> Steps[Accepted]:

@@ -398,7 +398,17 @@ def test_items_are_filtered_by_outcome(door: Client, seed: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(
-    "query", ["status=DONE", "limit=0", "limit=501", "limit=x", "bk_biz_id=1;DROP", "cursor=abc", "cursor=é"]
+    "query",
+    [
+        "status=DONE",
+        "limit=0",
+        "limit=501",
+        "limit=x",
+        "bk_biz_id=1;DROP",
+        "cursor=abc",
+        "cursor=é",
+        "idempotency_key=",
+    ],
 )
 @pytest.mark.bad_input(113, "a cursor nobody was given, SQL in a filter", "400/1199006")
 def test_list_refuses_a_bad_query(door: Client, query: str) -> None:

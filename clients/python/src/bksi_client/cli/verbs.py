@@ -72,9 +72,9 @@ def submit(
 
 def _accepted_job(client: "Client", batch: Batch, key: str | None) -> "Job":
     """The job, once all of it is accepted. Whoever stops half-way is told how to go on, for nobody else has the key."""
-    from bksi_client.steps import new_key  # noqa: PLC0415 - `bksi` and its help stay quick
+    from bksi_client.steps import key_of  # noqa: PLC0415 - `bksi` and its help stay quick
 
-    key = key or new_key()
+    key = key_of(key)
     try:
         return client.jobs.submit(batch, key)
     except (KeyboardInterrupt, CommandFailed, Unanswered):
@@ -177,8 +177,7 @@ def list_(
     """
     with server.client() as client:
         if idempotency_key is not None:
-            found = client.batches.find(idempotency_key)
-            summaries: Iterator[Summary] = iter([] if found is None else [client.poll(found.id)])
+            summaries: Iterator[Summary] = client.pages("/v1/batches", "batches", {"idempotency_key": idempotency_key})
         else:
             size = min(limit, 500)
             summaries = client.batches.list(
@@ -249,8 +248,10 @@ def open_(request_id: str = "", *, job: bool = False, server: Server = SERVER) -
     """
     import webbrowser  # noqa: PLC0415 - for this verb alone
 
+    from bksi_client.calls import BATCHES, JOBS, path_of  # noqa: PLC0415 - `bksi` and its help stay quick
+
     with server.client() as client:
-        path = f"/v1/{'jobs' if job else 'batches'}/{request_id}" if request_id else "/"
+        path = path_of(JOBS if job else BATCHES, request_id) if request_id else "/"
         url = client.options.url + path
     say(url)
     webbrowser.open(url)
