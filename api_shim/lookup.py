@@ -77,7 +77,8 @@ class Lookup:
                     return found
                 if await self._is_unknown(request_id, bk_app_code):
                     return None
-                if is_answered and found is not None:
+                if is_answered and not self._waiters.is_released:
+                    # Of another application, or a job where a request is looked for. Not even its kind is told.
                     unseen = self._requests.keys.unseen(bk_app_code, request_id)
                     await self._requests.client.set(unseen, b"", ex=NOTE_TTL_S)
                     return None

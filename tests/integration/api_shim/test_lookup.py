@@ -9,11 +9,15 @@ from datetime import UTC, datetime
 import pytest
 import redis as redis_client
 
+from api_shim.jobs import Jobs
 from api_shim.refusals import Expired, LookupUnanswered
 from api_shim.submitter import Submitter
+from contract.answer.job import Job
 from contract.answer.report import Report
 from contract.answer.status import Status
+from contract.codes import Code, Refused
 from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, new_request_id
+from contract.redis.jobs import JobStore
 from contract.redis.records import Note
 from contract.settings import Settings
 
@@ -100,6 +104,32 @@ def test_report_of_another_application_that_redis_knows_is_looked_up_like_none(
         assert await submitter.poll(request_id, "other") is None
         assert redis.llen(QUEUE_NAME) == 0
         assert await submitter.poll(request_id, APP) == report(request_id)
+
+    run(redis_url, scenario)
+
+
+def test_job_where_a_request_is_looked_for_is_as_unknown_as_none(redis_url: str, redis: "redis_client.Redis") -> None:
+    async def scenario(submitter: Submitter) -> None:
+        job_id = new_request_id()
+        poll = asyncio.create_task(submitter.poll(job_id, APP))
+        await taken(redis)
+        job = Job(job_id, APP, 1, 60, datetime(2026, 1, 1, tzinfo=UTC), batches=1, accepted=1, ended=1, size=1)
+        await JobStore(submitter.requests).restore(job, [], ttl_s=60)
+        assert await poll is None
+
+    run(redis_url, scenario)
+
+
+def test_request_where_a_job_is_looked_for_is_as_unknown_as_none(redis_url: str, redis: "redis_client.Redis") -> None:
+    async def scenario(submitter: Submitter) -> None:
+        request_id = new_request_id()
+        await submitter.requests.publish(report(request_id))
+        look = asyncio.create_task(Jobs(submitter, Settings(redis_url=redis_url)).find(request_id, APP))
+        await taken(redis)
+        redis.publish(submitter.requests.keys.done_channel, request_id)  # as putting back says it
+        with pytest.raises(Refused) as raised:
+            await look
+        assert raised.value.code is Code.REQUEST_NOT_FOUND
 
     run(redis_url, scenario)
 
