@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api_shim.http.answers import listed, succeeded, with_etag
-from api_shim.http.exchange import exchange_of
+from api_shim.http.exchange import all_of, exchange_of
 from api_shim.http.paging import require_known
 from contract.codes import Code, Refused
 from contract.request.batch import MAX_INT64
@@ -67,7 +67,7 @@ async def get_service_instance(request: Request, service_instance_id: int) -> Re
         application = identity.application
         if application is None or application.may_write(orjson.loads(row)["bk_biz_id"]):
             answer = succeeded(exchange_of(request), {"service_instance": orjson.Fragment(row)})
-            return with_etag(answer, request.headers.get("if-none-match"))
+            return with_etag(answer, all_of(request.headers, "if-none-match"))
     raise Refused(Code.REQUEST_NOT_FOUND)
 
 

@@ -153,11 +153,11 @@ def still_running(exchange: Exchange) -> Response:
     return _json(exchange, envelope.model_dump(), 200)
 
 
-def with_etag(response: Response, if_none_match: str | None) -> Response:
+def with_etag(response: Response, if_none_match: str) -> Response:
     """Add the entity tag of `response`; 304 without a body where the caller has it already (RFC 9110 13.1.2)."""
     tag = f'"{hashlib.sha256(response.body).hexdigest()[:32]}"'
     response.headers["ETag"] = tag
-    known = {candidate.strip().removeprefix("W/") for candidate in (if_none_match or "").split(",")}
+    known = {candidate.strip().removeprefix("W/") for candidate in if_none_match.split(",")}
     if tag not in known and "*" not in known:
         return response
     kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}

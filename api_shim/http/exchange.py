@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from api_shim.identity.doorkeeper import Identity
@@ -88,7 +89,7 @@ class Exchange:
             # Answers hold what only their caller may read, and change while a request runs.
             "Cache-Control": "no-store" if status >= 400 else "private, no-cache",
             "Content-Language": "zh-CN" if self.language == "zh" else "en",
-            "Vary": "Accept, Accept-Language, blueking-language",
+            "Vary": "Accept, Accept-Language, blueking-language, X-Bkcmdb-Language",
         }
 
 
@@ -97,7 +98,7 @@ def begin(request: Request) -> Exchange:
     path, headers = request.scope["path"], request.headers
     asked = headers.get("x-request-id", "")
     traceparent = headers.get("traceparent", "")
-    style = _style(path, headers.get("accept", ""))
+    style = _style(path, all_of(headers, "accept"))
     return Exchange(
         method=request.method,
         style=style,
@@ -130,12 +131,17 @@ _PAGE: Final = ("text/html", "text/*", "*/*")
 _JSON: Final = ("application/json", "application/*", "*/*")
 
 
-def negotiate(headers: Mapping[str, str]) -> Language:
+def all_of(headers: Headers, name: str) -> str:
+    """A header that is a list, as one, however many lines it came in (RFC 9110 5.3)."""
+    return ", ".join(headers.getlist(name))
+
+
+def negotiate(headers: Headers) -> Language:
     """English unless one of CMDB's language headers, or else ``Accept-Language``, prefers Chinese."""
     for name in _OWN_HEADERS:
         if value := headers.get(name):
             return _language(value)
-    ranges = _ranges(headers.get("accept-language", ""))
+    ranges = _ranges(all_of(headers, "accept-language"))
     known = [(weight, language) for tag, weight in ranges if weight > 0 and (language := _known(tag))]
     # max keeps the first of equals, which is the order of the header (RFC 9110 12.5.4 leaves it open).
     return max(known, key=lambda item: item[0], default=(1.0, "en"))[1]
@@ -149,12 +155,17 @@ def prefers_page(accept: str) -> bool:
     return _closest(ranges, _PAGE) > _closest(ranges, _JSON)
 
 
-def preferred_wait(header: str | None, maximum: float) -> int | None:
+def names(accept: str, media_type: str) -> bool:
+    """Whether ``Accept`` names a media type itself, and not to say that it is unwanted."""
+    return dict(_ranges(accept)).get(media_type, 0.0) > 0
+
+
+def preferred_wait(header: str, maximum: float) -> int | None:
     """``Prefer: wait=N``: whole seconds to be kept waiting for the end that are granted, at most `maximum`.
 
     None when nothing valid is asked for, as RFC 7240 2 wants.
     """
-    for preference in (header or "")[:1024].split(","):
+    for preference in header[:1024].split(","):
         # Parameters of a preference follow after a semicolon; `wait` has none.
         if match := _WAIT.fullmatch(preference.partition(";")[0].strip()):
             return min(int(match[1]), int(maximum))

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import finished, still_running, whole_seconds, with_etag
 from api_shim.http.body import read_body
-from api_shim.http.exchange import ESB_PATHS, NATIVE_PATH, Exchange, Style, exchange_of, preferred_wait
+from api_shim.http.exchange import ESB_PATHS, NATIVE_PATH, Exchange, Style, all_of, exchange_of, preferred_wait
 from api_shim.http.openapi_body import COMPAT_BODY
 from api_shim.http.pages.request import request_page
 from api_shim.http.state import located, state_of, trace_headers
@@ -58,20 +58,20 @@ for _path in (*ESB_PATHS, NATIVE_PATH):
         methods=["POST"],
         operation_id=f"create_service_instance_{len(compat.routes)}",
         responses=openapi.COMPAT_RESPONSES,
-        openapi_extra={"requestBody": COMPAT_BODY},
+        openapi_extra={"requestBody": COMPAT_BODY, "parameters": openapi.KEY},
     )
 
 
 @router.post("/batches", responses=openapi_answers.SUBMITTED, openapi_extra=openapi.SUBMIT)
 async def submit_batch(request: Request) -> Response:
     """Accept a batch: 202 with its ``Location``, or 200 when it ended within ``Prefer: wait=N``."""
-    return await _accept(request, "create", preferred_wait(request.headers.get("prefer"), _maximum(request)))
+    return await _accept(request, "create", preferred_wait(all_of(request.headers, "prefer"), _maximum(request)))
 
 
 @router.post("/batches:validate", responses=openapi_answers.SUBMITTED, openapi_extra=openapi.SUBMIT)
 async def validate_batch(request: Request) -> Response:
     """What a worker would create, find or refuse; nothing is written. Waits for the outcome unless told otherwise."""
-    wait = preferred_wait(request.headers.get("prefer"), _maximum(request))
+    wait = preferred_wait(all_of(request.headers, "prefer"), _maximum(request))
     return await _accept(request, "validate", int(_maximum(request)) if wait is None else wait)
 
 
@@ -80,7 +80,7 @@ async def poll_batch(request: Request, request_id: str) -> Response:
     """How a request stands. ``Prefer: wait=N`` answers as soon as it ends, or after N seconds."""
     state, exchange = state_of(request), exchange_of(request)
     identity = await state.admit(request, "poll")
-    wait = preferred_wait(request.headers.get("prefer"), state.settings.max_wait_s)
+    wait = preferred_wait(all_of(request.headers, "prefer"), state.settings.max_wait_s)
     report = await state.waits.until_final(request_id, identity.caller.bk_app_code, wait or 0, request.receive)
     if report is None:
         raise Refused(Code.REQUEST_NOT_FOUND)
@@ -92,7 +92,7 @@ async def poll_batch(request: Request, request_id: str) -> Response:
         answer = request_page(request, await state.submitter.with_warnings(report), headers)
     else:
         answer = finished(exchange, report, headers=headers)
-    return with_etag(answer, request.headers.get("if-none-match"))
+    return with_etag(answer, all_of(request.headers, "if-none-match"))
 
 
 async def _accept(request: Request, kind: Kind, wait: int | None) -> Response:

@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from api_shim.http.openapi import headers as described
 from api_shim.http.port import CONFIGURATION_HEADER
@@ -48,7 +48,7 @@ async def readiness(request: Request) -> Response:
     return Response(orjson.dumps(content), 200 if ready else 503, headers=_NO_STORE, media_type="application/json")
 
 
-@router.get("/metrics", responses={200: {"headers": described("Cache-Control")}})
+@router.get("/metrics", responses={200: {"headers": described("Cache-Control")}}, response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
     state = state_of(request)

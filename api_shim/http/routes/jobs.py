@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import listed, said, whole_seconds, with_etag
 from api_shim.http.body import Body
-from api_shim.http.exchange import Exchange, Style, exchange_of, preferred_wait
+from api_shim.http.exchange import Exchange, Style, all_of, exchange_of, names, preferred_wait
 from api_shim.http.job_parts import charge, cut
 from api_shim.http.listing import batches_of_job, every_item_of_job, items_of_job, own_jobs
 from api_shim.http.pages.job import job_page
@@ -59,7 +59,7 @@ async def poll_job(request: Request, job_id: str) -> Response:
     """How a job stands. ``Prefer: wait=N`` answers as soon as it ends, or after N seconds."""
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
-    wait = preferred_wait(request.headers.get("prefer"), state.settings.max_wait_s)
+    wait = preferred_wait(all_of(request.headers, "prefer"), state.settings.max_wait_s)
     with state.waits.kept(app, wait or 0, request.receive) as (granted, left):
         job = await state.jobs.wait(job_id, app, granted, left)
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait}"}
@@ -70,7 +70,7 @@ async def poll_job(request: Request, job_id: str) -> Response:
         answer = await job_page(request, job, headers)
     else:
         answer = _answer(state, exchange, job, 200, headers)
-    return with_etag(answer, request.headers.get("if-none-match"))
+    return with_etag(answer, all_of(request.headers, "if-none-match"))
 
 
 @router.get("/jobs/{job_id}/batches", responses=openapi_answers.JOB_BATCHES, openapi_extra=openapi.PAGED)
@@ -94,7 +94,7 @@ async def list_job_items(request: Request, job_id: str) -> Response:
     app = (await state.admit(request, "poll")).caller.bk_app_code
     job = await state.jobs.find(job_id, app)
     exchange.request_id = job_id
-    if NDJSON in request.headers.get("accept", ""):
+    if names(all_of(request.headers, "accept"), NDJSON):
         items = await every_item_of_job(request, job)
         lines = (orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) async for item in items)
         name = f'attachment; filename="{job_id}.ndjson"'

@@ -100,6 +100,13 @@ def test_document_names_every_path_and_no_422_of_the_framework(shared: Client) -
     assert "HTTPValidationError" not in json.dumps(document["paths"]["/v1/batches"])
 
 
+def test_document_says_what_old_paths_take_and_what_prometheus_gets(shared: Client) -> None:
+    old = DOCUMENT["paths"]["/api/v3/create/proc/service_instance"]["post"]["parameters"]
+    assert [parameter["name"] for parameter in old] == ["Idempotency-Key", "strict"]
+    media_type = shared.get("/metrics").headers["Content-Type"].partition(";")[0]
+    assert set(DOCUMENT["paths"]["/metrics"]["get"]["responses"]["200"]["content"]) == {media_type}
+
+
 def _valid(schema: dict[str, Any], value: Any) -> None:
     jsonschema_rs.validate({**schema, "components": DOCUMENT["components"]}, value)
 

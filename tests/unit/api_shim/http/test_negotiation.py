@@ -1,9 +1,10 @@
 """Headers that say how the caller would like to be answered."""
 
 import pytest
+from starlette.datastructures import Headers
 
 from api_shim.http.body import is_json
-from api_shim.http.exchange import negotiate, preferred_wait, prefers_page
+from api_shim.http.exchange import all_of, names, negotiate, preferred_wait, prefers_page
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,13 @@ from api_shim.http.exchange import negotiate, preferred_wait, prefers_page
     ],
 )
 def test_language_is_what_the_caller_prefers(headers: dict[str, str], language: str) -> None:
-    assert negotiate(headers) == language
+    assert negotiate(Headers(headers)) == language
+
+
+def test_list_that_comes_in_several_lines_is_one_list() -> None:
+    lines = [("accept-language", "fr"), ("accept-language", "zh"), ("prefer", "respond-async"), ("prefer", "wait=3")]
+    headers = Headers(raw=[(name.encode(), value.encode()) for name, value in lines])
+    assert (negotiate(headers), preferred_wait(all_of(headers, "prefer"), 20)) == ("zh", 3)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +53,23 @@ def test_page_is_for_who_names_html_and_prefers_it(accept: str, is_page: bool) -
 
 
 @pytest.mark.parametrize(
+    ("accept", "is_named"),
+    [
+        ("application/x-ndjson", True),
+        ("application/json, Application/X-NDJSON;q=0.5", True),
+        ("application/json, application/x-ndjson;q=0", False),
+        ("*/*", False),
+        ("", False),
+    ],
+)
+def test_media_type_is_named_unless_it_is_unwanted(accept: str, is_named: bool) -> None:
+    assert names(accept, "application/x-ndjson") is is_named
+
+
+@pytest.mark.parametrize(
     ("header", "seconds"),
     [
-        (None, None),
+        ("", None),
         ("wait=5", 5),
         ("respond-async, WAIT = 5", 5),
         ('wait="5"', 5),
@@ -62,7 +83,7 @@ def test_page_is_for_who_names_html_and_prefers_it(accept: str, is_page: bool) -
         ("wait=" + "9" * 5000, None),
     ],
 )
-def test_wait_is_granted_up_to_the_maximum(header: str | None, seconds: int | None) -> None:
+def test_wait_is_granted_up_to_the_maximum(header: str, seconds: int | None) -> None:
     assert preferred_wait(header, 20.0) == seconds
 
 
