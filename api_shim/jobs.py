@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -141,9 +141,10 @@ class Jobs:
         Returns:
             The jobs, and after which job_id the next page goes on; None: there is none.
         """
-        ids = await reaching_redis(self._store.recent_ids(bk_app_code, after, limit))
+        following = await reaching_redis(self._store.recent_ids(bk_app_code, after, limit + 1))
+        ids = following[:limit]
         jobs = await reaching_redis(self._store.load_many(ids)) if ids else []
-        return [job for job in jobs if job is not None], ids[-1] if len(ids) == limit else None
+        return [job for job in jobs if job is not None], ids[-1] if len(following) > limit else None
 
     async def batches(self, job: Job, start: int, limit: int) -> list[tuple[str, Report | None]]:
         """A job's batches in order, `limit` of them after the first `start`; None for one that is unknown."""
@@ -196,10 +197,17 @@ class Jobs:
         return await self.receive(await anext(parts), parts, caller, begun=begun, idempotency_key=key)
 
     async def is_retryable(self, job: Job) -> bool:
-        """Whether a job has ended, and left anything to be tried again."""
-        return job.is_final and bool(await reaching_redis(self._store.failed_ids(job.job_id, limit=1)))
+        """Whether `retry` would take a job."""
+        if not job.is_final:
+            return False
+        async with contextlib.aclosing(self._failed_parts(job)) as parts:
+            try:
+                await anext(parts)
+            except Refused:
+                return False
+            return True
 
-    async def _failed_parts(self, job: Job) -> AsyncIterator[ParsedBatch]:
+    async def _failed_parts(self, job: Job) -> AsyncGenerator[ParsedBatch, None]:
         number, is_empty = 0, True
         while found := await self.failed_batches(job, number, _PAGE):
             number = found[-1][0] + 1

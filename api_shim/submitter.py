@@ -267,6 +267,13 @@ class Submitter:
             headers=headers,
         )
 
+    async def is_retryable(self, report: Report) -> bool:
+        """Whether `retry` would take a request."""
+        if not is_retryable(report):
+            return False
+        payload = await reaching_redis(self.requests.load_kept(report.request_id))
+        return payload is not None and tried_again(payload.batch, report, whole=True) is not None
+
     async def kept(self, request_id: str) -> Payload:
         """What a request asked for that has not succeeded; raises `Refused` (1190017) where it is not kept any more."""
         payload = await reaching_redis(self.requests.load_kept(request_id))

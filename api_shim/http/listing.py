@@ -64,8 +64,8 @@ async def batches_of_job(
     state = state_of(request)
     purpose, limit = f"job batches {job.job_id}", page_limit(request, size)
     start = int(state.cursors.read(purpose, request.query_params.get("cursor")) or 0)
-    found = await state.jobs.batches(job, start, limit)
-    return found, state.cursors.make(purpose, str(start + limit)) if len(found) == limit else None
+    found = await state.jobs.batches(job, start, limit + 1)
+    return found[:limit], state.cursors.make(purpose, str(start + limit)) if len(found) > limit else None
 
 
 async def items_of_job(request: Request, job: Job, size: int = PAGE) -> tuple[list[dict[str, Any]], str | None]:

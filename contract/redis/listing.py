@@ -42,7 +42,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Ids of requests, and the last one that was looked at: None when there is nothing after it."""
+    """Ids of requests, and after which one the next page goes on: None when there is nothing after it."""
 
     request_ids: list[str]
     after: str | None
@@ -63,15 +63,15 @@ class Listing:
             count, last_, *found = await self._sieve(
                 keys=[self._keys.of_app(bk_app_code)],
                 args=[
-                    *(last, _AT_A_TIME, limit - len(ids)),
+                    *(last, _AT_A_TIME, limit + 1 - len(ids)),
                     *(self._keys.request(""), self._keys.result("")),
                     *wanted.arguments(),
                 ],
             )
             ids += [request_id.decode() for request_id in found]
             looked_at, last = looked_at + count, last_.decode() or last
-            if len(ids) == limit:
-                return Page(ids, last)
+            if len(ids) > limit:
+                return Page(ids[:limit], ids[limit - 1])
             if count < _AT_A_TIME:
                 return Page(ids, None)
         return Page(ids, last)

@@ -1,6 +1,6 @@
 """The page of one request."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -13,7 +13,8 @@ from api_shim.http.listing import items_of_request
 from api_shim.http.pages import standing
 from api_shim.http.pages.refusal import advice, problems
 from api_shim.http.pages.render import link, page
-from api_shim.retries import is_retryable
+from api_shim.http.state import state_of
+from api_shim.submitter import Submitter
 from contract.answer.document import report_document
 from contract.answer.report import Report
 from contract.answer.status import Outcome, Status
@@ -23,9 +24,10 @@ ITEMS: Final = 50
 """Instances on a page."""
 
 
-def request_page(request: Request, report: Report, headers: Mapping[str, str]) -> Response:
+async def request_page(request: Request, report: Report, headers: Mapping[str, str]) -> Response:
     """How a request stands, and what became of each instance."""
-    exchange = exchange_of(request)
+    exchange, submitter = exchange_of(request), state_of(request).submitter
+    report, verbs = await submitter.with_warnings(report), await _verbs(submitter, report)
     document, counts = report_document(report, exchange.language), standing.of_report(report)
     items, cursor = items_of_request(request, report, ITEMS)
     path = f"/v1/batches/{report.request_id}"
@@ -41,7 +43,7 @@ def request_page(request: Request, report: Report, headers: Mapping[str, str]) -
         "problems": problems(_errors(report, document), exchange.language),
         "found": with_advice(items, exchange.language),
         "cursor": cursor,
-        "actions": standing.actions(path, "bksi", _verbs(report), partial(link, exchange)),
+        "actions": standing.actions(path, "bksi", verbs, partial(link, exchange)),
         "preview": preview and orjson.dumps(preview, option=orjson.OPT_INDENT_2).decode(),
         "refresh_s": standing.refresh_s(headers),
     }
@@ -62,8 +64,7 @@ def _errors(report: Report, document: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"path": report.path, "code": document["code"], "message": document["message"]}]
 
 
-def _verbs(report: Report) -> Iterator[str]:
+async def _verbs(submitter: Submitter, report: Report) -> list[str]:
     if report.status is Status.PENDING:
-        yield "cancel"
-    elif is_retryable(report):
-        yield "retry"
+        return ["cancel"]
+    return ["retry"] if await submitter.is_retryable(report) else []

@@ -89,7 +89,7 @@ async def poll_batch(request: Request, request_id: str) -> Response:
     if not report.status.is_final:
         headers["Retry-After"] = whole_seconds(await state.retry_after())
     if exchange.style is Style.PAGE:
-        answer = request_page(request, await state.submitter.with_warnings(report), headers)
+        answer = await request_page(request, report, headers)
     else:
         answer = finished(exchange, report, headers=headers)
     return with_etag(answer, all_of(request.headers, "if-none-match"))

@@ -277,6 +277,17 @@ def test_job_that_is_forgotten_hides_none_of_the_older_ones(door: Client, redis:
     assert found == [ids[2], ids[0]]
 
 
+def test_last_page_says_that_it_is_the_last_even_when_it_is_full(door: Client) -> None:
+    _stream(door, _lines(1), "a")
+    batches = _stream(door, _lines(200), "b").json()["links"]["batches"]
+    for path, name in (("/v1/jobs", "jobs"), (batches, "batches")):
+        first = door.get(f"{path}?limit=1").json()
+        second = door.get(f"{path}?limit=1&cursor={first['next_cursor']}").json()
+        both = door.get(f"{path}?limit=2").json()
+        assert [*first[name], *second[name]] == both[name]
+        assert second["next_cursor"] is both["next_cursor"] is None
+
+
 def test_pages_of_jobs_go_on_where_they_were_while_others_come(door: Client, redis: "redis_client.Redis") -> None:
     ids = [_stream(door, _lines(1), key).json()["job_id"] for key in "abc"]
     first = door.get("/v1/jobs?limit=1").json()
@@ -418,6 +429,8 @@ def test_retry_of_a_job_clones_nothing_once_more(door: Client) -> None:
     [batch] = _batches(door, again)
     _refuse(door, batch["request_id"])
     assert door.post(f"{again['links']['self']}:retry", b"").status_code == 409
+    for path in (again["links"]["self"], f"/v1/batches/{batch['request_id']}"):
+        assert ":retry" not in door.get(path, headers={"Accept": "text/html"}).text, "nor is it offered"
 
 
 def test_clones_that_failed_are_tried_again_beside_those_that_cmdb_has_refused(door: Client) -> None:

@@ -332,6 +332,8 @@ def test_list_pages_through_own_requests_newest_first(door: Client, seed: dict[s
         seen += [batch["request_id"] for batch in page["batches"]]
         cursor = page["next_cursor"] or ""
     assert sorted(seen) == sorted(ids)
+    for full in ("limit=5", "limit=3&bk_module_id=60"):
+        assert door.get(f"/v1/batches?{full}").json()["next_cursor"] is None, "nothing comes after it"
     odd = door.get("/v1/batches?bk_module_id=61&status=PENDING").json()["batches"]
     assert {batch["request_id"] for batch in odd} == {ids[1], ids[3]}
 
