@@ -72,10 +72,12 @@ class Lookup:
             await self._send(request_id)
             while asyncio.get_running_loop().time() < give_up_at:
                 is_answered = await heard(_LOOK_AGAIN_S)
+                # The note is read first: what ends between the two takes its note away and leaves its report.
+                is_unknown = await self._is_unknown(request_id, bk_app_code)
                 found = await load(request_id)
                 if found is not None and found.bk_app_code == bk_app_code:
                     return found
-                if await self._is_unknown(request_id, bk_app_code):
+                if is_unknown:
                     return None
                 if is_answered and not self._waiters.is_released:
                     # Of another application, or a job where a request is looked for. Not even its kind is told.
