@@ -36,13 +36,6 @@ DEAD = "bksi:dead"
 
 
 @pytest.fixture
-async def bench(anyio_backend: str, redis_url: str, redis: "redis_client.Redis", database: str) -> AsyncIterator[Bench]:
-    bench = Bench(redis, redis_url=redis_url, postgres_dsn=database)
-    yield bench
-    await bench.close()
-
-
-@pytest.fixture
 def letters(bench: Bench) -> DeadLetters:
     return DeadLetters(bench.leases, bench.queue, has_queue=True)
 

@@ -1,7 +1,6 @@
 """The reaper against real servers: it sends again what was taken and has no owner, and nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,13 +21,6 @@ from worker.postgres.engine import driver_connection
 from worker.walk.adopt import adopt
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def bench(anyio_backend: str, redis_url: str, redis: "redis_client.Redis", database: str) -> AsyncIterator[Bench]:
-    bench = Bench(redis, redis_url=redis_url, postgres_dsn=database)
-    yield bench
-    await bench.close()
 
 
 async def test_what_was_taken_and_lost_is_sent_again_and_no_backlog_is_doubled(bench: Bench) -> None:

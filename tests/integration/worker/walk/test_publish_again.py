@@ -1,11 +1,9 @@
 """Look-ups beside a worker that ends the very request meanwhile: whoever speaks last must not say the older thing."""
 
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
-import redis as redis_client
 
 from contract.answer.job import JobStatus
 from contract.answer.report import Report
@@ -22,13 +20,6 @@ from worker.runtime import Runtime
 from worker.walk.publish_again import publish_again
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def bench(anyio_backend: str, redis_url: str, redis: "redis_client.Redis", database: str) -> AsyncIterator[Bench]:
-    bench = Bench(redis, redis_url=redis_url, postgres_dsn=database)
-    yield bench
-    await bench.close()
 
 
 def runtime_of(bench: Bench, leases: Leases) -> Runtime:
