@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, TooLate, reaching_redis
+from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.retries import is_retryable, tried_again
 from api_shim.submitter import Submitter
 from contract.answer.job import Job
@@ -183,7 +183,7 @@ class Jobs:
 
         Raises:
             NotRetryable: it is unfinished, or there is nothing of the kind, or its rows would be cloned once more.
-            Refused: 1190017 what it asked for is not kept any more.
+            PayloadGone: what it asked for is not kept any more.
         """
         job = await self.find(job_id, caller.bk_app_code)
         if not job.is_final:
@@ -197,13 +197,13 @@ class Jobs:
         return await self.receive(await anext(parts), parts, caller, begun=begun, idempotency_key=key)
 
     async def is_retryable(self, job: Job) -> bool:
-        """Whether `retry` would take a job."""
+        """Whether `retry` would take a job; raises `BrokerUnavailable` where that cannot be found out."""
         if not job.is_final:
             return False
         async with contextlib.aclosing(self._failed_parts(job)) as parts:
             try:
                 await anext(parts)
-            except Refused:
+            except (NotRetryable, PayloadGone):
                 return False
             return True
 
@@ -213,7 +213,7 @@ class Jobs:
             number = found[-1][0] + 1
             for _, request_id, report in found:
                 if report is None:
-                    raise Refused(Code.PAYLOAD_GONE)
+                    raise PayloadGone
                 if not is_retryable(report):  # CMDB has taken it by now
                     continue
                 payload = await self._submitter.kept(request_id)

@@ -59,6 +59,13 @@ class NotRetryable(Refused):
         self.status = status
 
 
+class PayloadGone(Refused):
+    """The payload of the request is not kept any more: send it again instead."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.PAYLOAD_GONE)
+
+
 async def reaching_redis(call: Awaitable[T]) -> T:
     """The result of a call to Redis; raises `BrokerUnavailable` in place of what redis-py raises."""
     try:

@@ -17,7 +17,7 @@ from celery import Celery
 from api_shim.drain_rate import DrainRate
 from api_shim.health import Health
 from api_shim.lookup import Lookup
-from api_shim.refusals import Busy, NotRetryable, TooLate, reaching_redis
+from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.retries import is_retryable, tried_again
 from api_shim.waiters import Waiters
 from contract.answer.report import Report, report_expires_at
@@ -246,17 +246,12 @@ class Submitter:
 
         Raises:
             NotRetryable: it is unfinished, or has succeeded and CMDB has it, or its rows would be cloned once more.
-            Refused: 1190017 what it asked for is not kept any more.
+            PayloadGone: what it asked for is not kept any more.
         """
         report = await self.poll(request_id, caller.bk_app_code)
         if report is None:
             return None
-        if not is_retryable(report):
-            raise NotRetryable(report.status)
-        payload = await self.kept(request_id)
-        batch = tried_again(payload.batch, report, whole=True)
-        if batch is None:
-            raise NotRetryable(Status.SUCCESS)
+        batch, payload = await self._again(report)
         return await self.submit(
             batch,
             caller,
@@ -268,18 +263,29 @@ class Submitter:
         )
 
     async def is_retryable(self, report: Report) -> bool:
-        """Whether `retry` would take a request."""
-        if not is_retryable(report):
+        """Whether `retry` would take a request; raises `BrokerUnavailable` where that cannot be found out."""
+        try:
+            await self._again(report)
+        except (NotRetryable, PayloadGone):
             return False
-        payload = await reaching_redis(self.requests.load_kept(report.request_id))
-        return payload is not None and tried_again(payload.batch, report, whole=True) is not None
+        return True
 
     async def kept(self, request_id: str) -> Payload:
-        """What a request asked for that has not succeeded; raises `Refused` (1190017) where it is not kept any more."""
+        """What a request asked for that has not succeeded; raises `PayloadGone` where it is not kept any more."""
         payload = await reaching_redis(self.requests.load_kept(request_id))
         if payload is None:
-            raise Refused(Code.PAYLOAD_GONE)
+            raise PayloadGone
         return payload
+
+    async def _again(self, report: Report) -> tuple[ServiceInstanceBatch, Payload]:
+        """What is asked for when a request is tried again, and what was asked for; raises as `retry`."""
+        if not is_retryable(report):
+            raise NotRetryable(report.status)
+        payload = await self.kept(report.request_id)
+        batch = tried_again(payload.batch, report, whole=True)
+        if batch is None:
+            raise NotRetryable(Status.SUCCESS)
+        return batch, payload
 
     async def recent(
         self, bk_app_code: str, after: str | None, limit: int, wanted: Wanted

@@ -10,8 +10,10 @@ import pytest
 import redis as redis_client
 
 from api_shim.drain_rate import DrainRate
+from api_shim.jobs import Jobs
 from api_shim.refusals import BrokerUnavailable, Busy, TooLate
 from api_shim.submitter import Submitter
+from contract.answer.job import Job
 from contract.answer.report import Report
 from contract.answer.status import Status
 from contract.message import QUEUE_NAME, Caller
@@ -23,6 +25,7 @@ from devstack.servers import Valkey
 
 BATCH = ServiceInstanceBatch(bk_biz_id=1, bk_module_id=60, processes=[], instances=[(2, None, None)])
 CALLER = Caller(bk_app_code="esb_test", bk_username="admin")
+ENDED_JOB = Job("0" * 32, CALLER.bk_app_code, 1, 60, datetime(2026, 1, 1, tzinfo=UTC), batches=1, ended=1)
 
 
 def run(url: str, scenario: Callable[[Submitter], Awaitable[None]], **settings: object) -> None:
@@ -252,6 +255,7 @@ def test_everything_says_unavailable_when_redis_is_gone(guard: Guard, tmp_path: 
                 submitter.poll(request_id, CALLER.bk_app_code),
                 submitter.wait(request_id, CALLER.bk_app_code, 0.5),
                 submitter.backlog(),
+                Jobs(submitter, Settings()).is_retryable(ENDED_JOB),
             ):
                 with pytest.raises(BrokerUnavailable):
                     await call
