@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 
 from worker.expand.plan import Plan
 from worker.postgres import tables
-from worker.postgres.process_properties import PROCESS_PROPERTIES
+from worker.postgres.tables import PROCESS_PROPERTIES
 
 _INSTANCE: Final = (
     *("id", "bk_biz_id", "bk_module_id", "bk_host_id", "instance_key", "service_template_id", "name"),

@@ -13,7 +13,7 @@ from worker.catalogue.consent import NotRemoved
 from worker.catalogue.items import Incoming, Key, Refusal, Rows, read_items
 from worker.catalogue.report import ImportReport
 from worker.catalogue.scope import Scope, whole_listings
-from worker.postgres.catalogue_writes import delete_rows, lock_version, read_rows, read_version, upsert_rows
+from worker.postgres.catalogue_writes import delete_rows, lock_version, read_rows, upsert_rows
 from worker.postgres.engine import Connection, Engine
 
 NOTHING: Final[Scope] = {kind: frozenset() for kind in Kind}
@@ -61,7 +61,7 @@ async def import_answers(
             raise NotRemoved("nothing was imported: the catalogue has changed meanwhile, look again")
         if not (dry_run or changes.is_empty):
             await _write(connection, changes)
-            version = await read_version(connection)
+            version = await lock_version(connection)  # which the changes have raised
     return ImportReport(changes, version, dry_run)
 
 

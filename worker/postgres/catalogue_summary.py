@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.postgres.tables import (
+from worker.postgres.cmdb_tables import (
     catalogue_version,
     host,
     module,

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
-from worker.postgres.tables import CATALOGUE_TABLES, catalogue_version
+from worker.postgres.cmdb_tables import CATALOGUE_TABLES, catalogue_version
 
 Key = tuple[int, ...]
 Row = Mapping[str, Any]
@@ -26,11 +26,6 @@ async def lock_version(connection: AsyncConnection) -> int:
     """Return the catalogue's version and keep every other import out until the transaction ends."""
     query = select(catalogue_version.c.version).with_for_update()
     return int((await connection.execute(query)).scalar_one())
-
-
-async def read_version(connection: AsyncConnection) -> int:
-    """Return the catalogue's version as this transaction sees it."""
-    return int((await connection.execute(select(catalogue_version.c.version))).scalar_one())
 
 
 async def read_rows(connection: AsyncConnection, table: str, any_of: Mapping[str, Collection[int]]) -> dict[Key, Row]:

@@ -25,8 +25,7 @@ from worker.expand.sync import (
 )
 from worker.postgres.engine import transaction
 from worker.postgres.ids import ROOM, IdBlock, raise_ids
-from worker.postgres.process_properties import PROCESS_PROPERTIES
-from worker.postgres.tables import process_ids, service_instance_ids
+from worker.postgres.tables import PROCESS_PROPERTIES, process_ids, service_instance_ids
 
 _TRIES: Final = 5
 _PROPERTIES: Final = ", ".join(f'"{name}"' for name in PROCESS_PROPERTIES)

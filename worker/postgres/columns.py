@@ -21,15 +21,16 @@ from sqlalchemy.dialects import postgresql
 from contract.answer.status import Outcome, ProcessItem, process_item
 from worker.expand.plan import PlannedBind, PlannedProcess
 from worker.postgres import tables
-from worker.postgres.process_properties import PROCESS_PROPERTIES
+from worker.postgres.tables import PROCESS_PROPERTIES
 
 Values = tuple[Any, ...]
 Lists = Sequence[Sequence[Any]]
+Groups = defaultdict[Hashable, list[tuple[Values, Lists]]]
+"""Rows of one table; those under the same key are probably alike.
 
-
-def rows_of(number: int, columns: Mapping[str, str]) -> str:
-    """Parameter ``$number``, a JSON array of objects, as rows of these columns: their names and types."""
-    return f"(SELECT * FROM json_to_recordset(${number}::text::json) AS given ({typed(columns)}))"  # noqa: S608 - only our own column names
+Each member stands for rows that have its values in all shared columns, and in the own ones what its lists, one for each
+column, hold when the rows are sent.
+"""
 
 
 def typed(columns: Mapping[str, str]) -> str:
@@ -75,15 +76,37 @@ class Layout:
         ]
 
     def source(self, number: int) -> str:
-        """``SELECT`` of all rows, given `GroupedRows.argument` as parameter ``$number``; names are the table's."""
+        """``SELECT`` of all rows, given `argument` as parameter ``$number``; names are the table's."""
         shared = {name: self.types[name] for name in self.shared}
         either = ", ".join(f'coalesce(each."{name}", alike."{name}") AS "{name}"' for name in shared)
         lists = ", ".join(f'unnest(alike."{name}"::{self.types[name]}[])' for name in self.own)
+        given = shared | dict.fromkeys(self.own, "text") | {"differing": "json"}
         return f"""
     SELECT {either}, {quoted(self.own, "each")}
-    FROM {rows_of(number, shared | dict.fromkeys(self.own, "text") | {"differing": "json"})} AS alike
+    FROM json_to_recordset(${number}::text::json) AS alike ({typed(given)})
     CROSS JOIN LATERAL ROWS FROM ({lists}, json_to_recordset(alike.differing) AS ({typed(shared)}))
-        AS each ({quoted((*self.own, *shared))})"""  # noqa: S608 - as above
+        AS each ({quoted((*self.own, *shared))})"""  # noqa: S608 - only our own column names
+
+    def argument(self, groups: Groups) -> str:
+        """What `source` takes."""
+        return orjson.dumps([self._sent(members) for members in groups.values()]).decode()
+
+    def _sent(self, members: Sequence[tuple[Values, Lists]]) -> dict[str, Any]:
+        values, lists = zip(*members, strict=True)
+        own = lists[0] if len(lists) == 1 else [list(chain(*column)) for column in zip(*lists, strict=True)]
+        texts = [text(column) for text, column in zip(self.as_text, own, strict=True)]
+        sent = dict(zip(self.columns, (*values[0], *texts), strict=True))
+        if values.count(values[0]) < len(values):
+            each = self._differing(values)
+            sent |= dict.fromkeys(each[0])
+            sent["differing"] = [row for row, its in zip(each, lists, strict=True) for _ in its[0]]
+        return sent
+
+    def _differing(self, values: Sequence[Values]) -> Sequence[dict[str, Any]]:
+        """Those columns that are not the same everywhere."""
+        columns = dict(zip(self.shared, zip(*values, strict=True), strict=True))
+        found = {name: column for name, column in columns.items() if column.count(column[0]) < len(column)}
+        return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
 
 
 INSTANCES: Final = Layout(
@@ -102,45 +125,6 @@ BIND_ROWS: Final = Layout(
     ("bk_host_id", "bk_process_id"),
 )
 _property_values: Final = itemgetter(*PROCESS_PROPERTIES)
-
-
-class GroupedRows:
-    """Rows of one table."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._groups: defaultdict[Hashable, list[tuple[Values, Lists]]] = defaultdict(list)
-
-    def add(self, group: Hashable, values: Values, own: Lists) -> None:
-        """Add rows that have `values` in all shared columns, and in the own ones what stands in these lists by then.
-
-        Args:
-            group: rows that have the same are probably alike.
-            values: in the order of the layout.
-            own: a list for each column.
-        """
-        self._groups[group].append((values, own))
-
-    def argument(self) -> str:
-        """The argument of `Layout.source`."""
-        return orjson.dumps([self._sent(members) for members in self._groups.values()]).decode()
-
-    def _sent(self, members: Sequence[tuple[Values, Lists]]) -> dict[str, Any]:
-        values, lists = zip(*members, strict=True)
-        own = lists[0] if len(lists) == 1 else [list(chain(*column)) for column in zip(*lists, strict=True)]
-        texts = [text(column) for text, column in zip(self._layout.as_text, own, strict=True)]
-        sent = dict(zip(self._layout.columns, (*values[0], *texts), strict=True))
-        if values.count(values[0]) < len(values):
-            each = self._differing(values)
-            sent |= dict.fromkeys(each[0])
-            sent["differing"] = [row for row, its in zip(each, lists, strict=True) for _ in its[0]]
-        return sent
-
-    def _differing(self, values: Sequence[Values]) -> Sequence[dict[str, Any]]:
-        """Those columns that are not the same everywhere."""
-        columns = dict(zip(self._layout.shared, zip(*values, strict=True), strict=True))
-        found = {name: column for name, column in columns.items() if column.count(column[0]) < len(column)}
-        return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
 
 
 class NewList:
@@ -164,13 +148,13 @@ class NewList:
         self._ids.extend(ids)
         return [{"bk_process_id": id_, **created} for id_, created in zip(ids, self._created, strict=True)]
 
-    def rows(self, shared: Values, processes: GroupedRows, bind_rows: "BindLists") -> None:
+    def rows(self, shared: Values, processes: Groups, bind_rows: "BindLists") -> None:
         """Add the rows; `shared` are the values of what the processes of one caller in one business have in common."""
         for place, process in enumerate(self.processes):
             ids = self._ids[place :: len(self.processes)]
             group = *shared, process.process_template_id, process.bk_process_name
             values = *shared, process.process_template_id, *_property_values(process.values)
-            processes.add(group, values, (ids, self._instances, self._hosts))
+            processes[group].append((values, (ids, self._instances, self._hosts)))
             lists = bind_rows[group, process.bind_info]
             lists[0].extend(self._hosts)
             lists[1].extend(ids)
@@ -184,8 +168,8 @@ class NewRows:
     """What one transaction inserts."""
 
     def __init__(self) -> None:
-        self.instances = GroupedRows(INSTANCES)
-        self.bind_rows = GroupedRows(BIND_ROWS)
+        self.instances = Groups(list)
+        self.bind_rows = Groups(list)
         self._lists: list[tuple[Values, NewList]] = []
 
     def new_list(self, bk_biz_id: int, who: tuple[str, str], processes: Sequence[PlannedProcess]) -> NewList:
@@ -196,10 +180,10 @@ class NewRows:
 
     def arguments(self) -> tuple[str, str, str]:
         """Of instances, processes and bind rows, for `Layout.source`. Call it once."""
-        processes, binds = GroupedRows(PROCESSES), BindLists(lambda: ([], []))
+        processes, binds = Groups(list), BindLists(lambda: ([], []))
         for shared, new in self._lists:
             new.rows(shared, processes, binds)
         for (group, bind_info), lists in binds.items():
             for position, row in enumerate(bind_info):
-                self.bind_rows.add((*group, position), (*row, position), lists)
-        return self.instances.argument(), processes.argument(), self.bind_rows.argument()
+                self.bind_rows[*group, position].append(((*row, position), lists))
+        return INSTANCES.argument(self.instances), PROCESSES.argument(processes), BIND_ROWS.argument(self.bind_rows)

@@ -75,7 +75,7 @@ class Draft:
         self._who = caller.bk_username, caller.bk_supplier_account
         self._instances: tuple[list[Any], ...] = [], [], [], []
         of_request = plan.bk_biz_id, plan.bk_module_id, plan.service_template_id, *self._who, request.request_id
-        rows.instances.add(self._who, of_request, self._instances)
+        rows.instances[self._who].append((of_request, self._instances))
         self._rows = rows
         self._lists: dict[int, NewList] = {}
         """By their place in the plan."""
@@ -110,7 +110,7 @@ class Draft:
         healed = set()
         for bk_process_id, position, row in missing.bind_rows:
             row_values = (*row, position)
-            self._rows.bind_rows.add(row_values, row_values, ([planned.bk_host_id], [bk_process_id]))
+            self._rows.bind_rows[row_values].append((row_values, ([planned.bk_host_id], [bk_process_id])))
             healed.add(bk_process_id)
         self.row_count += len(missing.bind_rows)
         new = []

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from worker.expand.plan import PlannedBind
 from worker.expand.reconcile import ExistingInstance, ExistingProcess
-from worker.postgres.process_properties import PROCESS_PROPERTIES
+from worker.postgres.tables import PROCESS_PROPERTIES
 
 
 class Key(NamedTuple):

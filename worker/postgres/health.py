@@ -11,10 +11,10 @@ from worker.postgres.cmdb_pulls import ages
 from worker.postgres.deliveries import backlog
 from worker.postgres.engine import clock, driver_connection
 from worker.postgres.errors import DatabaseError
-from worker.postgres.revisions import known_revisions
+from worker.postgres.fitness import known_revisions
 
-UNDEFINED_TABLE: Final = "42P01"
-_UNDEFINED_COLUMN: Final = "42703"
+_NOT_THERE_YET: Final = ("42P01", "42703")
+"""A table, a column."""
 _DURABILITY: Final = ("fsync", "synchronous_commit", "full_page_writes")
 
 _HIGHEST: Final = "SELECT greatest((SELECT max(cmdb_id) FROM cmdb_instance), (SELECT max(cmdb_id) FROM cmdb_process))"
@@ -101,6 +101,6 @@ async def _one(engine: AsyncEngine, query: str) -> Any:
         async with driver_connection(engine) as driver:
             return await driver.fetchval(query)
     except DatabaseError as error:
-        if error.sqlstate in (UNDEFINED_TABLE, _UNDEFINED_COLUMN):
+        if error.sqlstate in _NOT_THERE_YET:
             return None
         raise

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.postgres.engine import driver_connection
-from worker.postgres.process_properties import PROCESS_PROPERTIES
+from worker.postgres.tables import PROCESS_PROPERTIES
 
 
 @dataclass(frozen=True, slots=True)

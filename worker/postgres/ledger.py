@@ -5,8 +5,8 @@ Of a job it knows those of its batches that have ended.
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -19,9 +19,7 @@ from worker.postgres.insert import JOB_COLUMNS, job_values
 
 PURGE_BATCH: Final = 1_000
 """Reports that one statement drops: their rows are locked for some hundredths of a second."""
-_COLUMNS: Final = (
-    "request_id, bk_app_code, bk_biz_id, bk_module_id, status, code, attempt, created_at, finished_at, report"
-)
+_COLUMNS: Final = "request_id, bk_app_code, status, report"
 _LOAD: Final = f"SELECT {_COLUMNS} FROM request_ledger WHERE request_id = ANY ($1::text[])"  # noqa: S608 - our own names
 _DECIDE: Final = f"""
 INSERT INTO request_ledger
@@ -55,19 +53,12 @@ class _NotEntered(Exception):
     """Rolls a transaction back."""
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
+class LedgerEntry(NamedTuple):
     """An ended request. `report` is None once it has been purged: the request is known, its answer is gone (410)."""
 
     request_id: str
     bk_app_code: str
-    bk_biz_id: int
-    bk_module_id: int
     status: Status
-    code: int
-    attempt: int
-    created_at: datetime
-    finished_at: datetime
     report: Report | None
 
 
@@ -148,10 +139,8 @@ async def purge(engine: AsyncEngine, *, ledger_days: int) -> int:
 
 
 def _entry(row: Any) -> LedgerEntry:
-    columns = dict(row)
-    report = columns.pop("report")
-    status = Status(columns.pop("status"))
-    return LedgerEntry(**columns, status=status, report=None if report is None else Report.load(report))
+    request_id, bk_app_code, status, report = row
+    return LedgerEntry(request_id, bk_app_code, Status(status), None if report is None else Report.load(report))
 
 
 @dataclass(frozen=True, slots=True)

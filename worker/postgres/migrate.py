@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.postgres.engine import create_engine, driver_connection
 from worker.postgres.errors import typed_errors
-from worker.postgres.fitness import require_known, require_own_sessions
-from worker.postgres.revisions import MIGRATIONS
+from worker.postgres.fitness import MIGRATIONS, require_known, require_own_sessions
 
 ADVISORY_LOCK: Final = 0x626B7369  # "bksi"
 """Session-level lock that lets one upgrade run at a time; the others wait and then find nothing left to do."""

@@ -8,16 +8,9 @@ from typing import Any, Final
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from worker.postgres.cmdb_tables import cmdb_gone, cmdb_instance
 from worker.postgres.errors import typed_errors
-from worker.postgres.tables import (
-    audit_log,
-    cmdb_gone,
-    cmdb_instance,
-    process,
-    process_bind_info,
-    request_ledger,
-    service_instance,
-)
+from worker.postgres.tables import audit_log, process, process_bind_info, request_ledger, service_instance
 
 Plain = dict[str, Any]
 

@@ -8,9 +8,8 @@ Locks, ledger rows and instances are taken in sorted order and in this sequence,
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -40,8 +39,7 @@ _AT_ONCE: Final = 2
 """Transactions of one process."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """How a request ended.
 
     `report` is None only for a request that ended so long ago that its report was purged. `is_first`: this call decided
@@ -49,7 +47,6 @@ class Written:
     that were inserted. `dumped` is ``report.dump()`` where it had to be made.
     """
 
-    request_id: str
     report: Report | None
     is_first: bool
     rows: int = 0
@@ -141,7 +138,7 @@ class Writer:
             if written is not None:
                 return done | written
             ended = await load_all(driver, [request.request_id for request in unwritten])
-            done |= {id_: Written(id_, entry.report, is_first=False) for id_, entry in ended.items()}
+            done |= {id_: Written(entry.report, is_first=False) for id_, entry in ended.items()}
             DECIDED_BEFORE.inc(len(ended))
             unwritten = [request for request in unwritten if request.request_id not in ended]
             if not unwritten:
@@ -184,9 +181,7 @@ class Writer:
             return None
         ROWS.inc(sum(draft.row_count for draft in drafts))
         return {
-            draft.request.request_id: Written(
-                draft.request.request_id, report, is_first=True, rows=draft.row_count, dumped=dumped
-            )
+            draft.request.request_id: Written(report, is_first=True, rows=draft.row_count, dumped=dumped)
             for draft, report, dumped in ended
         }
 

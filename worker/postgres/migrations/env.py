@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from worker.postgres.tables import metadata
+from worker.postgres import cmdb_tables, tables  # noqa: F401 - the first adds its own to those of the second
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    target_metadata=tables.metadata,
     transaction_per_migration=True,
 )
 with context.begin_transaction():

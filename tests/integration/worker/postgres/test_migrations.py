@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contract.answer.status import Outcome
 from contract.request.batch import PROCESS_PROPERTIES
 from tests.integration.worker.postgres.plans import fetch, plan, process, request, stored
-from worker.postgres import process_properties, tables
+from worker.postgres import cmdb_tables, tables  # noqa: F401 - the first adds its own to those of the second
 from worker.postgres.errors import ConstraintViolated
 from worker.postgres.migrate import upgrade, upgrade_async
 from worker.postgres.writer import Writer
@@ -85,13 +85,13 @@ async def test_migrated_constraints_are_those_the_code_knows(engine: AsyncEngine
 
 
 def test_properties_are_the_contracts() -> None:
-    assert set(process_properties.PROCESS_PROPERTIES) == set(PROCESS_PROPERTIES)
+    assert set(tables.PROCESS_PROPERTIES) == set(PROCESS_PROPERTIES)
     for name, rule in PROCESS_PROPERTIES.items():
         if rule.type == "text":
-            assert process_properties.TEXT_LIMITS[name] == rule.max_bytes
+            assert tables.TEXT_LIMITS[name] == rule.max_bytes
         elif rule.type == "int":
-            assert process_properties.INT_RANGES[name] == (rule.minimum, rule.maximum)
-        assert (name in process_properties.REQUIRED_PROPERTIES) == rule.required
+            assert tables.INT_RANGES[name] == (rule.minimum, rule.maximum)
+        assert (name in tables.REQUIRED_PROPERTIES) == rule.required
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ async def test_natural_key_is_unique_and_cannot_be_null(engine: AsyncEngine, tab
 
 
 _BAD = {
-    **{name: [low - 1, high + 1] for name, (low, high) in process_properties.INT_RANGES.items()},
+    **{name: [low - 1, high + 1] for name, (low, high) in tables.INT_RANGES.items()},
     # Limits count bytes: two for each of these letters.
-    **{name: ["é" * (limit // 2) + "e"] for name, limit in process_properties.TEXT_LIMITS.items()},
+    **{name: ["é" * (limit // 2) + "e"] for name, limit in tables.TEXT_LIMITS.items()},
 }
 
 
@@ -131,7 +131,7 @@ async def test_property_outside_its_limits_is_refused(writer: Writer, name: str,
     assert caught.value.constraint == f"ck_process_{name}"
 
 
-@pytest.mark.parametrize("name", sorted(process_properties.REQUIRED_PROPERTIES))
+@pytest.mark.parametrize("name", sorted(tables.REQUIRED_PROPERTIES))
 async def test_required_text_cannot_be_empty(writer: Writer, name: str) -> None:
     with pytest.raises(ConstraintViolated) as caught:
         await writer.write(request(plan([2], [process(1, **{name: ""})])))
@@ -140,10 +140,10 @@ async def test_required_text_cannot_be_empty(writer: Writer, name: str) -> None:
 
 
 async def test_limits_themselves_are_stored(writer: Writer, engine: AsyncEngine) -> None:
-    highest: dict[str, object] = {name: "é" * (limit // 2) for name, limit in process_properties.TEXT_LIMITS.items()}
-    lowest: dict[str, object] = {name: low for name, (low, _) in process_properties.INT_RANGES.items()}
-    nulls = dict.fromkeys(set(process_properties.PROCESS_PROPERTIES) - process_properties.REQUIRED_PROPERTIES)
-    highest |= {name: high for name, (_, high) in process_properties.INT_RANGES.items()}
+    highest: dict[str, object] = {name: "é" * (limit // 2) for name, limit in tables.TEXT_LIMITS.items()}
+    lowest: dict[str, object] = {name: low for name, (low, _) in tables.INT_RANGES.items()}
+    nulls = dict.fromkeys(set(tables.PROCESS_PROPERTIES) - tables.REQUIRED_PROPERTIES)
+    highest |= {name: high for name, (_, high) in tables.INT_RANGES.items()}
 
     await writer.write(request(plan([2], [process(1, **highest), process(2, **lowest), process(3, **nulls)])))
 

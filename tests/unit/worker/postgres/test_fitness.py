@@ -2,8 +2,8 @@
 
 from alembic.script import ScriptDirectory
 
+from worker.postgres.fitness import known_revisions
 from worker.postgres.migrate import alembic_config
-from worker.postgres.revisions import known_revisions
 
 
 def test_they_are_those_that_alembic_walks() -> None:
