@@ -19,7 +19,7 @@ from pydantic import Field, StringConstraints
 
 from contract.known import Configured, Name, Writer
 from contract.message import Caller, TaskArguments
-from worker.trust import NotTrusted
+from worker.walk.adopt import NotTrusted
 
 _ALGORITHM: Final = "HS256"
 _LEEWAY_S: Final = 5

@@ -1,6 +1,6 @@
 """A request whose sender has nothing of ours: until its entry is pending, its message is all there is of it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contract.answer.permission import iam_permission
 from contract.answer.report import Report, report_expires_at
@@ -16,26 +16,30 @@ from worker.custody.finish import finish
 from worker.custody.leases import Leases
 from worker.postgres.engine import Engine
 
-if TYPE_CHECKING:
-    from worker.senders import Sender
+if TYPE_CHECKING:  # it brings cryptography along, so it is loaded where senders are configured and nowhere else
+    from worker.senders import Sender, Senders
 
 
-async def adopt(
-    leases: Leases, engine: Engine, arguments: TaskArguments, body: dict[str, Any], sender: "Sender | None" = None
-) -> Report | None:
+class NotTrusted(Exception):
+    """A message is not provably a known sender's. The text is one of a few and holds nothing of the message."""
+
+
+async def adopt(leases: Leases, engine: Engine, arguments: TaskArguments, senders: "Senders | None") -> Report | None:
     """Write the pending entry that a submitter would have written, or refuse the batch as it would have.
 
-    A known `sender` is held to its businesses, and its batch means what it has as its defaults.
+    A known sender is held to its businesses, and its batch means what it has as its defaults.
 
     Returns:
         The report of a refused request; None when it can be leased now.
 
     Raises:
+        NotTrusted: see `open_message`.
         DatabaseError: the refusal could not be written.
         redis.exceptions.RedisError: Redis is away.
         QueueFull: `max_pending` requests are unfinished.
     """
-    request_id, caller = arguments.request_id, arguments.caller
+    arguments, sender = open_message(arguments, senders)
+    request_id, caller, body = arguments.request_id, arguments.caller, arguments.batch or {}
     settings, permission = leases.settings, None
     try:
         parsed = parse(with_defaults(body, sender, settings))
@@ -61,9 +65,22 @@ async def adopt(
     # Of our own span: what a sender has written there may be anything.
     headers = traces.headers(traces.current().traceparent)
     entry = PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings, headers=headers)
-    await leases.submit(entry, message=b"")
+    await leases.reserve(entry, message=b"")
     await async_failpoint("after_adopt", request_id)
     return None
+
+
+def open_message(arguments: TaskArguments, senders: "Senders | None") -> "tuple[TaskArguments, Sender | None]":
+    """What a direct message asks for, and who provably asks; nobody in particular where no senders are configured.
+
+    Raises:
+        NotTrusted: see `Senders.open`; also a signature where nobody can check it.
+    """
+    if senders is not None:
+        return senders.open(arguments)
+    if arguments.signed is not None:
+        raise NotTrusted("the message is signed, and this worker knows no senders (BKSI_SENDERS_FILE)")
+    return arguments, None
 
 
 def _id(value: object) -> int:

@@ -29,7 +29,6 @@ from worker.custody.leases import Lease
 from worker.metrics import DEAD_LETTERS
 from worker.postgres import ledger
 from worker.postgres.errors import DatabaseError, is_everybodys, is_retryable
-from worker.trust import open_message
 from worker.walk.adopt import adopt
 
 if TYPE_CHECKING:
@@ -215,8 +214,7 @@ async def _unknown(runtime: "Runtime", arguments: TaskArguments) -> Report | Non
             await runtime.leases.put_back(entry.report)
         return entry.report
     if arguments.is_direct:
-        arguments, sender = open_message(arguments, runtime.senders)
-        return await adopt(runtime.leases, runtime.engine, arguments, arguments.batch or {}, sender)
+        return await adopt(runtime.leases, runtime.engine, arguments, runtime.senders)
     _log.warning("message of an unknown request dropped", request_id=arguments.request_id)
     return None
 

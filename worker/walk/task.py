@@ -11,7 +11,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -23,8 +22,6 @@ from contract.answer.status import Delivery, Item, Status, Warning_, failed_item
 from contract.codes import Code, Refused
 from contract.message import DELIVER_TASK_NAME, PUBLISH_TASK_NAME, TASK_NAME, Payload, summary
 from contract.redis.connection import RedisError
-from contract.request.batch import ServiceInstanceBatch
-from contract.settings import Settings
 from plumbing import traces
 from plumbing.failpoints import async_failpoint
 from plumbing.logs import frames_of
@@ -35,11 +32,10 @@ from worker.custody.finish import decide, finish, given_up, publish, tell_end
 from worker.custody.leases import Lease
 from worker.delivery.task import deliver
 from worker.expand.expand import CatalogueSlice, expand
-from worker.expand.preview import preview
 from worker.metrics import HANDED_BACK, lane_of
 from worker.postgres.draft import WriteRequest
 from worker.postgres.errors import DatabaseError, is_retryable
-from worker.trust import NotTrusted
+from worker.walk.adopt import NotTrusted
 from worker.walk.publish_again import publish_again
 from worker.walk.take import BatchFailed, arguments_of, is_own_fault, not_taken, take
 
@@ -65,43 +61,15 @@ def register(celery: Celery, runtime: "Runtime") -> None:
     add(DELIVER_TASK_NAME, lambda **kwargs: deliver(runtime, kwargs))
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One start of a request: the lease it runs under, and what is asked."""
-
-    lease: Lease
-    payload: Payload
-    batch: ServiceInstanceBatch
-    settings: Settings
-
-    def about(self, warnings: Sequence[tuple[str, str]] = ()) -> About:
-        """What every report of this request carries; `warnings` are added to the submitter's."""
-        now = self.lease.now()
-        return About(
-            request_id=self.lease.request_id,
-            bk_app_code=self.payload.caller.bk_app_code,
-            bk_biz_id=self.batch.bk_biz_id,
-            bk_module_id=self.batch.bk_module_id,
-            created_at=self.lease.created_at or now,
-            finished_at=now,
-            expires_at=report_expires_at(now, self.settings, in_ledger=self.payload.kind == "create"),
-            attempts=self.lease.attempts,
-            job=self.lease.job,
-            warnings=(*self.payload.warnings, *(Warning_(path=path, reason=reason) for path, reason in warnings)),
-        )
-
-    def refusal(self, refused: Refused) -> Report:
-        """The report of a request that ends as a whole for one reason."""
-        return Report.failed(refused, self.batch.bk_host_ids, **self.about())
-
-
 class Walk:
-    """One request on its way through the worker."""
+    """One request on its way through the worker, with what is known of it by then."""
 
     def __init__(self, runtime: "Runtime") -> None:
         self._runtime = runtime
         self._leases = runtime.leases
         self._engine = runtime.engine
+        self._lease: Lease
+        self._payload: Payload
 
     async def run(self, kwargs: dict[str, Any]) -> str:
         """Take the lease, do the work, store the report; returns the line Flower shows as the task's result.
@@ -129,6 +97,7 @@ class Walk:
             try:
                 if isinstance(lease, Report):
                     return _line(lease)
+                self._lease = lease
                 return await self._under_lease(lease, held)
             finally:
                 await async_failpoint("before_ack", arguments.request_id)
@@ -142,42 +111,43 @@ class Walk:
         self._runtime.held_leases[lease.token] = lease
         walks.add(walk)
         try:
-            return _line(await self._to_report(lease))
+            return _line(await self._to_report())
         except BatchFailed:
             raise
         except asyncio.CancelledError as cancelled:
             # The process shuts down. The work is somebody else's now, and this task has to end in order.
             walk.uncancel()
-            return await self._hand_back(lease, cancelled, count_attempt=False)
+            return await self._hand_back(cancelled, count_attempt=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request must not stay without an owner
             counts = is_own_fault(self._runtime, lease.request_id, error)
             if counts:
                 await held.aclose()
-                await self._rest(lease, walk)
-            return await self._hand_back(lease, error, count_attempt=counts)
+                await self._rest(walk)
+            return await self._hand_back(error, count_attempt=counts)
         finally:
             walks.discard(walk)
             del self._runtime.held_leases[lease.token]
 
-    async def _rest(self, lease: Lease, walk: "asyncio.Task[Any]") -> None:
+    async def _rest(self, walk: "asyncio.Task[Any]") -> None:
         """Hold a request for a while before its next start: what has failed it may be over then."""
-        if lease.attempts >= self._runtime.settings.max_attempts:
+        attempts = self._lease.attempts
+        if attempts >= self._runtime.settings.max_attempts:
             return
         try:
-            await asyncio.sleep(random.uniform(0.5, 1.5) * _FIRST_REST_S * 2 ** (lease.attempts - 1))  # noqa: S311
+            await asyncio.sleep(random.uniform(0.5, 1.5) * _FIRST_REST_S * 2 ** (attempts - 1))  # noqa: S311
         except asyncio.CancelledError:
             walk.uncancel()  # the process shuts down; somebody else may start it
 
-    async def _to_report(self, lease: Lease) -> Report:
+    async def _to_report(self) -> Report:
         """Everything between lease and report."""
+        lease = self._lease
         await async_failpoint("after_lease", lease.request_id)
         if lease.state == "cancelled":
-            return await self._cancelled(lease)
-        async with self._lane(lease):
+            return await self._cancelled()
+        async with self._lane():
             # Read no sooner than its turn has come: many that wait would take much memory.
-            payload = Payload.load(lease.payload)
-            attempt = Attempt(lease, payload, payload.batch, self._runtime.settings)
-            report, dumped = await self._attempt(attempt)
+            self._payload = Payload.load(lease.payload)
+            report, dumped = await self._attempt()
         with traces.span("publish"):
             await publish(self._leases, report, dumped, lease.token)
         tell_end(report, lease.leased_at)
@@ -185,8 +155,9 @@ class Walk:
             await self._runtime.deliverer.announce(report)
         return report
 
-    async def _cancelled(self, lease: Lease) -> Report:
+    async def _cancelled(self) -> Report:
         """End what its caller cancelled: this request, or the whole job that it is part of."""
+        lease = self._lease
         if lease.payload:
             return await finish(self._leases, self._engine, Report.load(lease.payload))
         pending = await self._leases.load(lease.request_id)
@@ -194,11 +165,11 @@ class Walk:
         report = given_up(pending, Code.CANCELLED, lease.now(), self._runtime.settings)
         return await finish(self._leases, self._engine, report)
 
-    def _lane(self, lease: Lease) -> AbstractAsyncContextManager[None]:
+    def _lane(self) -> AbstractAsyncContextManager[None]:
         """Where a request waits for its turn: only large ones do, so that small ones always get through."""
-        return self._runtime.full_lane if lane_of(lease.count) == "large" else contextlib.nullcontext()
+        return self._runtime.full_lane if lane_of(self._lease.count) == "large" else contextlib.nullcontext()
 
-    async def _attempt(self, attempt: Attempt) -> tuple[Report, bytes | None]:
+    async def _attempt(self) -> tuple[Report, bytes | None]:
         """How a request ends, as PostgreSQL has it, and the report's bytes where the ledger has had them made.
 
         What the database may take back is tried again, the rest is the caller's to know.
@@ -206,58 +177,83 @@ class Walk:
         Raises:
             DatabaseError: the database was away for longer than `_RETRY_FOR_S`.
         """
-        if attempt.lease.state == "exhausted":
-            return await self._decide(attempt, attempt.refusal(Refused(Code.DEAD_LETTER))), None
+        if self._lease.state == "exhausted":
+            return await self._decide(self._refusal(Refused(Code.DEAD_LETTER))), None
         try:
             async with asyncio.timeout(self._runtime.settings.attempt_timeout_s):
-                return await retrying(lambda: self._write(attempt), on=is_retryable, for_s=_RETRY_FOR_S)
+                return await retrying(self._write, on=is_retryable, for_s=_RETRY_FOR_S)
         except Refused as refused:
-            return await self._decide(attempt, attempt.refusal(refused)), None
+            return await self._decide(self._refusal(refused)), None
 
-    async def _write(self, attempt: Attempt) -> tuple[Report, bytes | None]:
+    async def _write(self) -> tuple[Report, bytes | None]:
         """Catalogue, rules, rows; raises `Refused` where the batch as a whole cannot be created."""
-        batch = attempt.batch
+        request_id, caller, batch = self._lease.request_id, self._payload.caller, self._payload.batch
         hosts = batch.bk_host_ids
         with traces.span("plan"):
-            catalogue = await self._catalogue(batch, hosts)
-            if catalogue.module and not catalogue.module.is_seen_by(attempt.payload.caller.bk_supplier_account):
+            catalogue = await self._catalogue(hosts)
+            if catalogue.module and not catalogue.module.is_seen_by(caller.bk_supplier_account):
                 catalogue = CatalogueSlice(module=None)
-            plan = expand(catalogue, batch, attempt.lease.request_id)
-        about = attempt.about(plan.warnings)
+            plan = expand(catalogue, batch, request_id)
+        about = self._about(plan.warnings)
         if plan.refused and batch.mode == "atomic":
-            return await self._decide(attempt, Report.refused(plan.refused, hosts, **about)), None
+            return await self._decide(Report.refused(plan.refused, hosts, **about)), None
         refused = [failed_item(index, hosts[index], why) for index, why in plan.refused.items()]
         request = WriteRequest(
-            request_id=attempt.lease.request_id,
+            request_id=request_id,
             plan=plan,
-            caller=attempt.payload.caller,
-            build_report=lambda items: self._settled([*items, *refused], about, attempt.payload.kind),
-            attempt=attempt.lease.attempts,
+            caller=caller,
+            build_report=lambda items: self._settled([*items, *refused], about),
+            attempt=self._lease.attempts,
             on_existing=batch.on_existing,
             mode=batch.mode,
             hosts=catalogue.hosts,
         )
-        if attempt.payload.kind == "validate":
+        if self._is_dry_run:
             items = await self._runtime.writer.preview(request)
-            return Report.previewed([*items, *refused], preview(plan), **about), None
-        await async_failpoint("before_write", request.request_id)
+            return Report.previewed([*items, *refused], plan.preview(), **about), None
+        await async_failpoint("before_write", request_id)
         written = await self._runtime.writer.write(request)
         if written.is_first:
             self._runtime.intake.wrote()
-        await async_failpoint("after_write", request.request_id)
+        await async_failpoint("after_write", request_id)
         # None: it ended so long ago that its report is gone. There is nothing to publish but that it is over.
-        return written.report or attempt.refusal(Refused(Code.RESULT_EXPIRED)), written.dumped
+        return written.report or self._refusal(Refused(Code.RESULT_EXPIRED)), written.dumped
 
-    def _settled(self, items: Sequence[Item], about: About, kind: str) -> Report:
+    @property
+    def _is_dry_run(self) -> bool:
+        return self._payload.kind == "validate"
+
+    def _about(self, warnings: Sequence[tuple[str, str]] = ()) -> About:
+        """What every report of this request carries; `warnings` are added to the submitter's."""
+        lease, payload = self._lease, self._payload
+        now = lease.now()
+        return About(
+            request_id=lease.request_id,
+            bk_app_code=payload.caller.bk_app_code,
+            bk_biz_id=payload.batch.bk_biz_id,
+            bk_module_id=payload.batch.bk_module_id,
+            created_at=lease.created_at or now,
+            finished_at=now,
+            expires_at=report_expires_at(now, self._runtime.settings, in_ledger=not self._is_dry_run),
+            attempts=lease.attempts,
+            job=lease.job,
+            warnings=(*payload.warnings, *(Warning_(path=path, reason=reason) for path, reason in warnings)),
+        )
+
+    def _refusal(self, refused: Refused) -> Report:
+        """The report of a request that ends as a whole for one reason."""
+        return Report.failed(refused, self._payload.batch.bk_host_ids, **self._about())
+
+    def _settled(self, items: Sequence[Item], about: About) -> Report:
         """The report of what was written; where there is a CMDB, it is still to be handed on."""
         report = Report.settled(items, **about)
-        if kind == "validate" or self._runtime.deliverer is None or not report.statistics.success_count:
+        if self._is_dry_run or self._runtime.deliverer is None or not report.statistics.success_count:
             return report
         return report.to_deliver(is_awaited=self._runtime.settings.answer_after == "delivery")
 
-    async def _catalogue(self, batch: ServiceInstanceBatch, hosts: Sequence[int]) -> CatalogueSlice:
+    async def _catalogue(self, hosts: Sequence[int]) -> CatalogueSlice:
         """What the catalogue knows of it; what it lacks is looked up in a CMDB that is configured."""
-        catalogue, lookup = self._runtime.catalogue, self._runtime.lookup
+        catalogue, lookup, batch = self._runtime.catalogue, self._runtime.lookup, self._payload.batch
         found = await catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts)
         if lookup is None or (found.module is not None and all(host in found.hosts for host in hosts)):
             return found
@@ -267,14 +263,13 @@ class Walk:
         catalogue.look_again()
         return await catalogue.slice(batch.bk_biz_id, batch.bk_module_id, hosts)
 
-    async def _decide(self, attempt: Attempt, report: Report) -> Report:
+    async def _decide(self, report: Report) -> Report:
         """End a request that writes no rows; a dry run leaves nothing in PostgreSQL, not even that it was refused."""
-        if attempt.payload.kind == "validate":
-            return report
-        return await decide(self._engine, report)
+        return report if self._is_dry_run else await decide(self._engine, report)
 
-    async def _hand_back(self, lease: Lease, error: BaseException, *, count_attempt: bool) -> str:
+    async def _hand_back(self, error: BaseException, *, count_attempt: bool) -> str:
         """Put the request back into the queue. Should that fail too, its lease runs out and the reaper does it."""
+        lease = self._lease
         await async_failpoint("before_hand_back", lease.request_id)
         if lease.state == "cancelled":  # it was cancelled before any start: nobody holds it, and the reaper sends it
             return "handed back"

@@ -13,7 +13,7 @@ from contract.message import TaskArguments
 from plumbing.toml_file import TomlFileInvalid
 from worker.commands.sender_key import sender_key
 from worker.senders import Senders
-from worker.trust import NotTrusted, open_message
+from worker.walk.adopt import NotTrusted, open_message
 
 ID, OTHER_ID = "a" * 32, "b" * 32
 KEY, OLD_KEY, OTHER_KEY = "k" * 32, "o" * 32, "x" * 32

@@ -54,7 +54,7 @@ async def test_adopted_request_keeps_the_trace_of_the_span_that_adopts_it(
     arguments = TaskArguments(request_id=new_request_id(), batch=body)
 
     with traces.span("lease") as span:
-        await adopt(bench.leases, bench.engine, arguments, body)
+        await adopt(bench.leases, bench.engine, arguments, None)
 
     assert span.traceparent
     assert bench.redis.hget(f"bksi:req:{arguments.request_id}", "trace") == span.traceparent.encode()
