@@ -26,7 +26,6 @@ from worker.expand.bound import Expansion
 from worker.expand.catalogue import Host, Module, ProcessTemplate, TemplateProperty
 from worker.expand.expand import CatalogueSlice, expand
 from worker.expand.plan import Plan
-from worker.expand.preview import preview
 from worker.expand.reconcile import ExistingInstance, ExistingProcess
 from worker.expand.templates import parse_process_template
 from worker.postgres.columns import NewRows
@@ -80,7 +79,7 @@ def _written(asked: Mapping[str, Any], payload: Payload) -> dict[str, Any]:
         mode=batch.mode,
         hosts=seen.hosts,
     )
-    found = {"preview": preview(plan)} | {
+    found = {"preview": plan.preview()} | {
         name: _drafted(request, known) for name, known in (("new", {}), ("known", _halves(request, plan)))
     }
     return json.loads(json.dumps(found))

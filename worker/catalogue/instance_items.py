@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from contract.request.batch import MAX_INT64, PROCESS_PROPERTIES
 from worker.catalogue.answers import Answer
-from worker.expand.addresses import PROTOCOL_FAMILY, canonical_ip
+from worker.expand.bind_columns import PROTOCOL_FAMILY, canonical_ip
 from worker.expand.plan import PlannedBind
 from worker.expand.sync import CmdbInstance, CmdbProcess
 from worker.expand.values import is_storable

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from contract.codes import Refused
 from worker.catalogue.answers import Answer, Kind
-from worker.expand.addresses import canonical_ip
+from worker.expand.bind_columns import canonical_ip
 from worker.expand.templates import parse_process_template
 from worker.expand.values import is_storable
 

@@ -7,10 +7,15 @@ from typing import Any, Final, NamedTuple, Self, cast
 
 from contract.codes import Code, Reason, Refused, Why
 from contract.request.batch import MAX_INT64, BindRow
-from worker.expand.addresses import PROTOCOL_FAMILY, canonical_ip, depends_on_host, resolve_template_ip
+from worker.expand.bind_columns import (
+    PROTOCOL_FAMILY,
+    canonical_ip,
+    depends_on_host,
+    port_range,
+    resolve_template_ip,
+)
 from worker.expand.catalogue import BindTemplate, Host
 from worker.expand.plan import PlannedBind, Warnings, Where
-from worker.expand.ports import port_range
 
 _COLUMNS: Final = ("ip", "port", "protocol", "enable")
 _NOT_SENT: Final[tuple[int, BindRow]] = 0, {}

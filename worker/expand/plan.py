@@ -72,6 +72,32 @@ class Plan:
     warnings: tuple[tuple[str, Reason], ...] = ()
     """(field path, reason) pairs, `Reason.MORE` at "" after too many; never values."""
 
+    def preview(self) -> list[dict[str, Any]]:
+        """For a dry run: each instance that could be written as plain JSON, in input order and in CMDB's names.
+
+        `processes` are as they would be inserted, each with its properties and ``bind_info``; ids are missing, because
+        nothing has been reserved.
+        """
+        return [
+            {
+                "index": planned.index,
+                "bk_biz_id": self.bk_biz_id,
+                "bk_module_id": self.bk_module_id,
+                "bk_host_id": planned.bk_host_id,
+                "service_template_id": self.service_template_id,
+                "name": planned.name,
+                "processes": [
+                    {
+                        "process_template_id": process.process_template_id,
+                        **process.values,
+                        "bind_info": [row._asdict() for row in process.bind_info],
+                    }
+                    for process in planned.processes
+                ],
+            }
+            for planned in self.instances
+        ]
+
 
 class Where(NamedTuple):
     """One process of one instance: the index of its item in the request, or its template when the request has none."""

@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from contract.codes import Code, Refused, Why
 from contract.request.batch import MAX_INT64, PROCESS_PROPERTIES
-from worker.expand.addresses import PROTOCOL_FAMILY, TEMPLATE_IP_FAMILY
+from worker.expand.bind_columns import PROTOCOL_FAMILY, TEMPLATE_IP_FAMILY, is_template_port
 from worker.expand.catalogue import BindTemplate, ProcessTemplate, TemplateProperty
-from worker.expand.ports import is_template_port
 from worker.expand.values import func_key, is_storable
 
 # CMDB locks these in every template (CP/process_template.go:40-42), whatever `as_default_value` says.

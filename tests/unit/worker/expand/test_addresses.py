@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.expand.addresses import canonical_ip, resolve_template_ip
+from worker.expand.bind_columns import canonical_ip, resolve_template_ip
 from worker.expand.catalogue import Host
 
 HOST = Host(1, "10.0.0.1,10.0.0.2", "203.0.113.1,203.0.113.2", "fd00::1,fd00::2", "2001:db8::1,2001:db8::2")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.expand.ports import is_template_port, port_range
+from worker.expand.bind_columns import is_template_port, port_range
 
 # text, good in an instance, good in a template
 TABLE = [

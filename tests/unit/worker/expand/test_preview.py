@@ -4,11 +4,10 @@ import json
 
 from contract.request.batch import PROCESS_PROPERTIES
 from tests.unit.worker.expand.builders import bind, bound, instance, plan, template
-from worker.expand.preview import preview
 
 
 def test_preview_shows_the_rows_in_plain_json():
-    shown = preview(plan(bound(template(1, bind(1))), instance(2), instance(1)))
+    shown = plan(bound(template(1, bind(1))), instance(2), instance(1)).preview()
     assert json.loads(json.dumps(shown)) == shown
     assert [row["bk_host_id"] for row in shown] == [2, 1]
     (process,) = shown[0].pop("processes")

@@ -8,10 +8,9 @@ from contract.codes import Refused
 from contract.request.batch import PROCESS_PROPERTIES
 from contract.request.parse import parse
 from tests.strategies import Asked, Tape, body, catalogue, examples, thousand
-from worker.expand.addresses import canonical_ip
+from worker.expand.bind_columns import canonical_ip, port_range
 from worker.expand.expand import CatalogueSlice, expand
 from worker.expand.plan import Plan, PlannedInstance
-from worker.expand.ports import port_range
 from worker.expand.reconcile import ExistingInstance, ExistingProcess, reconcile
 
 

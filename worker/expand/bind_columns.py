@@ -1,8 +1,14 @@
-"""Bind addresses: literals in an instance, an enum in a template (CMDB M/process.go:895-1064)."""
+"""What may stand in the columns of a bind row.
 
+An address is a literal in an instance, an enum in a template (CMDB M/process.go:895-1064). A port is one number or one
+range in an instance, a comma list in a template (CMDB M/process.go:2055-2106).
+"""
+
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import pairwise
 from typing import Final
 
 from worker.expand.catalogue import Host
@@ -21,6 +27,11 @@ _HOST_FIELDS: Final[Mapping[str | None, str]] = {
     "8": "bk_host_outerip_v6",
 }
 _LONGEST_LITERAL: Final = 45
+
+# ASCII digits only: `\d` would also take Arabic or full-width ones.
+_PORTS: Final = re.compile(r"([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?")
+_LONGEST_PORTS: Final = len("65535-65535")
+_LONGEST_LIST: Final = 256
 
 
 @lru_cache(maxsize=4096)
@@ -70,3 +81,33 @@ def resolve_template_ip(value: str | None, host: Host) -> str:
     first = addresses.partition(",")[0].strip()
     found = canonical_ip(first)
     return first if found is None else found[0]
+
+
+@lru_cache(maxsize=4096)
+def port_range(text: str) -> tuple[int, int] | None:
+    """Return the first and last port of one number or one range, or None when `text` is neither.
+
+    Ports are 1..65535 in decimal, without sign, leading zero or blanks, and a range does not run backwards.
+    """
+    if len(text) > _LONGEST_PORTS:
+        return None
+    match = _PORTS.fullmatch(text)
+    if match is None:
+        return None
+    first = int(match[1])
+    last = int(match[2] or first)
+    return (first, last) if first <= last <= 65535 else None
+
+
+def is_template_port(text: str) -> bool:
+    """Whether CMDB accepts `text` in a process template: ports and ranges joined by commas, none overlapping."""
+    if len(text) > _LONGEST_LIST:
+        return False
+    ranges = []
+    for item in text.split(","):
+        found = port_range(item)
+        if found is None:
+            return False
+        ranges.append(found)
+    ranges.sort()
+    return all(left[1] < right[0] for left, right in pairwise(ranges))
