@@ -57,6 +57,11 @@ class Answer:
     request: Mapping[str, Any] = field(default_factory=dict)
     partial: str = ""
 
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """The items that are objects: what else there is will be refused."""
+        return [item for item in self.items if isinstance(item, dict)]
+
 
 class AnswerRefused(Exception):
     """A document is no answer of CMDB, or one that says no. The text names the document and the reason."""

@@ -17,7 +17,7 @@ from worker.catalogue import pull as pulling
 from worker.catalogue import watch as watching
 from worker.catalogue.answers import AnswerRefused, Kind, read_answer, read_files, read_list
 from worker.catalogue.cmdb import Cmdb, CmdbRefused, CmdbUnavailable
-from worker.catalogue.instance_commands import age_s, import_instances
+from worker.catalogue.instance_import import age_s, import_instances
 from worker.catalogue.instance_pull import pull_instances
 from worker.catalogue.instance_report import InstanceReport
 from worker.catalogue.items import Refusal
@@ -229,7 +229,7 @@ def _import_instances(files: Sequence[Path], *, prune: bool, dry_run: bool, json
         unreadable=unreadable,
         age_s=age_s(files),
     )
-    report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+    report = in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS, found=unreadable)
     print_report(report, json=json)
     return 1 if report.left_out else 0
 

@@ -27,7 +27,7 @@ _EVERYTHING: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class InstancePage:
     """Rows that were not read before; `rows_read` counts from the beginning, `total` is CMDB's count."""
 
     answer: Answer
@@ -37,7 +37,7 @@ class Page:
 
 def instance_pages(
     cmdb: Cmdb, bk_biz_id: int, *, rows_read: int = 0, last_id: int = 0, where: Mapping[str, Any] = _EVERYTHING
-) -> Iterator[Page]:
+) -> Iterator[InstancePage]:
     """Yield the rows after the one with `last_id`, which stood at `rows_read` when it was read.
 
     Args:
@@ -67,7 +67,7 @@ def instance_pages(
         total = answer.count or end
         if new:
             last_id = ids[-1]
-            yield Page(replace(answer, items=new), end, max(total, end))
+            yield InstancePage(replace(answer, items=new), end, max(total, end))
         if len(ids) < LIMIT or end >= total:
             return
         start = end - 1

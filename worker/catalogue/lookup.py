@@ -8,10 +8,10 @@ changes nothing: the request is then answered from the catalogue as it is.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -33,8 +33,7 @@ _PATH: Final = "/api/v3/findmany/proc/"
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Lacking(NamedTuple):
     """What the catalogue lacks of one request: its module, or hosts in it."""
 
     bk_biz_id: int
@@ -47,14 +46,6 @@ class Missing:
         """What is remembered of it."""
         hosts: list[tuple[int, ...]] = [(self.bk_biz_id, self.bk_module_id, host) for host in self.bk_host_ids]
         return [*hosts, (self.bk_biz_id, self.bk_module_id)] if self.lacks_module else hosts
-
-
-@dataclass(slots=True)
-class _Wanted:
-    """What several requests of one business lack."""
-
-    modules: set[int] = field(default_factory=set)
-    relations: set[tuple[int, int]] = field(default_factory=set)
 
 
 class Lookup:
@@ -70,7 +61,7 @@ class Lookup:
         self._cmdb = cmdb
         self._away_until = 0.0
         self._asked: Recent[tuple[int, ...], float] = Recent(_REMEMBERED)
-        self._asking = Gather(self._ask, most=_AT_MOST, weigh=lambda missing: 1 + len(missing.bk_host_ids))
+        self._asking = Gather(self._ask, most=_AT_MOST, weigh=lambda lacking: 1 + len(lacking.bk_host_ids))
 
     async def ask(self, bk_biz_id: int, bk_module_id: int, bk_host_ids: Iterable[int], *, lacks_module: bool) -> bool:
         """Look up hosts in a module, and the module; False when that was just done, or CMDB cannot be asked.
@@ -78,57 +69,55 @@ class Lookup:
         Raises:
             DatabaseError: what CMDB said could not be stored.
         """
-        missing = Missing(bk_biz_id, bk_module_id, lacks_module, tuple(dict.fromkeys(bk_host_ids)))
-        if time.monotonic() < self._away_until or all(self._is_fresh(key) for key in missing.keys):
+        lacking = Lacking(bk_biz_id, bk_module_id, lacks_module, tuple(dict.fromkeys(bk_host_ids)))
+        if time.monotonic() < self._away_until or self._is_fresh(lacking):
             return False
-        return await self._asking(missing)
+        return await self._asking(lacking)
 
-    def _is_fresh(self, key: tuple[int, ...]) -> bool:
-        asked_at = self._asked.get(key)
-        return asked_at is not None and time.monotonic() - asked_at < FRESH_S
+    def _is_fresh(self, lacking: Lacking) -> bool:
+        since = time.monotonic() - FRESH_S
+        return all((asked_at := self._asked.get(key)) is not None and asked_at > since for key in lacking.keys)
 
-    async def _ask(self, missing: Sequence[Missing]) -> list[bool]:
-        wanted: dict[int, _Wanted] = defaultdict(_Wanted)
-        for one in missing:
-            if all(self._is_fresh(key) for key in one.keys):  # by the call before
-                continue
-            if one.lacks_module:
-                wanted[one.bk_biz_id].modules.add(one.bk_module_id)
-            wanted[one.bk_biz_id].relations |= {(one.bk_module_id, host) for host in one.bk_host_ids}
+    async def _ask(self, lacking: Sequence[Lacking]) -> list[bool]:
+        of_business: dict[int, list[Lacking]] = defaultdict(list)
+        for one in lacking:
+            if not self._is_fresh(one):  # else by the call before
+                of_business[one.bk_biz_id].append(one)
         try:
-            answers = await asyncio.to_thread(self._read, wanted) if wanted else []
+            answers = await asyncio.to_thread(self._read, of_business) if of_business else []
             with typed_errors():
                 await import_answers(self._engine, answers)
         except (CmdbRefused, CmdbUnavailable, AnswerRefused) as error:
             # Others need not wait as long for the same.
             self._away_until = time.monotonic() + FRESH_S
             _log.warning("not looked up", reason=str(error))
-            return [False] * len(missing)
+            return [False] * len(lacking)
         finally:
             now = time.monotonic()
-            for key in {key for one in missing for key in one.keys}:
+            for key in {key for one in lacking for key in one.keys}:
                 self._asked.put(key, now)
-        return [True] * len(missing)
+        return [True] * len(lacking)
 
-    def _read(self, wanted: Mapping[int, _Wanted]) -> list[Answer]:
+    def _read(self, of_business: Mapping[int, Collection[Lacking]]) -> list[Answer]:
         with self._cmdb as cmdb:
-            return [answer for bk_biz_id, one in wanted.items() for answer in _read(cmdb, bk_biz_id, one)]
+            return [answer for bk_biz_id, lacking in of_business.items() for answer in _read(cmdb, bk_biz_id, lacking)]
 
 
-def _read(cmdb: Cmdb, bk_biz_id: int, wanted: _Wanted) -> Iterator[Answer]:
+def _read(cmdb: Cmdb, bk_biz_id: int, lacking: Collection[Lacking]) -> Iterator[Answer]:
     template_ids: set[int] = set()
-    for ids in _chunks(wanted.modules):
+    for ids in _chunks({one.bk_module_id for one in lacking if one.lacks_module}):
         modules = _call(
             cmdb,
             "find_module_batch",
             f"/api/v3/findmany/module/bk_biz_id/{bk_biz_id}",
             {"bk_biz_id": bk_biz_id, "bk_ids": ids, "fields": list(MODULE_FIELDS)},
         )
-        template_ids |= {item.get("service_template_id") or 0 for item in _objects(modules)}
+        template_ids |= {item.get("service_template_id") or 0 for item in modules.objects}
         yield modules
     yield from _templates(cmdb, bk_biz_id, template_ids - {0})
-    for ids in _chunks({host for _, host in wanted.relations}):
-        yield from _hosts(cmdb, bk_biz_id, ids, wanted.relations)
+    relations = {(one.bk_module_id, host) for one in lacking for host in one.bk_host_ids}
+    for ids in _chunks({host for _, host in relations}):
+        yield from _hosts(cmdb, bk_biz_id, ids, relations)
 
 
 def _templates(cmdb: Cmdb, bk_biz_id: int, ids: set[int]) -> Iterator[Answer]:
@@ -139,8 +128,8 @@ def _templates(cmdb: Cmdb, bk_biz_id: int, ids: set[int]) -> Iterator[Answer]:
         page = {"start": number * _AT_MOST, "limit": _AT_MOST, "sort": "id"}
         body = {"bk_biz_id": bk_biz_id, "page": page}
         found = _call(cmdb, "list_service_template", _PATH + "service_template", body)
-        yield replace(found, items=[item for item in _objects(found) if item.get("id") in ids])
-        left -= {item.get("id") for item in _objects(found)}
+        yield replace(found, items=[item for item in found.objects if item.get("id") in ids])
+        left -= {item.get("id") for item in found.objects}
         if len(found.items) < _AT_MOST:
             break
     for id_ in sorted(ids):
@@ -151,7 +140,7 @@ def _templates(cmdb: Cmdb, bk_biz_id: int, ids: set[int]) -> Iterator[Answer]:
 def _hosts(cmdb: Cmdb, bk_biz_id: int, ids: list[int], wanted: set[tuple[int, int]]) -> Iterator[Answer]:
     body = {"bk_biz_id": bk_biz_id, "bk_host_id": ids}
     relations = _call(cmdb, "find_host_biz_relations", "/api/v3/hosts/modules/read", body)
-    items = [item for item in _objects(relations) if (item.get("bk_module_id"), item.get("bk_host_id")) in wanted]
+    items = [item for item in relations.objects if (item.get("bk_module_id"), item.get("bk_host_id")) in wanted]
     yield replace(relations, items=items)
     if not items:
         return
@@ -171,10 +160,6 @@ def _hosts(cmdb: Cmdb, bk_biz_id: int, ids: list[int], wanted: set[tuple[int, in
 
 def _call(cmdb: Cmdb, api: str, path: str, body: Mapping[str, Any]) -> Answer:
     return answer_of({**cmdb.call(api, path, body), "request": dict(body)}, api, API_KINDS[api])
-
-
-def _objects(answer: Answer) -> Iterable[dict[str, Any]]:
-    return [item for item in answer.items if isinstance(item, dict)]
 
 
 def _chunks(ids: Iterable[int]) -> Iterator[list[int]]:

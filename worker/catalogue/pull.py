@@ -54,14 +54,14 @@ def pull(cmdb: Cmdb, bk_biz_id: int, pages: Pages, progress: Progress) -> list[A
     """
     templates = _read(cmdb, _service_templates(bk_biz_id), pages, progress)
     answers = list(templates)
-    template_ids = sorted({item["id"] for item in _items(templates) if type(item.get("id")) is int})
+    template_ids = _ids(templates, "id")
     task = progress.add_task("process templates", total=len(template_ids))
     for service_template_id in template_ids:
         answers += _read(cmdb, _process_templates(bk_biz_id, service_template_id), pages)
         progress.advance(task)
     modules = _read(cmdb, _modules(bk_biz_id), pages, progress)
     answers += modules
-    module_ids = sorted({item["bk_module_id"] for item in _items(modules) if type(item.get("bk_module_id")) is int})
+    module_ids = _ids(modules, "bk_module_id")
     if not module_ids:
         # Even an empty business has its idle module, so taking this for an empty one would remove all of it.
         raise CmdbRefused(f"CMDB shows no module of business {bk_biz_id}: it does not exist, or may not be read")
@@ -134,8 +134,8 @@ def _relations(bk_biz_id: int, number: int, module_ids: Sequence[int]) -> _Listi
     )
 
 
-def _items(answers: Sequence[Answer]) -> Iterator[dict[str, Any]]:
-    return (item for answer in answers for item in answer.items if isinstance(item, dict))
+def _ids(answers: Sequence[Answer], name: str) -> list[int]:
+    return sorted({id_ for answer in answers for item in answer.objects if type(id_ := item.get(name)) is int})
 
 
 def _read(cmdb: Cmdb, listing: _Listing, pages: Pages, progress: Progress | None = None) -> list[Answer]:

@@ -115,14 +115,14 @@ def rest(count: int, what: str = "") -> Iterator[Text]:
         yield Text(f"… and {count - SHOWN} more{what} (--json lists all)")
 
 
-class Report(Protocol):
+class Printable(Protocol):
     """What a command has done; Rich shows it to people."""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON values."""
 
 
-def print_report(report: Report, *, json: bool) -> None:
+def print_report(report: Printable, *, json: bool) -> None:
     """Print it, as a table or as one JSON object."""
     if json:
         out.print_json(data=report.as_dict())

@@ -62,13 +62,19 @@ def whole_listings(answers: Iterable[Answer], bk_biz_id: int | None = None) -> t
     return {kind: frozenset(ids) for kind, ids in scope.items()}, tuple(notes)
 
 
+def why_filtered(requests: Iterable[Mapping[str, Any]], names_scope: str) -> str:
+    """Why the answers to `requests` list less than what `names_scope`, a field of theirs, names; empty: they do not."""
+    asked = {name for request in requests for name, value in request.items() if value}
+    filters = sorted(asked - _NO_FILTER - {names_scope})
+    return f"asked with {', '.join(filters)}, which is no whole listing" if filters else ""
+
+
 def _why_partial(kind: Kind, group: list[Answer]) -> str | None:
     request = group[0].request
     if partial := next((answer.partial for answer in group if answer.partial), None):
         return partial
-    filters = [name for name, value in request.items() if value and name not in _NO_FILTER and name != _ASKED[kind]]
-    if filters:
-        return f"asked with {', '.join(sorted(filters))}, which is no whole listing"
+    if filtered := why_filtered([request], _ASKED[kind]):
+        return filtered
     counts = {answer.count for answer in group if answer.count is not None}
     if len(counts) > 1 and request:
         return f"the listing changed while it was read, from {min(counts)} to {max(counts)} items"

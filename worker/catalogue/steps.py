@@ -49,7 +49,7 @@ def import_with_consent(
                 await afterwards(engine)
             return report
 
-        return in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+        return in_database(run, statement_timeout_ms=STATEMENT_TIMEOUT_MS, found=unreadable)
 
     if dry_run or not prune:
         return imported(dry_run=dry_run)

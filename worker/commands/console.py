@@ -1,7 +1,7 @@
 """What the worker's commands print with, and how they fail: one line on stderr, never a traceback."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -30,11 +30,13 @@ def plain_errors(*expected: type[Exception], of: str = "") -> Iterator[None]:
         raise SystemExit(refuse(f"{of}: {error}" if of else str(error))) from None
 
 
-def in_database(run: Callable[[Engine], Awaitable[Result]], *, statement_timeout_ms: int = 30_000) -> Result:
+def in_database(
+    run: Callable[[Engine], Awaitable[Result]], *, statement_timeout_ms: int = 30_000, found: Iterable[object] = ()
+) -> Result:
     """Run a command's part that needs PostgreSQL (`BKSI_POSTGRES_DSN`) and return its result.
 
     Raises:
-        SystemExit: the database said no; why is on stderr.
+        SystemExit: the database said no; why is on stderr, behind what is `found` to be wrong already.
     """
     dsn = load_settings().postgres_dsn
 
@@ -54,6 +56,8 @@ def in_database(run: Callable[[Engine], Awaitable[Result]], *, statement_timeout
         with typed_errors():
             return asyncio.run(call())
     except DatabaseError as error:
+        for fault in found:
+            refuse(str(fault))
         raise SystemExit(refuse(f"BKSI_POSTGRES_DSN ({without_secrets(dsn)}): {error}")) from None
 
 

@@ -21,7 +21,7 @@ from tests.integration.live import running
 from tests.integration.worker.postgres.plans import bind, plan, process, request
 from tests.unit.worker.catalogue.cmdb_items import bind_row, envelope, process_instance, service_instance
 from worker.catalogue.answers import listed
-from worker.catalogue.instance_commands import import_instances
+from worker.catalogue.instance_import import import_instances
 from worker.postgres.cmdb_pulls import record
 from worker.postgres.engine import create_engine, driver_connection
 from worker.postgres.writer import Writer

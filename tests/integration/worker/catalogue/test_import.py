@@ -211,6 +211,18 @@ def test_command_without_a_database_fails_in_one_line(bksi: RunBksi, tmp_path: P
     assert failed.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("options", [(), ("--instances",)])
+def test_command_without_a_database_names_the_files_that_are_missing_before_it(
+    bksi: RunBksi, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    env = {"BKSI_POSTGRES_DSN": f"postgresql://postgres@/postgres?host={tmp_path}"}
+    failed = bksi("catalogue", "import", tmp_path / "gone.json", *options, env=env)
+    assert failed.returncode == 1
+    first, second = failed.stderr.splitlines()
+    assert first == f"{tmp_path / 'gone.json'}: No such file or directory"
+    assert second.startswith("BKSI_POSTGRES_DSN (")
+
+
 def test_command_on_an_empty_database_names_the_remedy(bksi: RunBksi, postgres_dsn: str, tmp_path: Path) -> None:
     (tmp_path / "hosts.json").write_text(json.dumps([host()]))
     failed = bksi("catalogue", "import", tmp_path / "hosts.json", env={"BKSI_POSTGRES_DSN": postgres_dsn})

@@ -20,7 +20,7 @@ from tests.integration.worker.postgres.plans import bind, fetch, plan, process, 
 from tests.unit.worker.catalogue.cmdb_items import bind_row, envelope, process_instance, service_instance
 from worker.catalogue.answers import listed
 from worker.catalogue.cmdb import Cmdb
-from worker.catalogue.instance_commands import import_instances
+from worker.catalogue.instance_import import import_instances
 from worker.catalogue.instance_pull import LIMIT, pull_instances
 from worker.catalogue.instance_report import InstanceReport
 from worker.commands.doctor.examine import examine

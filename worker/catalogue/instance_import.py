@@ -1,4 +1,4 @@
-"""What `bksi catalogue import --instances` does."""
+"""Take over CMDB's service instances from files, as `bksi catalogue import --instances` does."""
 
 import time
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from worker.catalogue.answers import Answer, AnswerRefused
 from worker.catalogue.instance_items import Listed, read_instances
 from worker.catalogue.instance_pull import LAST_ID
 from worker.catalogue.instance_report import InstanceReport
+from worker.catalogue.scope import why_filtered
 from worker.postgres.cmdb_pulls import mark_gone
 from worker.postgres.cmdb_rows import InstanceRows
 from worker.postgres.engine import Engine, clock, driver_connection
 
 _PAGE: Final = 500
-_NO_FILTER: Final = frozenset({"bk_biz_id", "page", "fields", "service_instance_id", "bk_supplier_account"})
 
 
 def age_s(files: Sequence[Path]) -> float:
@@ -68,9 +68,8 @@ async def _mark_gone(
 def _why_partial(answers: Sequence[Answer], found: Listed, report: InstanceReport) -> str:
     if found.has_unreadable_id or report.left_out:
         return "something could not be read"
-    filters = sorted({name for one in answers for name, value in one.request.items() if value} - _NO_FILTER)
-    if filters:
-        return f"asked with {', '.join(filters)}, which is no whole listing"
+    if filtered := why_filtered([one.request for one in answers], "service_instance_id"):
+        return filtered
     counts = [answer.count for answer in answers if answer.count is not None]
     if counts and len(set(found.ids)) < max(counts):
         return f"{len(set(found.ids))} of {max(counts)} service instances"
