@@ -37,7 +37,7 @@ _READY_WITHIN_S: Final = 5.0
 _SLOW_S: Final = 0.05
 
 
-class Kind(NamedTuple):
+class FaultKind(NamedTuple):
     """`weight`: how often it comes. `takes`: what it takes away for a while, "" when it is over at once."""
 
     weight: int
@@ -72,7 +72,7 @@ class Breaking:
         """Nothing is broken any more."""
         self._celery.close()
 
-    def kinds(self, *, is_control: bool) -> dict[str, Kind]:
+    def kinds(self, *, is_control: bool) -> dict[str, FaultKind]:
         """All of them, by their names."""
         site = self._site
         kinds: dict[str, tuple[int, str, Callable[[], str]]] = {
@@ -109,7 +109,7 @@ class Breaking:
                     lambda: self._kill_at_step(self._some(site.workers), DELIVERY_STEPS),
                 ),
             }
-        return {name: Kind(*kind) for name, kind in kinds.items()}
+        return {name: FaultKind(*kind) for name, kind in kinds.items()}
 
     def _some(self, parts: Sequence[Part]) -> Part:
         return self.choose.choice(parts)

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from chaos.job_history import ToldJob, contradictions_of, lost_of
 from chaos.model import Batch, Row, expected_rows
 
-_NO_JOBS: Final[Mapping[str, ToldJob]] = {}
+_SUCCESSES: Final = frozenset({"created", "existing", "healed"})
 
 
 @dataclass
@@ -22,6 +21,26 @@ class Told:
     accepted_at: float
     ended_at: float | None = None
     reports: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class ToldJob(Told):
+    """The same of a job."""
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """The last one, empty while it has not ended."""
+        return self.reports[-1] if self.reports else {"status": "", "items": (), "outcomes": {}}
+
+    @property
+    def succeeded(self) -> Batch:
+        """The instances that are said to be there."""
+        instances = self.batch.instances
+        there = [item["index"] for item in self.report["items"] if item["outcome"] in _SUCCESSES]
+        return Batch(tuple(instances[index] for index in there if index < len(instances)))
+
+
+_NO_JOBS: Final[Mapping[str, ToldJob]] = {}
 
 
 @dataclass(frozen=True)
@@ -62,10 +81,10 @@ def judge(told: Mapping[str, Told], stored: Stored, jobs: Mapping[str, ToldJob] 
         missing = request.batch.rows() - stored.rows.keys() if _status(request) == "SUCCESS" else set()
         if missing:
             lost[id_] = f"succeeded, but {len(missing)} rows are not there"
-    lost |= dict(lost_of(jobs, stored.rows))
+    lost |= dict(_lost_jobs(jobs, stored.rows))
     doubled = list(_doubled(told, stored, jobs))
     wrong = [f"{id_}: {why}" for id_, why in lost.items()] + doubled
-    wrong += [*_contradictions(told, stored), *contradictions_of(jobs, stored.instances)]
+    wrong += [*_contradictions(told, stored), *_wrong_jobs(jobs, stored.instances)]
     succeeded = [request.batch for request in told.values() if _status(request) == "SUCCESS"]
     succeeded += [job.succeeded for job in jobs.values()]
     extra = stored.rows.keys() - expected_rows(succeeded)
@@ -132,3 +151,36 @@ def _miscounted(request: Told, report: Mapping[str, Any], stored: Stored) -> Ite
 def _essence(report: Mapping[str, Any]) -> tuple[Any, ...]:
     items = tuple((item["index"], item["outcome"], item["service_instance_id"]) for item in report["items"])
     return (report["status"], report["code"], tuple(report["data"] or ()), items)
+
+
+def _lost_jobs(jobs: Mapping[str, ToldJob], rows: Mapping[Row, int]) -> Iterator[tuple[str, str]]:
+    """Jobs that never ended, or whose successful instances are not there, and which of the two."""
+    for id_, job in jobs.items():
+        if not job.reports:
+            yield id_, "the job never ended"
+        elif missing := job.succeeded.rows() - rows.keys():
+            yield id_, f"the job succeeded, but {len(missing)} rows are not there"
+
+
+def _wrong_jobs(jobs: Mapping[str, ToldJob], instances: Mapping[int, Row]) -> Iterator[str]:
+    """Jobs whose counts are not those of their instances, or whose ids are somebody else's."""
+    for id_, job in jobs.items():
+        if job.reports:
+            yield from (f"job {id_}: {why}" for why in _wrong_job(job, instances))
+
+
+def _wrong_job(job: ToldJob, instances: Mapping[int, Row]) -> Iterator[str]:
+    report, total = job.report, len(job.batch.instances)
+    counts = Counter(item["outcome"] for item in report["items"])
+    if [item["index"] for item in report["items"]] != list(range(total)) or report["accepted_count"] != total:
+        yield f"{report['accepted_count']} accepted and {len(report['items'])} items for {total} instances"
+        return
+    if counts != Counter({name: count for name, count in report["outcomes"].items() if count}):
+        yield f"the counts {report['outcomes']} are not those of its items, {dict(counts)}"
+    succeeded = sum(counts[name] for name in _SUCCESSES)
+    status = "SUCCESS" if succeeded == total else "PART_FAILED" if succeeded else "FAILED"
+    if report["status"] != status:
+        yield f"told {report['status']} with {succeeded} of {total} instances"
+    for instance, item in zip(job.batch.instances, report["items"], strict=True):
+        if item["outcome"] in _SUCCESSES and instances.get(item["service_instance_id"]) != instance.key:
+            yield f"id {item['service_instance_id']} is not the instance {instance.key}"

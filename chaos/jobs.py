@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from chaos.door import REPEATED, WAIT_S, Door
-from chaos.job_history import ToldJob
+from chaos.door import REPEATED, WAIT_S, Door, essential
+from chaos.history import ToldJob
 from chaos.model import BIZ, Batch, Instance, batch_of
 
 NDJSON: Final = "application/x-ndjson"
@@ -21,7 +21,6 @@ _PAUSE_S: Final = 0.1
 _CARRIED_ON: Final = 409
 """Another upload under the same key has taken over: ours of before, which the server still hears."""
 _KEPT: Final = ("status", "code", "accepted_count", "outcomes")
-_KEPT_OF_ITEMS: Final = ("index", "outcome", "service_instance_id")
 
 
 @dataclass
@@ -81,7 +80,7 @@ class Uploader:
             return []
         lines = [json.loads(line) for line in items.text.splitlines()]
         told.ended_at = told.ended_at or time.monotonic()
-        told.reports.append(_essential(document, lines))
+        told.reports.append(essential(document, _KEPT, lines))
         return [told.batch.instances[line["index"]] for line in lines if line["outcome"] in ("failed", "skipped")]
 
     async def _get(self, path: str, headers: Mapping[str, str]) -> Any:
@@ -108,8 +107,3 @@ async def _slowly(batch: Batch) -> AsyncIterator[bytes]:
     for start in range(0, len(lines), _LINES_AT_ONCE):
         yield b"".join(lines[start : start + _LINES_AT_ONCE])
         await asyncio.sleep(_PAUSE_S)
-
-
-def _essential(document: Mapping[str, Any], lines: list[Mapping[str, Any]]) -> dict[str, Any]:
-    items = [{name: line[name] for name in _KEPT_OF_ITEMS} for line in lines]
-    return {name: document[name] for name in _KEPT} | {"items": items}

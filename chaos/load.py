@@ -12,9 +12,8 @@ from typing import Any, Final
 import httpx2
 from celery import Celery
 
-from chaos.door import REPEATED, WAIT_S, Door
-from chaos.history import Told
-from chaos.job_history import ToldJob
+from chaos.door import REPEATED, WAIT_S, Door, essential
+from chaos.history import Told, ToldJob
 from chaos.jobs import Uploader
 from chaos.model import Batch, Instance, random_batch
 from contract.message import QUEUE_NAME, TASK_NAME, make_celery
@@ -27,7 +26,6 @@ _ASKED_AT_LAST: Final = 200
 _UNKNOWN_HOST: Final = 404
 _DIRECT, _TWICE, _REFUSED, _POLLED_AGAIN = 0.1, 0.1, 0.03, 0.05
 _KEPT: Final = ("status", "code", "data", "statistics")
-_KEPT_OF_ITEMS: Final = ("index", "outcome", "service_instance_id")
 
 
 @dataclass
@@ -188,7 +186,7 @@ class _Caller:
                 await self._door.again()
             elif answer.status_code == 200 and "Retry-After" not in answer.headers:
                 told.ended_at = told.ended_at or time.monotonic()
-                told.reports.append(_essential(answer.json()))
+                told.reports.append(essential(report := answer.json(), _KEPT, report["items"]))
                 return str(told.reports[-1]["status"])
             elif answer.status_code != 200:
                 # Of a bare message nobody but the queue knows until a worker has adopted it, which faults may put off.
@@ -199,9 +197,3 @@ class _Caller:
                     self._load.note(f"GET of {request_id} answered {answer.status_code}: {answer.text[:200]}")
                     return ""
                 await self._door.again()
-
-
-def _essential(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What the judge looks at: a long run has millions of items."""
-    kept = {name: report[name] for name in _KEPT}
-    return kept | {"items": [{name: item[name] for name in _KEPT_OF_ITEMS} for item in report["items"]]}

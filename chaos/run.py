@@ -44,8 +44,8 @@ _LOOK_S: Final = 0.1
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Plan:
-    """What is to be done.
+class Options:
+    """What is asked for.
 
     Attributes:
         minutes: how long; 1 unless --kills says when it is enough.
@@ -71,23 +71,23 @@ class Plan:
     cmdb: Annotated[bool, Parameter(negative=())] = False
 
 
-def run_chaos(plan: Plan) -> None:
-    """Carry out a plan; ends the process with exit code 1 unless nothing was lost, doubled or otherwise wrong."""
-    _remove(plan.report_dir, "postgres", "redis", "redis-2", "cmdb", "logs")
+def run_chaos(options: Options) -> None:
+    """Do it; ends the process with exit code 1 unless nothing was lost, doubled or otherwise wrong."""
+    _remove(options.report_dir, "postgres", "redis", "redis-2", "cmdb", "logs")
     try:
-        seed = plan.seed if plan.cmdb else None
-        with Site(plan.report_dir, workers=plan.workers, appendfsync=plan.appendfsync, cmdb_seed=seed) as site:
-            verdict = asyncio.run(_run(plan, site))
+        seed = options.seed if options.cmdb else None
+        with Site(options.report_dir, workers=options.workers, appendfsync=options.appendfsync, cmdb_seed=seed) as site:
+            verdict = asyncio.run(_run(options, site))
     except ProcessFailed as failed:
         sys.exit(f"chaos: {failed}")
     document = verdict.document()
-    (plan.report_dir / "result.json").write_text(json.dumps(document, indent=1) + "\n")
-    (plan.report_dir / "result.svg").write_text(draw(document, LIMIT_S))
+    (options.report_dir / "result.json").write_text(json.dumps(document, indent=1) + "\n")
+    (options.report_dir / "result.svg").write_text(draw(document, LIMIT_S))
     verdict.show(_console)
-    _console.print(f"{plan.report_dir}: result.json, result.svg, logs")
+    _console.print(f"{options.report_dir}: result.json, result.svg, logs")
     if not verdict.is_good:
         sys.exit(1)
-    _remove(plan.report_dir, "postgres", "redis", "redis-2", "cmdb")
+    _remove(options.report_dir, "postgres", "redis", "redis-2", "cmdb")
 
 
 def _remove(directory: Path, *names: str) -> None:
@@ -95,11 +95,11 @@ def _remove(directory: Path, *names: str) -> None:
         shutil.rmtree(directory / name, ignore_errors=True)
 
 
-async def _run(plan: Plan, site: Site) -> Verdict:
-    load = Load(site.urls, site.broker("sender"), plan.seed, per_s=plan.per_s)
-    lease_s, is_control = Settings().owner_ttl_ms / 1000, plan.appendfsync != "always"
+async def _run(options: Options, site: Site) -> Verdict:
+    load = Load(site.urls, site.broker("sender"), options.seed, per_s=options.per_s)
+    lease_s, is_control = Settings().owner_ttl_ms / 1000, options.appendfsync != "always"
     drain_s = _CONTROL_DRAIN_S if is_control else _DRAIN_S
-    faults = Faults(site, plan.seed, load.known, lease_s, is_control=is_control)
+    faults = Faults(site, options.seed, load.known, lease_s, is_control=is_control)
     enough = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, enough.set)
@@ -108,7 +108,7 @@ async def _run(plan: Plan, site: Site) -> Verdict:
     supervision = asyncio.create_task(asyncio.to_thread(site.supervise))
     calls = asyncio.create_task(load.run())
     try:
-        await _break_things(plan, faults, load, lambda: enough.is_set() or calls.done())
+        await _break_things(options, faults, load, lambda: enough.is_set() or calls.done())
         _console.print("No more faults. What is open comes to its end ...")
         load.stop()
         await asyncio.to_thread(faults.heal)
@@ -126,7 +126,7 @@ async def _run(plan: Plan, site: Site) -> Verdict:
     judgement = judge(load.told, stored, load.jobs)
     cmdb = await _judge_cmdb(site, stored)
     return Verdict(
-        Run(_command(plan), when, plan.seed, begin, end, site.loses_power),
+        Run(_command(options), when, options.seed, begin, end, site.loses_power),
         judgement,
         (*judgement.wrong, *load.wrong, *left, *(cmdb.wrong if cmdb else ())),
         faults.kills,
@@ -140,12 +140,12 @@ async def _run(plan: Plan, site: Site) -> Verdict:
     )
 
 
-async def _break_things(plan: Plan, faults: Faults, load: Load, is_enough: Callable[[], bool]) -> None:
-    dice = random.Random(f"when {plan.seed}")  # noqa: S311
-    over_at = time.monotonic() + (60 * plan.minutes if plan.minutes is not None else float("inf"))
+async def _break_things(options: Options, faults: Faults, load: Load, is_enough: Callable[[], bool]) -> None:
+    dice = random.Random(f"when {options.seed}")  # noqa: S311
+    over_at = time.monotonic() + (60 * options.minutes if options.minutes is not None else float("inf"))
     news_at = time.monotonic()
-    while time.monotonic() < over_at and (plan.kills is None or faults.kills < plan.kills) and not is_enough():
-        await load.pause(dice.expovariate(1 / plan.fault_every_s))
+    while time.monotonic() < over_at and (options.kills is None or faults.kills < options.kills) and not is_enough():
+        await load.pause(dice.expovariate(1 / options.fault_every_s))
         await asyncio.to_thread(faults.throw)
         if time.monotonic() >= news_at:
             news_at += _NEWS_EVERY_S
@@ -207,14 +207,14 @@ def _left_over(site: Site, drain_s: float) -> list[str]:
             time.sleep(_LOOK_S)
 
 
-def _command(plan: Plan) -> str:
+def _command(options: Options) -> str:
     words = ["python", "-m", "chaos"]
-    words += ["--minutes", f"{plan.minutes:g}"] if plan.minutes is not None else []
-    words += ["--kills", str(plan.kills)] if plan.kills is not None else []
-    words += ["--seed", str(plan.seed)]
-    defaults = Plan()
+    words += ["--minutes", f"{options.minutes:g}"] if options.minutes is not None else []
+    words += ["--kills", str(options.kills)] if options.kills is not None else []
+    words += ["--seed", str(options.seed)]
+    defaults = Options()
     for name in ("workers", "appendfsync", "fault_every_s", "per_s"):
-        if (value := getattr(plan, name)) != getattr(defaults, name):
+        if (value := getattr(options, name)) != getattr(defaults, name):
             words += [f"--{name.replace('_', '-')}", str(value)]
-    words += ["--cmdb"] if plan.cmdb else []
+    words += ["--cmdb"] if options.cmdb else []
     return shlex.join(words)

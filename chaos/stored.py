@@ -64,7 +64,7 @@ async def outdated_reports(dsn: str, redis_url: str) -> list[str]:
     rows = await fetch(dsn, "SELECT request_id, report FROM request_ledger WHERE report IS NOT NULL")
     keys = Keys(Settings().key_prefix)
     async with aioredis.Redis.from_url(redis_url) as client:
-        found = [await client.get(keys.result(row["request_id"])) for row in rows]
+        found = await client.mget(keys.result(row["request_id"]) for row in rows) if rows else []
     pairs = [(orjson.loads(row["report"]), orjson.loads(told)) for row, told in zip(rows, found, strict=True) if told]
     return [
         f"{stored['request_id']}: Redis says {told['status']} ({told.get('delivery')}), and the ledger"

@@ -6,28 +6,28 @@ import shutil
 from pathlib import Path
 
 from devstack.process import ProcessFailed
+from devstack.server import PLAIN_ENVIRONMENT
 
 
-def nobody() -> pwd.struct_passwd:
-    """Whom root becomes: the one plain user that every system has."""
-    return pwd.getpwnam("nobody")
+def make_data_directory(path: Path) -> None:
+    """Make it, private, for who runs PostgreSQL."""
+    path.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(path, nobody().pw_uid, nobody().pw_gid)
 
 
-def unprivileged(path: str) -> list[str]:
+def unprivileged() -> list[str]:
     """What to put before a command of PostgreSQL's; nothing unless this process is root's.
 
     Root becomes ``nobody``. The environment and the data directory may lie in a directory that only root can enter
     (``/root``), so the one capability stays that lets a process through; no file's permissions are changed.
-
-    Args:
-        path: where to look for ``setpriv``, as in ``$PATH``.
 
     Raises:
         ProcessFailed: there is no ``setpriv``.
     """
     if os.geteuid() != 0:
         return []
-    setpriv = shutil.which("setpriv", path=path)
+    setpriv = shutil.which("setpriv", path=PLAIN_ENVIRONMENT["PATH"])
     if setpriv is None:
         raise ProcessFailed("PostgreSQL refuses to run as root, and util-linux's setpriv is not here: use a plain user")
     user = nobody()
@@ -46,6 +46,11 @@ def unprivileged(path: str) -> list[str]:
         f"--bounding-set={kept}",
         "--",
     ]
+
+
+def nobody() -> pwd.struct_passwd:
+    """Whom root becomes: the one plain user that every system has."""
+    return pwd.getpwnam("nobody")
 
 
 def _capabilities() -> int:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from devstack import guard
@@ -65,11 +64,11 @@ class Guard:
             self._process.communicate()
 
     def _tell(self, line: str) -> None:
-        if self._process.stdin is None:  # pragma: no cover - always a pipe
-            return
+        orders = self._process.stdin
+        assert orders is not None  # noqa: S101 - it is a pipe
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(line.encode())
-            self._process.stdin.flush()
+            orders.write(line.encode())
+            orders.flush()
 
 
 class Process:
@@ -119,9 +118,7 @@ class Process:
         """The process runs already."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         """Stop it."""
         self.stop()
 

@@ -1,10 +1,9 @@
 """A second PostgreSQL that follows another one by streaming replication."""
 
-import os
 import subprocess
 from pathlib import Path
 
-from devstack.privileges import nobody, unprivileged
+from devstack.privileges import make_data_directory, unprivileged
 from devstack.process import Guard
 from devstack.server import PLAIN_ENVIRONMENT
 from devstack.servers import Postgres
@@ -18,11 +17,9 @@ def copy(source: Postgres, directory: Path, guard: Guard) -> Postgres:
     """
     made = Postgres(directory, guard, durable=False)
     made.password = source.password
-    made.data.mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        os.chown(made.data, nobody().pw_uid, nobody().pw_gid)
+    make_data_directory(made.data)
     backup = [f"{source.bin}/pg_basebackup", f"--pgdata={made.data}", f"--dbname={source.url}"]
-    command = [*unprivileged(PLAIN_ENVIRONMENT["PATH"]), *backup, "--checkpoint=fast", "--no-sync"]
+    command = [*unprivileged(), *backup, "--checkpoint=fast", "--no-sync"]
     subprocess.run(command, env=PLAIN_ENVIRONMENT, cwd="/", check=True, capture_output=True)
     return made
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import os
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from typing import ClassVar
 
 import psutil
 
-from devstack.privileges import nobody, unprivileged
+from devstack.privileges import make_data_directory, unprivileged
 from devstack.process import Guard, Process, ProcessFailed
 from devstack.redis_users import OPERATOR, configuration, password_of
 from devstack.server import PLAIN_ENVIRONMENT, Server
@@ -57,7 +56,7 @@ class Postgres(Server):
         options = [item for key, value in settings.items() for item in ("-c", f"{key}={value}")]
         return Process(
             self.name,
-            [*unprivileged(PLAIN_ENVIRONMENT["PATH"]), self.bin / "postgres", "-D", self.data, *options],
+            [*unprivileged(), self.bin / "postgres", "-D", self.data, *options],
             log=self.log,
             guard=self._guard,
             env=PLAIN_ENVIRONMENT,
@@ -72,12 +71,10 @@ class Postgres(Server):
     def _initdb(self) -> None:
         # What an interrupted initdb left.
         shutil.rmtree(self.data, ignore_errors=True)
-        self.data.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            os.chown(self.data, nobody().pw_uid, nobody().pw_gid)
+        make_data_directory(self.data)
         done = subprocess.run(
             [
-                *unprivileged(PLAIN_ENVIRONMENT["PATH"]),
+                *unprivileged(),
                 self.bin / "initdb",
                 f"--pgdata={self.data}",
                 "--username=postgres",

@@ -39,7 +39,7 @@ class PgBouncer(Server):
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
             f"pool_mode = {self._mode}\n"
         )
-        command = [*unprivileged(PLAIN_ENVIRONMENT["PATH"]), self._program, config]
+        command = [*unprivileged(), self._program, config]
         return Process(self.name, command, log=self.log, guard=self._guard, env=PLAIN_ENVIRONMENT)
 
     def _accepts(self) -> bool:

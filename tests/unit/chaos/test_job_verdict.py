@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaos.history import Stored, judge
-from chaos.job_history import ToldJob
+from chaos.history import Stored, ToldJob, judge
 from chaos.model import Batch, Instance
 
 JOB = Batch((Instance(60, 1), Instance(60, 2)))
