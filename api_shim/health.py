@@ -45,18 +45,8 @@ class Health:
         return await reaching_redis(look_at_workers(self._requests))
 
     async def waiting(self) -> Waiting:
-        """What waits, and for how long."""
+        """What waits, and for how long, and what was set aside."""
         return await reaching_redis(look_at_waiting(self._requests, has_queue=self._queue.is_beside))
-
-    async def dead_letters(self) -> int:
-        """How many messages and requests were set aside."""
-        return await reaching_redis(self._requests.count_dead_letters())
-
-    async def parked(self) -> float:
-        """How many messages wait for a newer worker; not a number where the queue is on a Redis of its own."""
-        if len(self._requests.settings.redis_servers) > 1:
-            return float("nan")
-        return await reaching_redis(self._requests.count_parked())
 
     async def _try_redis(self) -> None:
         self.reached = ""

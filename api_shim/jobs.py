@@ -2,33 +2,27 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from api_shim.refusals import BrokerUnavailable, Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
+from api_shim.refusals import NotFound, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.retries import is_retryable, tried_again
 from api_shim.submitter import Submitter
+from api_shim.uploads import Receiving
 from contract.answer.job import Job
 from contract.answer.report import Report
-from contract.answer.status import JobPart, Status
+from contract.answer.status import Status
 from contract.codes import Code, Refused
-from contract.message import REQUEST_ID_PATTERN, Caller
-from contract.redis.jobs import JobStore, NotThisUploads, Upload, link
-from contract.redis.requests import IdempotencyConflict, QueueFull
+from contract.message import Caller
+from contract.redis.jobs import JobStore, link
 from contract.request.idempotency import key_of_job, key_of_retry
 from contract.request.parse import ParsedBatch
 from contract.settings import Settings
-from plumbing.cancel import cancel_and_wait
 from plumbing.failpoints import async_failpoint
 
-_is_id: Final = re.compile(REQUEST_ID_PATTERN).fullmatch
-_LOOK_S: Final = 0.05
 _REPAIR_S: Final = 1.0
 _PAGE: Final = 100
-PATIENCE_S: Final = 60.0
-"""How long an upload is held back while nothing of its job ends; then it is told to come again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,40 +79,28 @@ class Jobs:
         if upload.job.is_cancelled:
             raise Refused(Code.CANCELLED)
         await async_failpoint("after_job_begun", upload.job_id)
-        receiving = _Receiving(self._submitter, self._store, self._settings, upload, caller, added, charge, headers)
+        receiving = Receiving(self._submitter, self._store, self._settings, upload, caller, added, charge, headers)
         replayed = upload.job.size is not None
         async with receiving.alive():
-            await receiving.take(_numbered(first, others))
+            await receiving.take(first, others)
         job = await reaching_redis(self._store.load(upload.job_id))
         return Received(job or upload.job, replayed)
 
     async def find(self, job_id: str, bk_app_code: str) -> Job:
-        """How a job of this application stands; raises as `Submitter.poll`, and 1190002 when there is none."""
-        job = await reaching_redis(self._store.load(job_id))
-        if job is None or job.bk_app_code != bk_app_code:
-            # Another application's is looked for as one that nobody knows, so that nothing tells them apart.
-            job = await reaching_redis(self._submitter.lookup.find(job_id, bk_app_code, self._store.load))
-        if job is None:
-            raise Refused(Code.REQUEST_NOT_FOUND)
-        return job
+        """How a job of this application stands; raises as `Submitter.poll`."""
+        return await reaching_redis(self._submitter.recall.find(job_id, bk_app_code, self._store.load))
 
-    async def either(self, id_: str, bk_app_code: str) -> Report | Job | None:
-        """The request or the job of this application under an id; None when there is neither. Raises as `find`."""
-        if not _is_id(id_):
-            return None
-        found = await reaching_redis(self._load_either(id_))
-        if found is not None and found.bk_app_code == bk_app_code:
-            return found
-        put_back = await reaching_redis(self._submitter.lookup.find(id_, bk_app_code, self._load_either))
-        return put_back if isinstance(put_back, Report | Job) else None
+    async def either(self, id_: str, bk_app_code: str) -> Report | Job:
+        """The request or the job of this application under an id; raises as `find`."""
+        return await reaching_redis(self._submitter.recall.find(id_, bk_app_code, self._load_either))
 
-    async def under_key(self, idempotency_key: str, bk_app_code: str) -> Report | Job | None:
+    async def under_key(self, idempotency_key: str, bk_app_code: str) -> Report | Job:
         """The request or the job that an application submitted under a key; raises as `find`."""
         for key in (idempotency_key, key_of_job(idempotency_key)):
             id_ = await reaching_redis(self._submitter.requests.holder_of(bk_app_code, key))
             if id_ is not None:
                 return await self.either(id_, bk_app_code)
-        return None
+        raise NotFound
 
     async def _load_either(self, id_: str) -> Report | Job | None:
         return await self._submitter.requests.load(id_) or await self._store.load(id_)
@@ -173,7 +155,7 @@ class Jobs:
         while ids := await reaching_redis(self._store.batch_ids(job_id, start, _PAGE)):
             for report in await reaching_redis(self._submitter.requests.load_many(ids)):
                 if report is not None and not report.status.is_final:
-                    with contextlib.suppress(TooLate):
+                    with contextlib.suppress(TooLate, NotFound):
                         await self._submitter.end_unstarted(report, now)
             start += len(ids)
         return await self.find(job_id, bk_app_code)
@@ -224,107 +206,10 @@ class Jobs:
             raise NotRetryable(job.status)
 
     async def _reports(self, ids: list[str], bk_app_code: str) -> list[Report | None]:
-        reports = await reaching_redis(self._submitter.requests.load_many(ids)) if ids else []
-        return [
-            report or await self._submitter.poll(request_id, bk_app_code)
-            for request_id, report in zip(ids, reports, strict=True)
-        ]
+        reports = await reaching_redis(self._submitter.requests.load_many(ids))
+        return [report or await self._recalled(id_, bk_app_code) for id_, report in zip(ids, reports, strict=True)]
 
-
-async def _numbered(
-    first: ParsedBatch, others: AsyncIterator[ParsedBatch]
-) -> AsyncIterator[tuple[ParsedBatch, int, int, bool]]:
-    """Each batch with its number, the number of its first instance, and whether it is the last."""
-    batch, number, start = first, 0, 0
-    while (following := await anext(others, None)) is not None:
-        yield batch, number, start, False
-        number, start = number + 1, start + len(batch.batch.instances)
-        batch = following
-    yield batch, number, start, True
-
-
-@dataclass(slots=True)
-class _Receiving:
-    """One upload on its way."""
-
-    submitter: Submitter
-    store: JobStore
-    settings: Settings
-    upload: Upload
-    caller: Caller
-    added: Callable[[], None]
-    charge: Callable[[], Awaitable[None]] | None
-    headers: dict[str, str] | None
-    unended: int = 0
-
-    @contextlib.asynccontextmanager
-    async def alive(self) -> AsyncIterator[None]:
-        """Say all the while that the upload lives, and at the end that it is over, however it ends."""
-        task = asyncio.create_task(self._stay_alive())
-        try:
-            yield
-        finally:
-            await cancel_and_wait([task])
-            with contextlib.suppress(NotThisUploads, BrokerUnavailable):
-                await reaching_redis(self.store.hold(self.upload, is_over=True))
-
-    async def _stay_alive(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.owner_ttl_ms / 4000)
-            with contextlib.suppress(NotThisUploads, BrokerUnavailable):
-                self.unended = await reaching_redis(self.store.hold(self.upload))
-
-    async def take(self, parts: AsyncIterator[tuple[ParsedBatch, int, int, bool]]) -> None:
-        """Add what was not accepted before. What was is only compared."""
-        known, chain, before = self.upload.job.batches, self.upload.chain, ""
-        async for parsed, number, first, is_last in parts:
-            after = link(before, parsed.batch.digest())
-            if number < known:
-                if number == known - 1 and chain not in ("", after):
-                    raise IdempotencyConflict
-                if is_last and number < known - 1:
-                    raise IdempotencyConflict
-                if is_last and self.upload.job.size is None:
-                    raise IdempotencyConflict  # what was accepted says that more follows
-            elif self.upload.job.size is not None:
-                raise IdempotencyConflict
-            else:
-                if number and self.charge is not None:
-                    await self.charge()
-                part = JobPart(job_id=self.upload.job_id, number=number, first=first, is_last=is_last)
-                await self._add(parsed, part, after)
-            before = after
-
-    async def _add(self, parsed: ParsedBatch, part: JobPart, after: str) -> None:
-        await self._wait_for_room()
-        give_up_at = asyncio.get_running_loop().time() + PATIENCE_S
-        while True:
-            try:
-                self.unended = await self.submitter.add_to_job(
-                    self.store, self.upload, parsed, part, after, caller=self.caller, headers=self.headers
-                )
-            except NotThisUploads:
-                job = await reaching_redis(self.store.load(self.upload.job_id))
-                is_cancelled = job is not None and job.is_cancelled
-                raise Refused(Code.CANCELLED if is_cancelled else Code.UPLOAD_INTERRUPTED) from None
-            except QueueFull as full:
-                if asyncio.get_running_loop().time() > give_up_at:
-                    raise Busy(await self.submitter.seconds_for(full.pending)) from None
-                await asyncio.sleep(_LOOK_S)
-            else:
-                self.added()
-                return
-
-    async def _wait_for_room(self) -> None:
-        """Hold the sender back while as much of the job is unfinished as may be."""
-        least, give_up_at = self.unended, asyncio.get_running_loop().time() + PATIENCE_S
-        while self.unended >= self.settings.max_job_batches:
-            await asyncio.sleep(_LOOK_S)
-            try:
-                self.unended = await reaching_redis(self.store.hold(self.upload))
-            except NotThisUploads:
-                return
-            if self.unended < least:
-                least, give_up_at = self.unended, asyncio.get_running_loop().time() + PATIENCE_S
-            if asyncio.get_running_loop().time() > give_up_at:
-                raise Busy(await self.submitter.seconds_for(self.unended))
+    async def _recalled(self, request_id: str, bk_app_code: str) -> Report | None:
+        with contextlib.suppress(NotFound):
+            return await self._submitter.poll(request_id, bk_app_code)
+        return None

@@ -27,7 +27,14 @@ class Busy(Refused):
         self.retry_after = retry_after
 
 
-class LookupUnanswered(Refused):
+class NotFound(Refused):
+    """There is no request or job of this application under the id."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.REQUEST_NOT_FOUND)
+
+
+class RecallUnanswered(Refused):
     """Redis does not know the request, and no worker has said yet whether PostgreSQL does; `retry_after` in seconds."""
 
     def __init__(self, retry_after: float) -> None:

@@ -7,56 +7,30 @@ limit on all that is unfinished. Once it has answered, the request survives ever
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-import structlog
 from celery import Celery
 
-from api_shim.drain_rate import DrainRate
+from api_shim.backlog import Backlog
 from api_shim.health import Health
-from api_shim.lookup import Lookup
-from api_shim.refusals import Busy, NotRetryable, PayloadGone, TooLate, reaching_redis
+from api_shim.recall import Recall
+from api_shim.refusals import Busy, NotFound, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.retries import is_retryable, tried_again
 from api_shim.waiters import Waiters
 from contract.answer.report import Report, report_expires_at
-from contract.answer.status import JobPart, Status, Warning_
+from contract.answer.status import Status, Warning_
 from contract.codes import Code, Refused
 from contract.message import Caller, Payload, make_celery, new_request_id
 from contract.queue import Queue
 from contract.redis.connection import connect
-from contract.redis.jobs import JobStore, Upload
 from contract.redis.listing import Listing, Wanted
 from contract.redis.records import PendingEntry
-from contract.redis.requests import QueueFull, Requests, Reserved
+from contract.redis.requests import QueueFull, Requests, Submitted
 from contract.request.batch import ServiceInstanceBatch
 from contract.request.idempotency import key_of_retry
-from contract.request.parse import ParsedBatch
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
-
-_log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """`replayed`: an earlier request under the same idempotency key answers for this one.
-
-    `created_at` is None where it was accepted before, and its report says when.
-    """
-
-    request_id: str
-    replayed: bool = False
-    created_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Unfinished requests, and in how many seconds they are probably done."""
-
-    pending: int
-    retry_after: float
 
 
 class Submitter:
@@ -70,11 +44,11 @@ class Submitter:
         self.requests = requests
         self.waiters = Waiters(requests)
         self._settings = settings
-        self._queue = Queue(celery or make_celery(settings), settings)
-        self._drain = DrainRate()
+        self.queue = Queue(celery or make_celery(settings), settings)
+        self.backlog = Backlog(requests)
         self._listing = Listing(requests.client, requests.keys)
-        self.lookup = Lookup(requests, self.waiters, self._queue)
-        self.health = Health(requests, self._queue)
+        self.recall = Recall(requests, self.waiters, self.queue)
+        self.health = Health(requests, self.queue)
 
     @classmethod
     @asynccontextmanager
@@ -128,60 +102,30 @@ class Submitter:
         request_id = new_request_id()
         entry = PendingEntry.of(request_id, batch, caller, warnings, kind, headers=headers)
 
-        async def reserve(message: bytes) -> Reserved:
-            reserving = self.requests.reserve(entry, message, idempotency_key, while_unfinished=while_unfinished)
-            holder = await reaching_redis(reserving)
-            await async_failpoint("after_submit", holder.request_id)
-            return holder
+        async def write(message: bytes) -> Submitted:
+            submitting = self.requests.submit(entry, message, idempotency_key, while_unfinished=while_unfinished)
+            submitted = await reaching_redis(submitting)
+            await async_failpoint("after_submit", submitted.request_id)
+            return submitted
 
         await async_failpoint("before_submit")
         self.waiters.note_submitted(request_id, caller.bk_app_code)
         try:
-            holder = await self._queue.put(
-                reserve, request_id, entry.summary, headers, is_wanted=lambda holder: holder.request_id == request_id
+            return await self.queue.put(
+                write, request_id, entry.summary, headers, is_wanted=lambda submitted: not submitted.replayed
             )
         except QueueFull as full:
-            raise Busy(await self.seconds_for(full.pending)) from None
-        return Submitted(holder.request_id, holder.request_id != request_id, holder.created_at)
+            raise Busy(await self.backlog.seconds_for(full.pending)) from None
 
-    async def add_to_job(
-        self,
-        jobs: JobStore,
-        upload: Upload,
-        parsed: ParsedBatch,
-        part: JobPart,
-        after: str,
-        *,
-        caller: Caller,
-        headers: dict[str, str] | None = None,
-    ) -> int:
-        """`submit` one batch of a job; raises as `JobStore.add`. Returns how many of the job's have not ended."""
-        request_id = new_request_id()
-        entry = PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings, job=part, headers=headers)
-
-        async def add(message: bytes) -> int:
-            unended = await reaching_redis(jobs.add(upload, entry, message, after))
-            await async_failpoint("after_submit", request_id)
-            return unended
-
-        await async_failpoint("before_submit")
-        return await self._queue.put(add, request_id, entry.summary, headers, is_wanted=lambda _: True)
-
-    async def poll(self, request_id: str, bk_app_code: str) -> Report | None:
-        """How the request stands; None when there is none of this application under that id.
-
-        A request that Redis knows no more is looked up in PostgreSQL, by a worker, which puts its report back.
+    async def poll(self, request_id: str, bk_app_code: str) -> Report:
+        """How the request stands; one that Redis knows no more is put back by a worker, from PostgreSQL.
 
         Raises:
+            NotFound: there is none of this application under that id.
             Expired: it ended so long ago that PostgreSQL has dropped its report too.
-            LookupUnanswered: no worker has looked in time.
+            RecallUnanswered: no worker has looked in time.
         """
-        report = await reaching_redis(self.requests.load(request_id))
-        if report is not None and report.bk_app_code == bk_app_code:
-            return report
-        if report is not None:
-            _log.warning("request of another application asked for", request_id=request_id, bk_app_code=bk_app_code)
-        return await reaching_redis(self.lookup.find(request_id, bk_app_code, self.requests.load))
+        return await reaching_redis(self.recall.find(request_id, bk_app_code, self.requests.load))
 
     async def wait(
         self,
@@ -189,7 +133,7 @@ class Submitter:
         bk_app_code: str,
         timeout: float,  # noqa: ASYNC109 - not of this coroutine: of the wait
         given_up: "asyncio.Future[None] | None" = None,
-    ) -> Report | None:
+    ) -> Report:
         """Like `poll`, but waits for the end; woken by it, never looping on Redis.
 
         Up to `timeout` seconds, or until `given_up` is done: then nobody waits for the answer any more.
@@ -199,20 +143,18 @@ class Submitter:
         async with self.waiters.expecting(request_id, given_up) as ended:
             if not self.waiters.is_unended(request_id, bk_app_code):
                 report = await self.poll(request_id, bk_app_code)
-                if report is None or report.status.is_final:
+                if report.status.is_final:
                     return report
-            report = await ended(timeout)
-        return report or await self.poll(request_id, bk_app_code)
+            final = await ended(timeout)
+        return final or await self.poll(request_id, bk_app_code)
 
-    async def cancel(self, request_id: str, bk_app_code: str) -> Report | None:
-        """End a request that no worker has started; None when unknown.
+    async def cancel(self, request_id: str, bk_app_code: str) -> Report:
+        """End a request that no worker has started.
 
         Raises:
             TooLate: it has been started, or has ended.
         """
         report = await self.poll(request_id, bk_app_code)
-        if report is None:
-            return None
         if report.status.is_final:
             if report.status is Status.TERMINATED:
                 return report
@@ -223,11 +165,12 @@ class Submitter:
         """Redis' clock, by which a request is also accepted."""
         return await reaching_redis(self.requests.now())
 
-    async def end_unstarted(self, pending: Report, now: datetime) -> Report | None:
-        """End a request that waits; None when it is unknown by now.
+    async def end_unstarted(self, pending: Report, now: datetime) -> Report:
+        """End a request that waits.
 
         Raises:
             TooLate: it has been started.
+            NotFound: it is unknown by now.
         """
         expires_at = report_expires_at(now, self._settings)
         ended = pending.ended(Refused(Code.CANCELLED), finished_at=now, expires_at=expires_at)
@@ -237,10 +180,10 @@ class Submitter:
         now_is = await reaching_redis(self.requests.load(pending.request_id))
         if answer == 0 or now_is is not None:  # without an entry, and yet known: its rows are being handed on to CMDB
             raise TooLate(now_is.status if now_is else Status.RUNNING)
-        return None
+        raise NotFound
 
-    async def retry(self, request_id: str, caller: Caller, headers: dict[str, str] | None = None) -> Submitted | None:
-        """Submit a request that did not succeed again, as a new one; None when unknown.
+    async def retry(self, request_id: str, caller: Caller, headers: dict[str, str] | None = None) -> Submitted:
+        """Submit a request that did not succeed again, as a new one.
 
         Asked twice while the new one is unfinished, both get the same request_id.
 
@@ -248,10 +191,7 @@ class Submitter:
             NotRetryable: it is unfinished, or has succeeded and CMDB has it, or its rows would be cloned once more.
             PayloadGone: what it asked for is not kept any more.
         """
-        report = await self.poll(request_id, caller.bk_app_code)
-        if report is None:
-            return None
-        batch, payload = await self._again(report)
+        batch, payload = await self._again(await self.poll(request_id, caller.bk_app_code))
         return await self.submit(
             batch,
             caller,
@@ -300,10 +240,12 @@ class Submitter:
         reports = await reaching_redis(self.requests.load_many(page.request_ids))
         return [report for report in reports if report is not None], page.after
 
-    async def find(self, bk_app_code: str, idempotency_key: str) -> Report | None:
-        """The report of the request that an application submitted under a key, as `poll` gives it."""
+    async def find(self, bk_app_code: str, idempotency_key: str) -> Report:
+        """The report of the request that an application submitted under a key; raises as `poll`."""
         request_id = await reaching_redis(self.requests.holder_of(bk_app_code, idempotency_key))
-        return None if request_id is None else await self.poll(request_id, bk_app_code)
+        if request_id is None:
+            raise NotFound
+        return await self.poll(request_id, bk_app_code)
 
     async def with_warnings(self, report: Report) -> Report:
         """An unfinished request's report with what the reader of its body ignored, which only its payload says."""
@@ -311,22 +253,3 @@ class Submitter:
             return report
         payload = await reaching_redis(self.requests.load_kept(report.request_id))
         return report if payload is None else report.model_copy(update={"warnings": payload.warnings})
-
-    async def backlog(self) -> Backlog:
-        """What is unfinished, and how long a poller should wait before it asks again."""
-        pending, finished = await reaching_redis(self._counts())
-        self._drain.observe(finished)
-        return Backlog(pending, self._drain.seconds_for(pending))
-
-    async def seconds_for(self, pending: int) -> float:
-        """How long the queue takes to drain, measured anew at most once a second: a flood must not ask Redis twice."""
-        if self._drain.is_due:
-            await self.backlog()
-        return self._drain.seconds_for(pending)
-
-    async def _counts(self) -> tuple[int, int]:
-        async with self.requests.client.pipeline(transaction=False) as pipe:
-            pipe.zcard(self.requests.keys.pending)
-            pipe.get(self.requests.keys.finished_count)
-            pending, finished = await pipe.execute()
-        return int(pending), int(finished or 0)

@@ -19,7 +19,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import Receive
 
 from api_shim.identity.doorkeeper import Identity
-from api_shim.refusals import BrokerUnavailable, Busy
+from api_shim.refusals import BrokerUnavailable, Busy, NotFound
 from api_shim.submitter import Submitter
 from contract.answer.report import Report
 from contract.codes import Code, Refused
@@ -129,8 +129,8 @@ class OpenWaits:
             if not self._of_app[bk_app_code]:
                 del self._of_app[bk_app_code]
 
-    async def until_final(self, request_id: str, bk_app_code: str, seconds: float, receive: Receive) -> Report | None:
-        """The final report if the request ends within `seconds`, else the latest known one; None when unknown.
+    async def until_final(self, request_id: str, bk_app_code: str, seconds: float, receive: Receive) -> Report:
+        """The final report if the request ends within `seconds`, else the latest known one; raises as `Submitter.poll`.
 
         Once `receive` tells that the caller has left, the wait is over, and its place is free for another.
         """
@@ -148,7 +148,7 @@ class OpenWaits:
             return None
         try:
             return await self.until_final(request_id, bk_app_code, seconds, receive)
-        except BrokerUnavailable:
+        except (BrokerUnavailable, NotFound):
             return None
 
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from api_shim.http.exchange import exchange_of
 from api_shim.http.paging import PAGE, number, one_of, page_limit
 from api_shim.http.state import AppState, state_of
+from api_shim.refusals import NotFound
 from contract.answer.document import item_document
 from contract.answer.job import Job, items_of
 from contract.answer.report import Report
@@ -28,8 +29,11 @@ async def own_requests(request: Request, app: str, size: int = PAGE) -> tuple[li
     limit = page_limit(request, size)
     after = state.cursors.read(f"batches {app}", query.get("cursor"))
     if (key := query.get("idempotency_key")) is not None:
-        one = await state.submitter.find(app, parse_idempotency_key(key, "query.idempotency_key"))
-        return [] if one is None or not _matches(one, status, wanted) else [one], None
+        try:
+            one = await state.submitter.find(app, parse_idempotency_key(key, "query.idempotency_key"))
+        except NotFound:
+            return [], None
+        return [one] if _matches(one, status, wanted) else [], None
 
     narrowed = Wanted("" if status in _UNFINISHED else status or "", status in _UNFINISHED, **wanted)
     reports, last = await state.submitter.recent(app, after, limit, narrowed)

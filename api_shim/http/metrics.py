@@ -107,15 +107,15 @@ class Metrics:
         for labelled in (self.queue, self.workers):
             labelled.clear()
         with suppress(BrokerUnavailable):
-            self.pending.set((await submitter.backlog()).pending)
-            self.dead_letters.set(await submitter.health.dead_letters())
-            self.parked.set(await submitter.health.parked())
+            self.pending.set(await submitter.backlog.count())
             workers = await submitter.health.workers()
             self.workers.labels("working").set(workers.alive - len(workers.paused))
             self.workers.labels("paused").set(len(workers.paused))
             waiting = await submitter.health.waiting()
             self.oldest_pending.set(waiting.oldest_pending_s)
             self.oldest_waiting.set(waiting.oldest_message_s)
+            self.dead_letters.set(waiting.dead_letters)
+            self.parked.set(waiting.parked)
             for priority, messages in waiting.messages.items():
                 self.queue.labels(priority).set(messages)
 

@@ -1,6 +1,5 @@
 """What every route needs: the submitter, who may call, how often, and how long callers may be kept waiting."""
 
-import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,12 +17,10 @@ from api_shim.identity.doorkeeper import Doorkeeper, Identity
 from api_shim.identity.signature import VALID_S, SignedCall, signed_call
 from api_shim.jobs import Jobs
 from api_shim.refusals import BrokerUnavailable, reaching_redis
-from api_shim.submitter import Backlog, Submitter
+from api_shim.submitter import Submitter
 from contract.credentials import SIGNATURE
 from contract.settings import Settings
 from plumbing import traces
-
-_BACKLOG_FRESH_S = 0.5
 
 
 @dataclass(slots=True)
@@ -39,7 +36,6 @@ class AppState:
     jobs: Jobs
     uploads: OpenUploads
     rates: Rates = field(default_factory=Rates)
-    _backlog: tuple[float, Backlog] = (0.0, Backlog(0, 1.0))
 
     def greet(self, request: Request, purpose: Literal["submit", "poll"]) -> None:
         """Look at all that the head says of the caller, before a byte of the body is read.
@@ -104,19 +100,12 @@ class AppState:
         if not await reaching_redis(first):
             raise Unauthenticated
 
-    async def retry_after(self) -> float:
-        """In how many seconds it is worth asking again, from the backlog, read at most twice a second."""
-        read_at, backlog = self._backlog
-        now = time.monotonic()
-        if now - read_at > _BACKLOG_FRESH_S:
-            backlog = await self.submitter.backlog()
-            self._backlog = (now, backlog)
-        return backlog.retry_after
-
     async def accepted(self, path: str, *, replayed: bool) -> dict[str, str]:
         """The headers of a 202: where it is polled, and when that is worth it."""
         with suppress(BrokerUnavailable):
-            return located(path, replayed=replayed) | {"Retry-After": whole_seconds(await self.retry_after())}
+            return located(path, replayed=replayed) | {
+                "Retry-After": whole_seconds(await self.submitter.backlog.retry_after())
+            }
         return located(path, replayed=replayed)
 
 

@@ -30,8 +30,8 @@ class Ours:
     async def wait(self, request_id: str) -> None:
         """Until its report is stored."""
         report = await self._submitter.wait(request_id, BK_APP_CODE, TIMEOUT_S)
-        if report is None or report.status is not Status.SUCCESS:
-            raise Failed(repr(report and report.envelope()))
+        if report.status is not Status.SUCCESS:
+            raise Failed(repr(report.envelope()))
 
 
 @asynccontextmanager

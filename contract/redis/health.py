@@ -54,6 +54,10 @@ class Waiting:
     """Of the message that is taken next."""
     oldest_pending_s: float
     """Of the unfinished request that was put into the queue longest ago."""
+    dead_letters: int
+    """Messages and requests that were set aside."""
+    parked: float
+    """Messages for a newer worker; not a number where the queue is on a Redis of its own."""
 
 
 async def look_at_waiting(requests: Requests, *, has_queue: bool) -> Waiting:
@@ -65,16 +69,20 @@ async def look_at_waiting(requests: Requests, *, has_queue: bool) -> Waiting:
     now_ms = await requests.now_ms()
     async with requests.client.pipeline(transaction=False) as pipe:
         pipe.zrange(requests.keys.pending, 0, 0, withscores=True)
+        pipe.llen(requests.keys.dead_letters)
+        pipe.llen(requests.keys.parked)
         for name in _LISTS.values() if has_queue else ():
             pipe.llen(name)
         if has_queue:
             pipe.lrange(QUEUE_NAME, -1, -1)
-        oldest, *lengths = await pipe.execute()
+        oldest, dead_letters, parked, *lengths = await pipe.execute()
     pending_s = _age(now_ms, oldest[0][1]) if oldest else 0.0
+    parked = parked if len(requests.settings.redis_servers) == 1 else math.nan
     if not has_queue:
-        return Waiting({}, math.nan, pending_s)
+        return Waiting({}, math.nan, pending_s, dead_letters, parked)
     *lengths, head = lengths
-    return Waiting(dict(zip(_LISTS, lengths, strict=True)), await _age_of(requests, head, now_ms), pending_s)
+    messages, message_s = dict(zip(_LISTS, lengths, strict=True)), await _age_of(requests, head, now_ms)
+    return Waiting(messages, message_s, pending_s, dead_letters, parked)
 
 
 async def _age_of(requests: Requests, head: list[bytes], now_ms: int) -> float:

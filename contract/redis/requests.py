@@ -1,4 +1,4 @@
-"""The Redis side of the contract: reserve a request, save its report, load it, cancel it.
+"""The Redis side of the contract: submit a request, save its report, load it, cancel it.
 
 *Redis holds what is pending; PostgreSQL holds what is done.* An accepted request has a pending entry (``req:{id}`` and
 the ``pending`` set) until the very script that stores its report, so at every moment somebody answers for it. All times
@@ -79,13 +79,14 @@ def moment(ms: float | str | bytes) -> datetime:
     return datetime.fromtimestamp(float(ms) / 1000, tz=UTC)
 
 
-class Reserved(NamedTuple):
-    """The request that holds: the one that was to be, or an earlier one under the same idempotency key and body.
+class Submitted(NamedTuple):
+    """The request that holds. `replayed`: an earlier one, under the same idempotency key and body.
 
     `created_at` is None where it was accepted before, and its report says when.
     """
 
     request_id: str
+    replayed: bool = False
     created_at: datetime | None = None
 
 
@@ -162,14 +163,14 @@ class Requests:
         self._publishing = Gather(self._publish_together, most=_PUBLISHED_BYTES, weigh=lambda one: len(one[1]))
         self._cancel = client.register_script(_CANCEL)
 
-    async def reserve(
+    async def submit(
         self,
         entry: PendingEntry,
         message: bytes,
         idempotency_key: str | None = None,
         *,
         while_unfinished: bool = False,
-    ) -> Reserved:
+    ) -> Submitted:
         """Write the pending entry and push `message` in one step; an empty one is sent elsewhere.
 
         Raises:
@@ -206,8 +207,8 @@ class Requests:
         if answer[0] == 2:
             if answer[2].decode() != entry.digest:
                 raise IdempotencyConflict
-            return Reserved(answer[1].decode())
-        return Reserved(request_id, None if answer[1] is None else moment(answer[1]))
+            return Submitted(answer[1].decode(), replayed=True)
+        return Submitted(request_id, created_at=None if answer[1] is None else moment(answer[1]))
 
     async def _submit_together(self, calls: Sequence[_Call]) -> list[Any]:
         """Each call is a script of its own, so that none depends on another; they share the way there and back."""
@@ -272,21 +273,9 @@ class Requests:
 
     async def cancel(self, report: Report) -> int:
         """End an unstarted request with `report`: 1 cancelled, 0 too late, -1 unknown or another application's."""
-        request_id = report.request_id
-        return cast(
-            "int",
-            await self._cancel(
-                keys=[self.keys.request(request_id), self.keys.result(request_id)],
-                args=[
-                    request_id,
-                    report.dump(),
-                    self.settings.result_ttl_s,
-                    self.keys.done_channel,
-                    report.bk_app_code,
-                    *_counted(report),
-                ],
-            ),
-        )
+        id_, keys, ttl_s = report.request_id, self.keys, self.settings.result_ttl_s
+        args: list[Any] = [id_, report.dump(), ttl_s, keys.done_channel, report.bk_app_code, *_counted(report)]
+        return cast("int", await self._cancel(keys=[keys.request(id_), keys.result(id_)], args=args))
 
     async def publish(self, report: Report, dumped: bytes | None = None, token: str = "") -> bool:
         """Store a report, end the pending entry and wake the waiters; False when it had ended before.
@@ -317,14 +306,6 @@ class Requests:
             kept_s = _payload_ttl_s(report, letter, self.settings)
             args += [id_, dumped, delivery, token, kept_s, letter or b"", *_counted(report)]
         return [bool(ended) for ended in await self._publish(keys=keys, args=args)]
-
-    async def count_dead_letters(self) -> int:
-        """How many messages and requests stand in the dead letters of this Redis."""
-        return await self.client.llen(self.keys.dead_letters)
-
-    async def count_parked(self) -> int:
-        """How many messages wait beside the queue of this Redis for a newer worker."""
-        return await self.client.llen(self.keys.parked)
 
     async def now_ms(self) -> int:
         """Redis' clock, in milliseconds."""

@@ -36,6 +36,6 @@ async def _reserve(settings: Settings, stored: list[bytes]) -> None:
         request_id, batch = values["request_id"], values["batch"]
         count = len(batch["instances"])
         entry = PendingEntry(request_id, "", payload, "d" * 64, batch["bk_biz_id"], batch["bk_module_id"], count, "s")
-        await Requests(client, settings).reserve(entry, build_message(celery, request_id, "s"))
+        await Requests(client, settings).submit(entry, build_message(celery, request_id, "s"))
     await client.aclose()
     celery.close()

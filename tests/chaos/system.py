@@ -7,13 +7,14 @@ import os
 import signal
 import time
 from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import redis
 
-from api_shim.refusals import BrokerUnavailable, Busy, LookupUnanswered
+from api_shim.refusals import BrokerUnavailable, Busy, NotFound, RecallUnanswered
 from api_shim.submitter import Submitter
 from chaos.history import Judgement, Told, judge
 from chaos.model import UNBOUND_MODULE, Batch, Instance
@@ -109,6 +110,12 @@ class System:
             self.told[request_id] = Told(batch, time.monotonic())
         return ids
 
+    def poll(self, request_id: str, bk_app_code: str = APP) -> Report | None:
+        """How a request stands; None when nobody knows it."""
+        with suppress(NotFound):
+            return self.run(self.submitter.poll(request_id, bk_app_code))
+        return None
+
     def send_direct(self, request_id: str, batch: Batch) -> None:
         """Put it on the queue as a service without our code does, and remember it as accepted."""
         with self.redis() as client:
@@ -136,10 +143,9 @@ class System:
                 assert left > 0, f"{request_id} has not ended after {seconds} s\n{self.logs()}"
                 try:
                     report = await self.submitter.wait(request_id, APP, min(left, 1.0))
-                except (BrokerUnavailable, LookupUnanswered):
+                except (BrokerUnavailable, RecallUnanswered):
                     await asyncio.sleep(0.05)
                     continue
-                assert report is not None, f"{request_id} is unknown"
                 if report.status.is_final:
                     return report
 

@@ -31,16 +31,16 @@ def test_backlog_costs_no_memory_and_retry_after_tells_when_it_is_gone(system: S
 
     # As fast on every machine: 200 a second, and so for longer than the window in which the rate is measured.
     worker = system.worker("before_write=sleep:0.05", BKSI_WORKER_CONCURRENCY="10")
-    wait_until(lambda: system.run(system.submitter.backlog()).pending < 0.9 * REQUESTS)
+    wait_until(lambda: system.run(system.submitter.backlog.count()) < 0.9 * REQUESTS)
     memory: list[int] = []
     told: list[tuple[float, float]] = []
 
     def look() -> bool:
-        backlog = system.run(system.submitter.backlog())
-        if backlog.pending > 0.1 * REQUESTS:
-            told.append((time.monotonic(), backlog.retry_after))
+        pending = system.run(system.submitter.backlog.count())
+        if pending > 0.1 * REQUESTS:
+            told.append((time.monotonic(), system.run(system.submitter.backlog.retry_after())))
         memory.append(psutil.Process(worker.pid).memory_info().rss)
-        return backlog.pending == 0
+        return pending == 0
 
     wait_until(look)
     ended_at = time.monotonic()

@@ -139,10 +139,8 @@ def test_poison_whose_end_cannot_be_written_ends_all_the_same(system: System) ->
         client.lpush(QUEUE_NAME, direct_message(request_id, bound(1), app="a\0b"))
     system.submit(bound(2))
 
-    report = wait_until(lambda: system.run(system.submitter.poll(request_id, "a\0b")))
-    report = wait_until(
-        lambda: (found := system.run(system.submitter.poll(request_id, "a\0b"))) and found.status.is_final and found
-    )
+    report = wait_until(lambda: system.poll(request_id, "a\0b"))
+    report = wait_until(lambda: (found := system.poll(request_id, "a\0b")) and found.status.is_final and found)
 
     assert report.code == Code.DEAD_LETTER
     system.all_succeed()

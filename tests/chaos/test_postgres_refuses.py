@@ -147,6 +147,6 @@ async def _reserve_without_message(redis_url: str) -> str:
     client = connect(settings)
     try:
         entry = PendingEntry.of(new_request_id(), parse(unbound(5).body()).batch, CALLER)
-        return (await Requests(client, settings).reserve(entry, b"")).request_id
+        return (await Requests(client, settings).submit(entry, b"")).request_id
     finally:
         await client.aclose()

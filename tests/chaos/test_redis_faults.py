@@ -161,7 +161,7 @@ def test_bare_message_that_was_asked_for_before_it_was_taken_is_found_when_its_r
     request_id = new_request_id()
     worker = system.worker()
     system.listening(worker)
-    assert system.run(system.submitter.poll(request_id, APP)) is None
+    assert system.poll(request_id) is None
     system.send_direct(request_id, bound(1))
     with system.redis() as client:
         wait_until(lambda: client.exists(Keys("bksi:").result(request_id)))
@@ -184,5 +184,5 @@ def test_request_purged_from_the_ledger_is_gone_and_not_unknown(system: System) 
     with pytest.raises(Expired) as raised:
         system.run(system.submitter.poll(request_id, APP))
     assert raised.value.status.value == "SUCCESS"
-    assert system.run(system.submitter.poll(request_id, "another")) is None
-    assert system.run(system.submitter.poll(new_request_id(), APP)) is None
+    assert system.poll(request_id, "another") is None
+    assert system.poll(new_request_id()) is None

@@ -7,7 +7,7 @@ import redis as redis_client
 
 from devstack.servers import Postgres, Valkey
 from tests.chaos.nursery import wait_until
-from tests.chaos.system import APP, System, bound, unbound
+from tests.chaos.system import System, bound, unbound
 from tests.conftest import execute
 
 
@@ -35,7 +35,7 @@ def test_restore_answers_what_had_ended_says_what_is_lost_and_takes_it_again(
     assert system.finish(*ended) == before
     for lost in (*later, *waiting):
         # Unknown, which the server answers with 404: its caller sends it again.
-        wait_until(lambda lost=lost: system.run(system.submitter.poll(lost, APP)) is None, 30, "unknown")
+        wait_until(lambda lost=lost: system.poll(lost) is None, 30, "unknown")
         del system.told[lost]
     system.submit(unbound(3), unbound(4))
     assert [report.code for report in system.finish()] == [0, 0, 1110056, 0, 0]

@@ -65,7 +65,7 @@ async def adopt(leases: Leases, engine: Engine, arguments: TaskArguments, sender
     # Of our own span: what a sender has written there may be anything.
     headers = traces.headers(traces.current().traceparent)
     entry = PendingEntry.of(request_id, parsed.batch, caller, parsed.warnings, headers=headers)
-    await leases.reserve(entry, message=b"")
+    await leases.submit(entry, message=b"")
     await async_failpoint("after_adopt", request_id)
     return None
 

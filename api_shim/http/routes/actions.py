@@ -12,10 +12,9 @@ from api_shim.http.exchange import Exchange, Style, exchange_of
 from api_shim.http.listing import items_of_request, own_requests
 from api_shim.http.pages.list import requests_page
 from api_shim.http.pages.render import back
-from api_shim.http.state import AppState, state_of, trace_headers
+from api_shim.http.state import state_of, trace_headers
 from contract.answer.document import report_document
 from contract.answer.report import Report
-from contract.codes import Code, Refused
 
 router: Final = APIRouter(prefix="/v1", tags=["batches"])
 
@@ -40,7 +39,7 @@ async def list_items(request: Request, request_id: str) -> Response:
     """What became of each instance, in the request's order; ``outcome`` narrows them down."""
     state, exchange = state_of(request), exchange_of(request)
     app = (await state.admit(request, "poll")).caller.bk_app_code
-    report = await _known(state, request_id, app)
+    report = await state.submitter.poll(request_id, app)
     exchange.request_id = request_id
     items, cursor = items_of_request(request, report)
     return listed(exchange, "items", items, cursor)
@@ -52,8 +51,6 @@ async def cancel_batch(request: Request, request_id: str) -> Response:
     state, exchange = state_of(request), exchange_of(request)
     identity = await state.admit_act(request)
     report = await state.submitter.cancel(request_id, identity.caller.bk_app_code)
-    if report is None:
-        raise Refused(Code.REQUEST_NOT_FOUND)
     exchange.request_id = request_id
     return back(exchange, f"/v1/batches/{request_id}") or finished(exchange, report)
 
@@ -63,25 +60,17 @@ async def retry_batch(request: Request, request_id: str) -> Response:
     """Submit a request that did not succeed again: 202 with the new request's ``Location``."""
     state, exchange = state_of(request), exchange_of(request)
     identity = await state.admit_act(request)
-    old = await _known(state, request_id, identity.caller.bk_app_code)
+    app = identity.caller.bk_app_code
+    old = await state.submitter.poll(request_id, app)
     identity.require_business(old.bk_biz_id)
     submitted = await state.submitter.retry(request_id, identity.caller, trace_headers(exchange))
-    if submitted is None:
-        raise Refused(Code.REQUEST_NOT_FOUND)
-    state.metrics.submitted(identity.caller.bk_app_code, "retry", replayed=submitted.replayed)
-    report = await _known(state, submitted.request_id, identity.caller.bk_app_code)
+    state.metrics.submitted(app, "retry", replayed=submitted.replayed)
+    report = await state.submitter.poll(submitted.request_id, app)
     exchange.request_id = submitted.request_id
     path = f"/v1/batches/{submitted.request_id}"
     if (shown := back(exchange, path)) is not None:
         return shown
     return finished(exchange, report, 202, await state.accepted(path, replayed=submitted.replayed))
-
-
-async def _known(state: AppState, request_id: str, bk_app_code: str) -> Report:
-    report = await state.submitter.poll(request_id, bk_app_code)
-    if report is None:
-        raise Refused(Code.REQUEST_NOT_FOUND)
-    return report
 
 
 def _summary(report: Report, exchange: Exchange) -> dict[str, Any]:

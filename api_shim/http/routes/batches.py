@@ -4,6 +4,7 @@ ESB's paths and CMDB's own wait for the rows, and answer HTTP 200. From a reques
 same on every path: `submit`.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -21,12 +22,13 @@ from api_shim.http.pages.request import request_page
 from api_shim.http.state import located, state_of, trace_headers
 from api_shim.identity.credentials import without_credentials
 from api_shim.identity.doorkeeper import Identity
-from api_shim.submitter import Submitted
+from api_shim.refusals import NotFound
 from contract.answer.report import Report
 from contract.answer.status import Warning_
 from contract.codes import Code, Reason, Refused, Why
 from contract.known import with_defaults
 from contract.message import Kind
+from contract.redis.requests import Submitted
 from contract.request.idempotency import key_of_body, key_of_dry_run, parse_idempotency_key
 from contract.request.parse import BatchRefused, ParsedBatch, parse
 from plumbing import traces
@@ -82,12 +84,10 @@ async def poll_batch(request: Request, request_id: str) -> Response:
     identity = await state.admit(request, "poll")
     wait = preferred_wait(all_of(request.headers, "prefer"), state.settings.max_wait_s)
     report = await state.waits.until_final(request_id, identity.caller.bk_app_code, wait or 0, request.receive)
-    if report is None:
-        raise Refused(Code.REQUEST_NOT_FOUND)
     exchange.request_id = request_id
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait}"}
     if not report.status.is_final:
-        headers["Retry-After"] = whole_seconds(await state.retry_after())
+        headers["Retry-After"] = whole_seconds(await state.submitter.backlog.retry_after())
     if exchange.style is Style.PAGE:
         answer = await request_page(request, report, headers)
     else:
@@ -102,7 +102,8 @@ async def _accept(request: Request, kind: Kind, wait: int | None) -> Response:
     path = f"/v1/batches/{request_id}"
     report = await state.waits.after_submit(request_id, app, wait or 0, request.receive)
     if report is None and submitted.created_at is None:
-        report = await state.submitter.poll(request_id, app)
+        with suppress(NotFound):
+            report = await state.submitter.poll(request_id, app)
     if report is None or not (report.status.is_final or submitted.replayed):
         report = _unstarted(exchange, parsed, submitted.created_at or await state.submitter.now())
     if not report.status.is_final:

@@ -65,7 +65,7 @@ async def poll_job(request: Request, job_id: str) -> Response:
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait}"}
     exchange.request_id = job_id
     if not job.is_final:
-        headers["Retry-After"] = whole_seconds(await state.retry_after())
+        headers["Retry-After"] = whole_seconds(await state.submitter.backlog.retry_after())
     if exchange.style is Style.PAGE:
         answer = await job_page(request, job, headers)
     else:

@@ -1,5 +1,6 @@
 """``/``: an application's own requests and jobs, for people."""
 
+from contextlib import suppress
 from typing import Final
 
 from fastapi import APIRouter
@@ -11,7 +12,9 @@ from api_shim.http.exchange import Style, exchange_of
 from api_shim.http.pages.list import jobs_page, requests_page
 from api_shim.http.pages.render import back
 from api_shim.http.state import AppState, state_of
+from api_shim.refusals import NotFound
 from contract.answer.job import Job
+from contract.answer.report import Report
 from contract.request.idempotency import parse_idempotency_key
 
 router: Final = APIRouter(include_in_schema=False)
@@ -33,9 +36,12 @@ async def list_own(request: Request) -> Response:
 
 async def _find(state: AppState, app: str, asked: str) -> str | None:
     """The address of the request or job under an id or an idempotency key."""
-    found = await state.jobs.either(asked, app)
-    if found is None:
-        found = await state.jobs.under_key(parse_idempotency_key(asked, "query.id"), app)
-    if found is None:
-        return None
+    with suppress(NotFound):
+        return _address(await state.jobs.either(asked, app))
+    with suppress(NotFound):
+        return _address(await state.jobs.under_key(parse_idempotency_key(asked, "query.id"), app))
+    return None
+
+
+def _address(found: Report | Job) -> str:
     return f"/v1/jobs/{found.job_id}" if isinstance(found, Job) else f"/v1/batches/{found.request_id}"

@@ -48,7 +48,6 @@ async def finish(submitter: Submitter, ids: list[str]) -> list[Report]:
         async with asyncio.timeout(60):
             while True:
                 report = await submitter.wait(id_, APP, 5)
-                assert report is not None
                 if report.status.is_final:
                     return report
 

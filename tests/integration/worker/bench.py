@@ -44,7 +44,7 @@ class Bench:
         for id_ in ids:
             entry = PendingEntry.of(id_, BATCH, Caller(bk_app_code="app"), headers=traces.headers(traceparent))
             message = build_message(self.celery, id_, "s") if self.queue.is_beside else b""
-            await leases.reserve(entry, message)
+            await leases.submit(entry, message)
         self.accepted += ids
         return ids
 

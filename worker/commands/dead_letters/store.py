@@ -59,7 +59,7 @@ class DeadLetters:
 
     async def count(self) -> int:
         """How many there are."""
-        return await self._requests.count_dead_letters()
+        return await self._requests.client.llen(self._key)
 
     async def __aiter__(self) -> AsyncIterator[DeadLetter]:
         """All of them, newest first."""

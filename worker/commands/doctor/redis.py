@@ -246,7 +246,7 @@ async def _examine_ledger(requests: Requests) -> AsyncIterator[Finding]:
 
 async def _parked(requests: Requests) -> Finding:
     """Whether messages wait for workers newer than those that found them."""
-    count = await requests.count_parked()
+    count = await requests.client.llen(requests.keys.parked)
     if not count:
         return ok("parked messages", "none")
     mend = "Start workers of the version that sent them. After seven days they are dead letters."

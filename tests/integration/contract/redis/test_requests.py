@@ -73,7 +73,7 @@ def in_store(redis_url: str) -> Callable[..., None]:
 def test_reserve_writes_entry_pending_set_and_message_together(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
         entry = an_entry()
-        assert (await requests.reserve(entry, b"message")).request_id == entry.request_id
+        assert (await requests.submit(entry, b"message")).request_id == entry.request_id
 
         assert await requests.client.lrange(QUEUE_NAME, 0, -1) == [b"message"]
         assert await requests.client.zscore(requests.keys.pending, entry.request_id) is not None
@@ -88,7 +88,7 @@ def test_reserve_repeated_after_a_lost_answer_pushes_once(in_store: Callable[...
     async def scenario(requests: Leases) -> None:
         entry = an_entry()
         for _ in range(3):
-            assert (await requests.reserve(entry, b"message", "key")).request_id == entry.request_id
+            assert (await requests.submit(entry, b"message", "key")).request_id == entry.request_id
 
         assert await requests.client.llen(QUEUE_NAME) == 1
 
@@ -98,12 +98,12 @@ def test_reserve_repeated_after_a_lost_answer_pushes_once(in_store: Callable[...
 def test_reserve_under_a_used_key_gives_the_first_request(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
         entries = [an_entry() for _ in range(20)]
-        holders = await asyncio.gather(*(requests.reserve(entry, b"message", "key") for entry in entries))
+        holders = await asyncio.gather(*(requests.submit(entry, b"message", "key") for entry in entries))
 
         assert len({holder.request_id for holder in holders}) == 1
         assert sum(holder.created_at is not None for holder in holders) == 1, "the others were accepted before"
         assert await requests.client.llen(QUEUE_NAME) == 1
-        other = await requests.reserve(an_entry(app="other"), b"message", "key")
+        other = await requests.submit(an_entry(app="other"), b"message", "key")
         assert other.request_id != holders[0].request_id
 
     in_store(scenario)
@@ -111,19 +111,19 @@ def test_reserve_under_a_used_key_gives_the_first_request(in_store: Callable[...
 
 def test_reserve_under_a_used_key_with_another_body_is_a_conflict(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
-        await requests.reserve(an_entry(), b"message", "key")
+        await requests.submit(an_entry(), b"message", "key")
         with pytest.raises(IdempotencyConflict):
-            await requests.reserve(an_entry(digest="e" * 64), b"message", "key")
+            await requests.submit(an_entry(digest="e" * 64), b"message", "key")
 
     in_store(scenario)
 
 
 def test_reserve_beyond_the_limit_leaves_nothing(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
-        await requests.reserve(an_entry(), b"message")
+        await requests.submit(an_entry(), b"message")
         refused = an_entry()
         with pytest.raises(QueueFull):
-            await requests.reserve(refused, b"message")
+            await requests.submit(refused, b"message")
 
         assert await requests.load(refused.request_id) is None
         assert await requests.client.llen(QUEUE_NAME) == 1
@@ -147,7 +147,7 @@ def test_entry_without_a_payload_is_none(in_store: Callable[..., None]) -> None:
         assert not await requests.resend(pending, b"message")
         assert await requests.client.zcard(requests.keys.pending) == 0
 
-        assert (await requests.reserve(entry, b"message", "key")).request_id == entry.request_id
+        assert (await requests.submit(entry, b"message", "key")).request_id == entry.request_id
         assert await requests.client.lrange(QUEUE_NAME, 0, -1) == [b"message"]
         found = await requests.load(entry.request_id)
         assert found is not None
@@ -156,7 +156,7 @@ def test_entry_without_a_payload_is_none(in_store: Callable[..., None]) -> None:
         await requests.client.delete(name)
         await requests.client.hset(name, mapping=half)
         other = an_entry()
-        holder = await requests.reserve(other, b"message", "key", while_unfinished=True)
+        holder = await requests.submit(other, b"message", "key", while_unfinished=True)
         assert holder.request_id == other.request_id
 
     in_store(scenario)
@@ -164,7 +164,7 @@ def test_entry_without_a_payload_is_none(in_store: Callable[..., None]) -> None:
 
 async def leased(requests: Leases, token: str = "one") -> tuple[PendingEntry, Lease]:
     entry = an_entry()
-    await requests.reserve(entry, b"message")
+    await requests.submit(entry, b"message")
     return entry, await requests.lease(entry.request_id, token)
 
 
@@ -191,7 +191,7 @@ def test_leases_that_come_together_are_one_call_and_none_takes_more_than_an_answ
     async def scenario(requests: Leases) -> None:
         entries = [an_entry() for _ in range(5)]
         for entry in entries:
-            await requests.reserve(entry, b"message")
+            await requests.submit(entry, b"message")
         ids = [entry.request_id for entry in entries]
 
         leases = await asyncio.gather(*(requests.lease(id_, f"token of {id_}") for id_ in ids))
@@ -206,12 +206,12 @@ def test_leases_that_come_together_are_one_call_and_none_takes_more_than_an_answ
 
 def test_reserving_together_outlasts_a_redis_that_has_forgotten_the_scripts(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
-        await requests.reserve(an_entry(), b"message")
+        await requests.submit(an_entry(), b"message")
         await requests.client.script_flush()
         entries = [an_entry() for _ in range(5)]
         full = entries[:1] * 2  # one of them twice
 
-        held = await asyncio.gather(*(requests.reserve(entry, b"message") for entry in (*entries, *full)))
+        held = await asyncio.gather(*(requests.submit(entry, b"message") for entry in (*entries, *full)))
 
         assert [holder.request_id for holder in held] == [entry.request_id for entry in (*entries, *full)]
         assert await requests.client.llen(QUEUE_NAME) == 6
@@ -335,7 +335,7 @@ def test_hand_back_queues_the_request_again_without_counting(in_store: Callable[
 def test_resend_by_many_reapers_pushes_once(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
         entry = an_entry()
-        await requests.reserve(entry, b"message")
+        await requests.submit(entry, b"message")
         await requests.client.delete(QUEUE_NAME)
         [pending] = await requests.pending_before(await requests.now_ms() + 1, skip=0, limit=100)
         await requests.client.zadd(requests.keys.pending, {pending.request_id: pending.pushed_ms - 1000})
@@ -352,7 +352,7 @@ def test_resend_by_many_reapers_pushes_once(in_store: Callable[..., None]) -> No
 def test_reports_that_are_saved_together_all_end_their_requests_however_many(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
         entries = [an_entry() for _ in range(2_000)]
-        await asyncio.gather(*(requests.reserve(entry, b"message") for entry in entries))
+        await asyncio.gather(*(requests.submit(entry, b"message") for entry in entries))
         reports = [a_report(entry.request_id) for entry in entries]
 
         ended = await asyncio.gather(*(requests.publish(report) for report in reports))
@@ -371,15 +371,15 @@ def test_what_an_application_has_submitted_is_listed_for_as_long_as_reports_live
         index, lives_ms, old = requests.keys.of_app("esb_test"), requests.settings.result_ttl_s * 1000, "0" * 32
         first, second, third = (an_entry() for _ in range(3))
 
-        await requests.reserve(first, b"message")
+        await requests.submit(first, b"message")
         assert lives_ms <= await requests.client.pttl(index) <= lives_ms + 60_000
         await requests.client.zadd(index, {old: 1})
-        await requests.reserve(second, b"message")
+        await requests.submit(second, b"message")
         assert set(await listed(requests)) == {first.request_id, second.request_id, old}
 
         # More than a minute later.
         await requests.client.pexpire(index, lives_ms - 1)
-        await requests.reserve(third, b"message")
+        await requests.submit(third, b"message")
         assert set(await listed(requests)) == {e.request_id for e in (first, second, third)}
         assert lives_ms <= await requests.client.pttl(index) <= lives_ms + 60_000
 
@@ -389,7 +389,7 @@ def test_what_an_application_has_submitted_is_listed_for_as_long_as_reports_live
 def test_cancel_before_any_start_ends_it_and_after_is_too_late(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
         waiting = an_entry()
-        await requests.reserve(waiting, b"message")
+        await requests.submit(waiting, b"message")
         report = a_report(waiting.request_id, Status.TERMINATED)
         started, _ = await leased(requests)
 
@@ -405,7 +405,7 @@ def test_cancel_before_any_start_ends_it_and_after_is_too_late(in_store: Callabl
 def test_what_was_cancelled_stays_so_where_redis_loses_its_report(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
         entry = an_entry()
-        await requests.reserve(entry, b"message")
+        await requests.submit(entry, b"message")
         cancelled = a_report(entry.request_id, Status.TERMINATED)
         assert await requests.cancel(cancelled) == 1
 
@@ -434,7 +434,7 @@ def test_what_a_worker_gave_back_uncounted_cannot_be_cancelled(in_store: Callabl
 def test_another_application_cannot_cancel(in_store: Callable[..., None]) -> None:
     async def scenario(requests: Leases) -> None:
         entry = an_entry(app="other")
-        await requests.reserve(entry, b"message")
+        await requests.submit(entry, b"message")
 
         assert await requests.cancel(a_report(entry.request_id, Status.TERMINATED)) == -1
         report = await requests.load(entry.request_id)

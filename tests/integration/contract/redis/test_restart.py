@@ -38,7 +38,7 @@ async def written(server: ComposeRedis) -> list[str]:
     client = connect(Settings(redis_url=server.url))
     requests, ids = Leases(client, Settings()), [uuid.uuid4().hex for _ in range(4)]
     for request_id in ids:
-        await requests.reserve(PendingEntry.of(request_id, BATCH, CALLER), b"message", request_id)
+        await requests.submit(PendingEntry.of(request_id, BATCH, CALLER), b"message", request_id)
     for request_id in ids[1:]:
         lease = await requests.lease(request_id, "token")
     await requests.publish(

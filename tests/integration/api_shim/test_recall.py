@@ -10,12 +10,11 @@ import pytest
 import redis as redis_client
 
 from api_shim.jobs import Jobs
-from api_shim.refusals import Expired, LookupUnanswered
+from api_shim.refusals import Expired, NotFound, RecallUnanswered
 from api_shim.submitter import Submitter
 from contract.answer.job import Job
 from contract.answer.report import Report
 from contract.answer.status import Status
-from contract.codes import Code, Refused
 from contract.message import PUBLISH_TASK_NAME, QUEUE_NAME, new_request_id
 from contract.redis.jobs import JobStore
 from contract.redis.records import Note
@@ -84,7 +83,8 @@ def test_report_of_another_application_is_as_unknown_as_none(redis_url: str, red
         poll = asyncio.create_task(submitter.poll(request_id, "other"))
         await taken(redis)
         await submitter.requests.publish(report(request_id))
-        assert await poll is None
+        with pytest.raises(NotFound):
+            await poll
 
     run(redis_url, scenario)
 
@@ -98,10 +98,12 @@ def test_report_of_another_application_that_redis_knows_is_looked_up_like_none(
         poll = asyncio.create_task(submitter.poll(request_id, "other"))
         assert await taken(redis) == request_id
         await submitter.requests.publish(report(request_id))
-        assert await poll is None
+        with pytest.raises(NotFound):
+            await poll
 
         # As with one that never was, the next answer needs no worker.
-        assert await submitter.poll(request_id, "other") is None
+        with pytest.raises(NotFound):
+            await submitter.poll(request_id, "other")
         assert redis.llen(QUEUE_NAME) == 0
         assert await submitter.poll(request_id, APP) == report(request_id)
 
@@ -115,7 +117,8 @@ def test_job_where_a_request_is_looked_for_is_as_unknown_as_none(redis_url: str,
         await taken(redis)
         job = Job(job_id, APP, 1, 60, datetime(2026, 1, 1, tzinfo=UTC), batches=1, accepted=1, ended=1, size=1)
         await JobStore(submitter.requests).restore(job, [], ttl_s=60)
-        assert await poll is None
+        with pytest.raises(NotFound):
+            await poll
 
     run(redis_url, scenario)
 
@@ -127,9 +130,8 @@ def test_request_where_a_job_is_looked_for_is_as_unknown_as_none(redis_url: str,
         look = asyncio.create_task(Jobs(submitter, Settings(redis_url=redis_url)).find(request_id, APP))
         await taken(redis)
         redis.publish(submitter.requests.keys.done_channel, request_id)  # as putting back says it
-        with pytest.raises(Refused) as raised:
+        with pytest.raises(NotFound):
             await look
-        assert raised.value.code is Code.REQUEST_NOT_FOUND
 
     run(redis_url, scenario)
 
@@ -141,9 +143,11 @@ def test_request_nobody_has_heard_of_is_unknown_and_not_asked_again(
         request_id = new_request_id()
         poll = asyncio.create_task(submitter.poll(request_id, APP))
         answer(submitter, redis, await taken(redis), Note())
-        assert await poll is None
+        with pytest.raises(NotFound):
+            await poll
 
-        assert await submitter.poll(request_id, APP) is None
+        with pytest.raises(NotFound):
+            await submitter.poll(request_id, APP)
         assert redis.llen(QUEUE_NAME) == 0
 
     run(redis_url, scenario)
@@ -160,7 +164,8 @@ def test_expired_request_says_how_it_ended_to_its_application_alone(
         with pytest.raises(Expired) as raised:
             await poll
         assert raised.value.status is Status.PART_FAILED
-        assert await submitter.poll(request_id, "other") is None
+        with pytest.raises(NotFound):
+            await submitter.poll(request_id, "other")
 
     run(redis_url, scenario)
 
@@ -170,7 +175,7 @@ def test_guessing_ids_asks_for_few_at_once(redis_url: str, redis: "redis_client.
         polls = [submitter.poll(new_request_id(), APP) for _ in range(200)]
         answers = await asyncio.gather(*polls, return_exceptions=True)
 
-        assert {type(answer) for answer in answers} == {LookupUnanswered}
+        assert {type(answer) for answer in answers} == {RecallUnanswered}
         assert redis.llen(QUEUE_NAME) <= 50
 
     run(redis_url, scenario)
@@ -178,8 +183,10 @@ def test_guessing_ids_asks_for_few_at_once(redis_url: str, redis: "redis_client.
 
 def test_text_that_is_no_request_id_is_unknown_at_once(redis_url: str, redis: "redis_client.Redis") -> None:
     async def scenario(submitter: Submitter) -> None:
-        assert await submitter.poll("../../etc/passwd", APP) is None
-        assert await submitter.poll("A" * 32, APP) is None
+        with pytest.raises(NotFound):
+            await submitter.poll("../../etc/passwd", APP)
+        with pytest.raises(NotFound):
+            await submitter.poll("A" * 32, APP)
         assert redis.llen(QUEUE_NAME) == 0
 
     run(redis_url, scenario)

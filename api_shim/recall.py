@@ -2,9 +2,9 @@
 
 The shim has no database. It leaves one message per request_id at the queue's head, and a worker answers through Redis:
 with the report, or with a note that there is none. Whoever guesses ids gains nothing and costs little: only well-formed
-ids are looked up, each once at a time and then not again while its note stands, and few at once.
+ids are asked for, each once at a time and then not again while its note stands, and few at once.
 
-A request of another application is looked up all the same, though Redis knows it: neither words nor time tell it from
+A request of another application is asked for all the same, though Redis knows it: neither words nor time tell it from
 one that never was.
 """
 
@@ -13,7 +13,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
-from api_shim.refusals import BrokerUnavailable, Expired, LookupUnanswered
+import structlog
+
+from api_shim.refusals import BrokerUnavailable, Expired, NotFound, RecallUnanswered
 from api_shim.waiters import Waiters
 from contract.message import QUEUE_NAME, REQUEST_ID_PATTERN
 from contract.queue import BrokerAway, Queue
@@ -28,7 +30,8 @@ class _Owned(Protocol):
 
 
 T = TypeVar("T", bound=_Owned)
-_request_id: Final = re.compile(REQUEST_ID_PATTERN)
+_is_id: Final = re.compile(REQUEST_ID_PATTERN).fullmatch
+_log: Final = structlog.get_logger(__name__)
 _ASK: Final = Script("api_shim/ask.lua", keys="asked queue", args="ttl_ms message")
 _MOST_AT_ONCE: Final = 50
 _WAIT_S: Final = 3.0
@@ -36,8 +39,8 @@ _LOOK_AGAIN_S: Final = 0.5
 _ASK_AGAIN_MS: Final = 5_000
 
 
-class Lookup:
-    """The look-ups of one process."""
+class Recall:
+    """What one process has workers put back."""
 
     def __init__(self, requests: Requests, waiters: Waiters, queue: Queue) -> None:
         self._requests = requests
@@ -46,27 +49,33 @@ class Lookup:
         self._ask = requests.client.register_script(_ASK)
         self._open = 0
 
-    async def find(self, request_id: str, bk_app_code: str, load: Callable[[str], Awaitable[T | None]]) -> T | None:
-        """A request that has ended, or a job, as `load` finds it again; None when no worker found one.
+    async def find(self, request_id: str, bk_app_code: str, load: Callable[[str], Awaitable[T | None]]) -> T:
+        """A request or a job of this application as `load` finds it in Redis, if need be once a worker has put it back.
 
         Raises:
+            NotFound: there is none under that id.
             Expired: it has ended and its report is gone.
-            LookupUnanswered: no worker has answered in time, or too many look-ups are open.
+            RecallUnanswered: no worker has answered in time, or too many others are asked for.
             BrokerUnavailable: the queue cannot be reached.
         """
-        if not _request_id.fullmatch(request_id):
-            return None
+        if not _is_id(request_id):
+            raise NotFound
+        found = await load(request_id)
+        if found is not None and found.bk_app_code == bk_app_code:
+            return found
+        if found is not None:
+            _log.warning("request of another application asked for", request_id=request_id, bk_app_code=bk_app_code)
         if await self._is_unknown(request_id, bk_app_code):
-            return None
+            raise NotFound
         if self._open >= _MOST_AT_ONCE:
-            raise LookupUnanswered(_WAIT_S)
+            raise RecallUnanswered(_WAIT_S)
         self._open += 1
         try:
-            return await self._look_up(request_id, bk_app_code, load)
+            return await self._put_back(request_id, bk_app_code, load)
         finally:
             self._open -= 1
 
-    async def _look_up(self, request_id: str, bk_app_code: str, load: Callable[[str], Awaitable[T | None]]) -> T | None:
+    async def _put_back(self, request_id: str, bk_app_code: str, load: Callable[[str], Awaitable[T | None]]) -> T:
         give_up_at = asyncio.get_running_loop().time() + _WAIT_S
         async with self._waiters.hearing(request_id) as heard:
             await self._send(request_id)
@@ -78,13 +87,13 @@ class Lookup:
                 if found is not None and found.bk_app_code == bk_app_code:
                     return found
                 if is_unknown:
-                    return None
+                    raise NotFound
                 if is_answered and not self._waiters.is_released:
                     # Of another application, or a job where a request is looked for. Not even its kind is told.
                     unseen = self._requests.keys.unseen(bk_app_code, request_id)
                     await self._requests.client.set(unseen, b"", ex=NOTE_TTL_S)
-                    return None
-        raise LookupUnanswered(_WAIT_S)
+                    raise NotFound
+        raise RecallUnanswered(_WAIT_S)
 
     async def _is_unknown(self, request_id: str, bk_app_code: str) -> bool:
         keys = self._requests.keys
