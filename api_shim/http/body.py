@@ -37,10 +37,13 @@ NO_BODY: Final = Body(b"", {})
 
 
 class MalformedBody(Refused):
-    """The bytes are not what a body must be. `reason` is a fixed text; `offset` is in bytes, when known."""
+    """The bytes are not what a body must be. `reason` is a fixed text; `offset` is in bytes, when known.
 
-    def __init__(self, code: Code, reason: str, offset: int | None = None) -> None:
-        super().__init__(code)
+    `path` names the line where a body has lines.
+    """
+
+    def __init__(self, code: Code, reason: str, offset: int | None = None, *, path: str = "") -> None:
+        super().__init__(code, path=path)
         self.reason = reason
         self.offset = offset
 

@@ -96,7 +96,7 @@ ANSWER_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
     "outcome": ("What became of it", "结果"),
     "service_instance_id": ("Id of the service instance, where there is one", "服务实例 ID"),
     "bk_process_id": ("Id of the process, where there is one", "进程 ID"),
-    "path": ("The field", "字段路径"),
+    "path": ("The field, or the line that is no JSON", "字段路径，或不是 JSON 的行"),
     "total_count": ("All instances", "实例总数"),
     "success_count": ("Those that are there", "成功数"),
     "failed_count": ("Those that are not, skipped ones among them", "失败数，含跳过"),

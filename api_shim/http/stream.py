@@ -104,29 +104,30 @@ async def _open_ndjson(chunks: AsyncIterator[bytes]) -> JobBody:
     return JobBody(head, _decoded(lines))
 
 
-async def _decoded(lines: AsyncIterator[tuple[bytes, int]]) -> AsyncIterator[tuple[Any, int]]:
-    async for line, offset in lines:
+async def _decoded(lines: AsyncIterator[tuple[bytes, int, int]]) -> AsyncIterator[tuple[Any, int]]:
+    async for line, number, offset in lines:
         try:
             yield loads(line), len(line)
         except NotJson as error:
-            raise MalformedBody(Code.BODY_NOT_JSON, error.reason, offset + (error.offset or 0)) from None
+            place, path = offset + (error.offset or 0), f"line {number}"
+            raise MalformedBody(Code.BODY_NOT_JSON, error.reason, place, path=path) from None
 
 
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, int]]:
-    """Lines that are not blank, each with its place in the body."""
-    rest, offset = bytearray(), 0
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, int, int]]:
+    """Lines that are not blank, each with its number, from 1, and its place in the body."""
+    rest, number, offset = bytearray(), 1, 0
     async for chunk in chunks:
         rest += chunk
         if b"\n" in chunk:
             *whole, rest = rest.split(b"\n")
             for line in whole:
                 if line.strip():
-                    yield bytes(line), offset
-                offset += len(line) + 1
+                    yield bytes(line), number, offset
+                number, offset = number + 1, offset + len(line) + 1
         if len(rest) > MAX_INSTANCE_BYTES:
             raise MalformedBody(Code.BODY_TOO_LARGE, f"a line over {MAX_INSTANCE_BYTES} bytes")
     if rest.strip():
-        yield bytes(rest), offset
+        yield bytes(rest), number, offset
 
 
 async def _open_json(chunks: AsyncIterator[bytes]) -> JobBody:

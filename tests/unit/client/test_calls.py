@@ -27,7 +27,6 @@ def client(server: Scripted, **options: Any) -> Client:
         response(429, {"code": 1199997}, Retry_After="0"),
         response(503, {"code": 1190006}, Retry_After="0"),
         response(502, Retry_After="0"),
-        response(200, {"code": 1190007}, Retry_After="0"),
         httpx2.ConnectError("refused"),
         httpx2.ReadTimeout("silent"),
     ],
@@ -43,6 +42,13 @@ def test_call_is_repeated_under_its_key_until_it_is_answered(busy: Any, caplog: 
     assert (len(server.asked), keys) == (3, {operation.idempotency_key})
     assert {record.name for record in caplog.records} == {"bksi_client"}
     assert [record.levelname for record in caplog.records] == ["INFO", "INFO"]
+
+
+def test_old_call_is_repeated_while_its_envelope_says_busy() -> None:
+    busy = response(200, {"code": 1190007}, Retry_After="0")
+    server = Scripted(busy, busy, response(200, {"code": 0, "data": [7]}))
+    assert client(server).create_service_instance(BATCH)["data"] == [7]
+    assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize("key", ["", "é"])
@@ -210,3 +216,19 @@ def test_job_is_sent_as_lines_again_from_a_list_and_once_from_an_iterator() -> N
     with pytest.raises(RequestRefused) as refused:
         client(server).jobs.submit(batch | {"instances": iter(batch["instances"])})
     assert (len(server.asked), refused.value.idempotency_key is not None) == (1, True)
+
+
+def test_what_a_batch_leaves_out_is_named_by_the_server() -> None:
+    missing = response(400, {"code": 1199010, "message": "instances is required", "errors": []})
+    server = Scripted(missing)
+    nothing: Any = {}
+    for submit in (
+        lambda: client(server).submit(nothing),
+        lambda: client(server).validate(nothing),
+        lambda: client(server).jobs.submit(nothing),
+        lambda: list(client(server).submit_many(nothing)),
+    ):
+        with pytest.raises(RequestRefused, match="instances is required"):
+            submit()
+    bodies = [request.read() for request in server.asked]
+    assert bodies == [b'{"instances":[]}', b'{"instances":[]}', b"{}\n", b'{"instances":[]}']

@@ -81,6 +81,23 @@ def test_retry_is_another_operation_with_the_same_key() -> None:
     assert (again.request_id, again.idempotency_key) == ("b" * 32, "mine")
 
 
+def test_answer_of_v1_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[httpx2.Response] = []
+    json = httpx2.Response.json
+    monkeypatch.setattr(httpx2.Response, "json", lambda self: read.append(self) or json(self))
+    one = operation(response(202, report("PENDING", "b" * 32)))
+    for asked, call in enumerate((one.status, one.cancel, one.retry), 1):
+        call()
+        assert len(read) == asked
+
+
+def test_filters_of_a_list_are_sent_together() -> None:
+    server = Scripted(response(200, {"code": 0, "batches": [], "next_cursor": None}))
+    filters: Any = {"status": "FAILED", "bk_biz_id": 1, "bk_module_id": 60, "idempotency_key": "order-17"}
+    assert list(Client(URL, http_client=server.http).batches.list(**filters)) == []
+    assert dict(server.asked[0].url.params) == {name: str(value) for name, value in filters.items()}
+
+
 def test_id_from_elsewhere_reaches_nothing_but_what_it_names() -> None:
     server = Scripted(response(200, {"code": 0, "items": [], "next_cursor": None, "status": "SUCCESS"}))
     client = Client(URL, http_client=server.http)

@@ -121,15 +121,17 @@ class AsyncBatches:
         status: Status | None = None,
         bk_biz_id: int | None = None,
         bk_module_id: int | None = None,
+        idempotency_key: str | None = None,
         page_size: int | None = None,
     ) -> AsyncIterator[Summary]:
         """Like `Batches.list`."""
-        filters = {"status": status, "bk_biz_id": bk_biz_id, "bk_module_id": bk_module_id, "limit": page_size}
+        filters: dict[str, str | int | None] = {"status": status, "bk_biz_id": bk_biz_id, "bk_module_id": bk_module_id}
+        filters |= {"idempotency_key": idempotency_key, "limit": page_size}
         return self._client.pages(calls.BATCHES, "batches", filters)
 
     async def find(self, idempotency_key: str) -> AsyncOperation | None:
         """Like `Batches.find`."""
-        async for summary in self._client.pages(calls.BATCHES, "batches", {"idempotency_key": idempotency_key}):
+        async for summary in self.list(idempotency_key=idempotency_key):
             return self._client.operation(summary["request_id"], idempotency_key)
         return None
 

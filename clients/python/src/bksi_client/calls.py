@@ -57,10 +57,10 @@ def submission(batch: Batch, key: str) -> Call:
 
 def job_submission(batch: Batch, key: str) -> Call:
     """Enqueue `batch` under one id: a line without the instances, then an instance a line."""
-    head = {name: value for name, value in batch.items() if name != "instances"}
-    lines = _Lines(head, batch["instances"])
+    head, instances = {name: value for name, value in batch.items() if name != "instances"}, _instances(batch)
+    lines = _Lines(head, instances)
     headers = {"Idempotency-Key": key.encode(), "Content-Type": b"application/x-ndjson"}
-    once = iter(lines) if isinstance(batch["instances"], Iterator) else lines
+    once = iter(lines) if isinstance(instances, Iterator) else lines
     return Call("POST", JOBS, headers=headers, key=key, lines=once)
 
 
@@ -88,7 +88,7 @@ def page(path: str, filters: Filters, cursor: str | None = None) -> Call:
 
 def parts(batch: Batch) -> Iterator[tuple[int, Batch]]:
     """`batch` cut into as many as its instances need, each with the place of its first instance."""
-    instances: Iterator[Instance] = iter(batch["instances"])
+    instances = iter(_instances(batch))
     for start in itertools.count(0, MAX_INSTANCES):
         part = list(itertools.islice(instances, MAX_INSTANCES))
         if not part and start:
@@ -142,7 +142,12 @@ def body_of(response: httpx2.Response) -> dict[str, Any]:
 
 
 def _listed(batch: Batch) -> dict[str, object]:
-    return {**batch, "instances": list(batch["instances"])}
+    return {**batch, "instances": list(_instances(batch))}
+
+
+def _instances(batch: Batch) -> Iterable[Instance]:
+    """None where they were left out: the server names all that is missing."""
+    return batch.get("instances") or ()
 
 
 @dataclass(frozen=True, slots=True)

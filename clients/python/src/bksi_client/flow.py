@@ -4,7 +4,6 @@
 call is repeated, how long something is waited for and what an answer means.
 """
 
-import itertools
 import logging
 import random
 import ssl
@@ -26,7 +25,7 @@ UPLOAD_S: Final = 600.0
 """The same while a stream is sent: the server reads it as fast as it can, and answers after the last of it."""
 _BUSY_STATUSES: Final = (429, 502, 503, 504)
 _BUSY_CODES: Final = (1199997, 1190006, 1190007)
-"""The same on the old path, which answers 200: too many calls, queue full, queue away."""
+"""The same on the old paths, which answer 200: too many calls, queue full, queue away."""
 _LONGEST_PAUSE_S: Final = 30.0
 """A server that asks for more is not waited for: its caller has better things to do."""
 _FIRST_PAUSE_S: Final = 0.1
@@ -118,14 +117,16 @@ def perform(call: Call, options: Options, deadline: Deadline | None = None) -> S
     """
     deadline = deadline or Deadline(options.timeout)
     patience = Deadline(options.patience_s)
-    for attempt in itertools.count(1):
+    attempt = 0
+    while True:
+        attempt += 1
         response: httpx2.Response | None = None
         failed: httpx2.RequestError | None = None
         try:
             response = yield Send(call, options, deadline.left)
         except httpx2.RequestError as error:
             failed = error
-        pause = _pause(response, failed, attempt, deadline.within(patience.left or 0))
+        pause = _pause(call, response, failed, attempt, deadline.within(patience.left or 0))
         may_repeat = call.is_repeatable and (options.retries is None or attempt <= options.retries)
         repeats = pause is not None and may_repeat and patience.allows(pause)
         if pause is None or not repeats or not deadline.allows(pause):
@@ -135,16 +136,17 @@ def perform(call: Call, options: Options, deadline: Deadline | None = None) -> S
             raise _unanswered(call, failed, deadline.seconds if is_late else None) from failed
         _log.info("%s %s again in %.1f s: %s", call.method, call.path, pause, _why(response, failed))
         yield Sleep(pause)
-    raise AssertionError  # count does not end
 
 
-def is_busy(response: httpx2.Response) -> bool:
+def _is_busy(call: Call, response: httpx2.Response) -> bool:
     """Whether the answer asks to come again."""
-    return response.status_code in _BUSY_STATUSES or calls.body_of(response).get("code") in _BUSY_CODES
+    if response.status_code in _BUSY_STATUSES:
+        return True
+    return not call.path.startswith("/v1/") and calls.body_of(response).get("code") in _BUSY_CODES
 
 
 def _pause(
-    response: httpx2.Response | None, failed: httpx2.RequestError | None, attempt: int, left: float
+    call: Call, response: httpx2.Response | None, failed: httpx2.RequestError | None, attempt: int, left: float
 ) -> float | None:
     """Seconds before the call is repeated; None when another try would end alike."""
     # Longer and longer, but not as long as to waste half of the time that is `left`.
@@ -153,7 +155,7 @@ def _pause(
     spread = random.uniform(1.0, 1.2)  # noqa: S311 - no secret
     if response is None:
         return usual * spread if failed is not None and _may_get_better(failed) else None
-    if not is_busy(response):
+    if not _is_busy(call, response):
         return None
     asked = calls.retry_after(response)
     if asked is not None and asked > _LONGEST_PAUSE_S:

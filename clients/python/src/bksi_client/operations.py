@@ -114,18 +114,14 @@ class Pending(Generic[R]):
         return self._failure((yield from self._wait(timeout)))
 
     def _act(self, verb: str) -> Steps[httpx2.Response]:
-        call = calls.Call("POST", f"{self._path}:{verb}", key=self.idempotency_key)
-        response = yield from perform(call, self._options)
-        calls.answer(response, self.idempotency_key)
-        return response
+        return (yield from perform(calls.Call("POST", f"{self._path}:{verb}", key=self.idempotency_key), self._options))
 
     def _cancel(self) -> Steps[R]:
         return self._note((yield from self._act("cancel")))
 
     def _retry(self) -> Steps[str]:
         """The id of the one that was submitted instead."""
-        response = yield from self._act("retry")
-        return str(calls.body_of(response)[self._id_name])
+        return str(calls.answer((yield from self._act("retry")), self.idempotency_key)[self._id_name])
 
     def _failure(self, report: R) -> BksiError | None:
         succeeded = report["status"] == "SUCCESS"

@@ -12,7 +12,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from api_shim.http.body import read_value
+from api_shim.http.body import MalformedBody, read_value
 from api_shim.http.stream import NDJSON, open_job_body
 
 HEAD = {"bk_biz_id": 1, "bk_module_id": 60}
@@ -50,6 +50,15 @@ def _json() -> bytes:
 def test_lines_are_the_same_however_they_are_cut(size: int) -> None:
     lines = b"\r\n".join(json.dumps(row).encode() for row in (HEAD, *ROWS))
     assert _read(_cut(lines, size), NDJSON) == ROWS
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_line_that_is_no_json_is_named_by_its_number(size: int) -> None:
+    body = b'{"bk_biz_id": 1}\n\n{"bk_host_id": 2}\r\n{"bk_host_id": 3,}\n'
+    with pytest.raises(MalformedBody) as refused:
+        _read(_cut(body, size), NDJSON)
+    assert (refused.value.path, refused.value.offset) == ("line 4", body.index(b"}", -3))
+    assert refused.value.message().endswith(" (line 4)")
 
 
 @pytest.mark.parametrize("size", [997, 65_521, 10_000_000])

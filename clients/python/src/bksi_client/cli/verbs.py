@@ -14,7 +14,7 @@ from bksi_client.cli.profiles import app as profiles
 from bksi_client.cli.requests import reading
 from bksi_client.cli.server import Server
 from bksi_client.errors import Unanswered
-from bksi_client.types import Batch, Item, Outcome, Report, Status, Summary
+from bksi_client.types import Batch, Item, Outcome, Report, Status
 
 if TYPE_CHECKING:
     from bksi_client.blocking import Client, Job, Operation
@@ -176,13 +176,13 @@ def list_(
         limit: how many at most.
     """
     with server.client() as client:
-        if idempotency_key is not None:
-            summaries: Iterator[Summary] = client.pages("/v1/batches", "batches", {"idempotency_key": idempotency_key})
-        else:
-            size = min(limit, 500)
-            summaries = client.batches.list(
-                status=status, bk_biz_id=bk_biz_id, bk_module_id=bk_module_id, page_size=size
-            )
+        summaries = client.batches.list(
+            status=status,
+            bk_biz_id=bk_biz_id,
+            bk_module_id=bk_module_id,
+            idempotency_key=idempotency_key,
+            page_size=min(limit, 500),
+        )
         output.rows(itertools.islice(summaries, limit), COLUMNS, "request_id", CELLS)
 
 
