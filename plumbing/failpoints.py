@@ -24,7 +24,6 @@ hold                  waits until a file ``<name>.go`` appears in ``BKSI_FAILPOI
 """
 
 import asyncio
-import itertools
 import os
 import re
 import signal
@@ -39,6 +38,7 @@ import structlog
 
 _log = structlog.get_logger(__name__)
 _POLL_S: Final = 0.01
+_WAITS: Final = ("sleep", "hold")
 
 POINTS: Final[Mapping[str, str]] = {
     "before_submit": "shim: the request is checked, nothing is stored",
@@ -84,28 +84,33 @@ class _Trap:
     passed: int = 0
 
     def spring(self, subject: str) -> bool:
-        """Count a passage; whether this one is to be acted on."""
+        """Count a passage and do what is to be done at once; whether this one is to wait."""
         if self.subject and self.subject != subject:
             return False
         self.passed = self._count()
         if self.times is not None and self.passed > self.times:
             return False
         _log.warning("failpoint", point=self.name, action=self.action, passage=self.passed)
-        return True
+        if self.action in _WAITS:
+            return True
+        _ACTIONS[self.action]()
+        return False
 
     def is_held(self) -> bool:
-        return self.directory is not None and not (self.directory / f"{self.name}.go").exists()
+        return (
+            self.action == "hold" and self.directory is not None and not (self.directory / f"{self.name}.go").exists()
+        )
 
     def _count(self) -> int:
-        if self.directory is None:
-            return self.passed + 1
-        for number in itertools.count(self.passed + 1):
+        number = self.passed + 1
+        while self.directory is not None:
             try:
                 (self.directory / f"{self.name}.{number}").touch(exist_ok=False)
             except FileExistsError:
-                continue
-            return number
-        raise AssertionError  # count() never ends
+                number += 1
+            else:
+                break
+        return number
 
 
 _armed: dict[str, list[_Trap]] = {}
@@ -129,32 +134,22 @@ def arm(specification: str, directory: Path | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
 
 
-def failpoint(name: str, subject: str = "") -> None:
+def failpoint(name: str) -> None:
     """A place in code that blocks its thread when it waits."""
     for trap in _armed.get(name, ()):
-        if not trap.spring(subject):
-            continue
-        if trap.action == "sleep":
+        if trap.spring(""):
             time.sleep(trap.seconds)
-        elif trap.action == "hold":
             while trap.is_held():
                 time.sleep(_POLL_S)
-        else:
-            _ACTIONS[trap.action]()
 
 
 async def async_failpoint(name: str, subject: str = "") -> None:
     """A place in a coroutine. ``sleep`` and ``hold`` let the other coroutines run; ``hang`` does not."""
     for trap in _armed.get(name, ()):
-        if not trap.spring(subject):
-            continue
-        if trap.action == "sleep":
+        if trap.spring(subject):
             await asyncio.sleep(trap.seconds)
-        elif trap.action == "hold":
             while trap.is_held():  # noqa: ASYNC110 - another process makes the file
                 await asyncio.sleep(_POLL_S)
-        else:
-            _ACTIONS[trap.action]()
 
 
 _ENTRY: Final = re.compile(
@@ -169,7 +164,7 @@ def _trap(entry: str, directory: Path | None) -> _Trap:
     name, action, first, second = match["name"], match["action"], match["first"], match["second"]
     if name not in POINTS:
         raise ValueError(f"no such failpoint: {name!r}")
-    if action not in _ACTIONS and action not in ("sleep", "hold"):
+    if action not in _ACTIONS and action not in _WAITS:
         raise ValueError(f"no such failpoint action: {action!r}")
     seconds, times = (first, second) if action == "sleep" else (None, first)
     if (action == "sleep") != (seconds is not None) or (action != "sleep" and second is not None):
