@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from contract.answer.report import Report
-from contract.answer.status import Delivery, Status
+from contract.answer.status import DeliveryStatus, Status
 from contract.request.batch import ServiceInstanceBatch
 
 
 def is_retryable(report: Report) -> bool:
     """Whether it has ended, and left anything to be tried again."""
-    return report.status.is_final and (report.status is not Status.SUCCESS or report.delivery is Delivery.FAILED)
+    return report.status.is_final and (report.status is not Status.SUCCESS or report.delivery is DeliveryStatus.FAILED)
 
 
 def tried_again(batch: ServiceInstanceBatch, report: Report, *, whole: bool) -> ServiceInstanceBatch | None:
@@ -21,7 +21,7 @@ def tried_again(batch: ServiceInstanceBatch, report: Report, *, whole: bool) -> 
         whole: ask for what is there as well, so that the new report tells of all instances. Of clones never.
     """
     # What is there is found again, and handed on to CMDB if it lacks it. A clone is not found.
-    is_refused = report.delivery is Delivery.FAILED
+    is_refused = report.delivery is DeliveryStatus.FAILED
     if batch.on_existing != "clone" and (whole or is_refused):
         return batch
     failed = [item["index"] for item in report.items if not item["outcome"].is_success]

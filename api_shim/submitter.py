@@ -18,7 +18,7 @@ from api_shim.recall import Recall
 from api_shim.refusals import Busy, NotFound, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.retries import is_retryable, tried_again
 from api_shim.waiters import Waiters
-from contract.answer.report import Report, report_expires_at
+from contract.answer.report import Report
 from contract.answer.status import Status, Warning_
 from contract.codes import Code, Refused
 from contract.message import Caller, Payload, make_celery, new_request_id
@@ -172,7 +172,7 @@ class Submitter:
             TooLate: it has been started.
             NotFound: it is unknown by now.
         """
-        expires_at = report_expires_at(now, self._settings)
+        expires_at = self._settings.expires_at(now)
         ended = pending.ended(Refused(Code.CANCELLED), finished_at=now, expires_at=expires_at)
         answer = await reaching_redis(self.requests.cancel(ended))
         if answer == 1:
@@ -236,9 +236,9 @@ class Submitter:
             Their reports, and after which request_id the next page goes on; None: there is none. A page may be shorter,
             empty even, and yet be followed by another.
         """
-        page = await reaching_redis(self._listing.page(bk_app_code, after, limit, wanted))
-        reports = await reaching_redis(self.requests.load_many(page.request_ids))
-        return [report for report in reports if report is not None], page.after
+        ids, last = await reaching_redis(self._listing.page(bk_app_code, after, limit, wanted))
+        reports = await reaching_redis(self.requests.load_many(ids))
+        return [report for report in reports if report is not None], last
 
     async def find(self, bk_app_code: str, idempotency_key: str) -> Report:
         """The report of the request that an application submitted under a key; raises as `poll`."""

@@ -107,8 +107,8 @@ class Code(IntEnum):
     NO_PERMISSION = 9900403, "You lack the permission for this", "没有执行此操作的权限"
 
 
-class Reason(StrEnum):
-    """Why something was accepted but not taken as sent: a word for programs, with a text in English and Chinese."""
+class _Worded(StrEnum):
+    """A word for programs, with a text in English and Chinese."""
 
     english: str
     chinese: str
@@ -120,6 +120,10 @@ class Reason(StrEnum):
         member.english = english
         member.chinese = chinese
         return member
+
+
+class Reason(_Worded):
+    """Why something was accepted but not taken as sent."""
 
     UNKNOWN_FIELD = "unknown_field", "not a field of this interface; ignored", "不是本接口的字段，已忽略"
     SERVER_OWNED = "server_owned", "set by the server; ignored", "由服务端设置，已忽略"
@@ -148,19 +152,8 @@ class Reason(StrEnum):
     DIFFERS = "differs", "the existing row has another value and was left as it is", "已有数据的值不同，保持不变"
 
 
-class Why(StrEnum):
+class Why(_Worded):
     """What is wrong with a value, where the code does not tell: the last argument of a message, kept as a word."""
-
-    english: str
-    chinese: str
-
-    def __new__(cls, word: str, english: str = "", chinese: str = "") -> Self:
-        """Keep the word as the value; the texts ride along."""
-        member = str.__new__(cls, word)
-        member._value_ = word
-        member.english = english
-        member.chinese = chinese
-        return member
 
     GIVEN_TWICE = "given_twice", "given more than once", "重复给出"
     CONTRADICTED = "contradicted", "another value is given elsewhere", "与别处给出的值不一致"

@@ -33,7 +33,7 @@ class Configured(BaseModel):
         return read_toml(path, cls)
 
 
-class Writer(Configured):
+class Known(Configured):
     """Somebody who may create service instances."""
 
     bk_biz_ids: tuple[Annotated[int, Field(gt=0)], ...] | Literal["*"]
@@ -51,13 +51,13 @@ _LEFT_OUT: Final = ("on_existing", "mode")
 
 
 def with_defaults(
-    body: dict[str, Any], writer: Writer | None, deployment: Settings, names: Sequence[str] = _LEFT_OUT
+    body: dict[str, Any], caller: Known | None, deployment: Settings, names: Sequence[str] = _LEFT_OUT
 ) -> dict[str, Any]:
-    """`body` with those of these fields that it leaves out, as its writer, else the deployment has them.
+    """`body` with those of these fields that it leaves out, as its caller, else the deployment has them.
 
     ``null`` equals absent.
     """
     missing = {
-        name: getattr(writer, name, None) or getattr(deployment, name) for name in names if body.get(name) is None
+        name: getattr(caller, name, None) or getattr(deployment, name) for name in names if body.get(name) is None
     }
     return {**body, **missing} if missing else body

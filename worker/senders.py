@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 import jwt
 from pydantic import Field, StringConstraints
 
-from contract.known import Configured, Name, Writer
+from contract.known import Configured, Known, Name
 from contract.message import Caller, TaskArguments
 from worker.walk.adopt import NotTrusted
 
@@ -25,7 +25,7 @@ _ALGORITHM: Final = "HS256"
 _LEEWAY_S: Final = 5
 
 
-class Sender(Writer):
+class Sender(Known):
     """One service that sends messages."""
 
     keys: Annotated[tuple[Annotated[str, StringConstraints(min_length=32)], ...], Field(min_length=1, repr=False)]

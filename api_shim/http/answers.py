@@ -12,8 +12,8 @@ from api_shim.http.exchange import Exchange, Style
 from api_shim.http.pages.refusal import refusal_page
 from api_shim.refusals import Expired, NotRetryable, TooLate
 from contract.answer.document import report_document
-from contract.answer.report import Envelope, Report
-from contract.codes import Code, Refused, text
+from contract.answer.report import Report, envelope
+from contract.codes import Code, Refused
 
 # What a refusal is on v1; whatever is not listed is the caller's mistake, 400.
 _STATUS: Final[Mapping[Code, int]] = {
@@ -86,14 +86,8 @@ def refusal(
     """
     first = errors[0]
     exchange.code = first.code
-    envelope = Envelope(
-        result=False,
-        code=first.code,
-        message=first.message(exchange.language),
-        permission=getattr(first, "permission", None),
-        request_id=exchange.request_id,
-    )
-    content: dict[str, Any] = envelope.model_dump()
+    permission = getattr(first, "permission", None)
+    content: dict[str, Any] = {**envelope(first, exchange.request_id, exchange.language, permission=permission)}
     if not exchange.style.is_compat:
         content["errors"] = [_error(exchange, error) for error in errors]
         if isinstance(first, Expired | TooLate | NotRetryable):
@@ -113,7 +107,8 @@ def finished(
 ) -> Response:
     """The answer that carries a report: its envelope on compat paths, the whole report on v1."""
     if exchange.style.is_compat:
-        content, status = report.envelope(exchange.language).model_dump(), 200
+        status = 200
+        content: dict[str, Any] = {**report.envelope(exchange.language)}
     else:
         content = report_document(report, exchange.language)
     exchange.code = content["code"]
@@ -127,10 +122,7 @@ def listed(exchange: Exchange, name: str, values: list[Any], cursor: str | None)
 
 def succeeded(exchange: Exchange, more: dict[str, Any]) -> Response:
     """The six keys of a call that succeeded, and `more` after them."""
-    envelope = Envelope(
-        result=True, code=Code.SUCCESS, message=text(Code.SUCCESS), request_id=exchange.request_id
-    ).model_dump()
-    return _json(exchange, envelope | more, 200)
+    return _json(exchange, {**envelope(Refused(Code.SUCCESS), exchange.request_id, result=True), **more}, 200)
 
 
 def said(
@@ -144,13 +136,8 @@ def said(
 def still_running(exchange: Exchange) -> Response:
     """The compat answer to an accepted request that has not ended: never ``result: true`` before the rows exist."""
     exchange.code = Code.STILL_RUNNING
-    envelope = Envelope(
-        result=False,
-        code=Code.STILL_RUNNING,
-        message=text(Code.STILL_RUNNING, (), exchange.language),
-        request_id=exchange.request_id,
-    )
-    return _json(exchange, envelope.model_dump(), 200)
+    content = {**envelope(Refused(Code.STILL_RUNNING), exchange.request_id, exchange.language)}
+    return _json(exchange, content, 200)
 
 
 def with_etag(response: Response, if_none_match: str) -> Response:

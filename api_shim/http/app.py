@@ -17,8 +17,7 @@ from api_shim.http.openapi_body import SCHEMAS
 from api_shim.http.openapi_codes import DESCRIPTION
 from api_shim.http.paging import Cursors
 from api_shim.http.port import fingerprint
-from api_shim.http.routes import actions, batches, jobs, pages
-from api_shim.http.routes import health as operations
+from api_shim.http.routes import actions, batches, jobs, operations, pages
 from api_shim.http.state import AppState
 from api_shim.identity.doorkeeper import Doorkeeper
 from api_shim.jobs import Jobs

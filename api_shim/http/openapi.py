@@ -6,6 +6,8 @@ The routes read their requests themselves, so that no framework's own 422 ever s
 from enum import StrEnum
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from api_shim.http import openapi_examples as examples
 from api_shim.http.answers import status_of
 from api_shim.http.field_texts import HEADERS, PARAMETERS
@@ -17,7 +19,7 @@ from contract.codes import Code
 
 Schema = dict[str, Any]
 Answers = dict[int | str, dict[str, Any]]
-ENVELOPE: Final[Schema] = {**Envelope.model_json_schema(), "required": list(Envelope.model_fields)}
+ENVELOPE: Final[Schema] = TypeAdapter(Envelope).json_schema()
 COMMON: Final = ("X-Request-Id", "Cache-Control", "Content-Language", "Vary")
 """Headers of every answer but those for machines that watch."""
 _ERROR: Final[Schema] = {

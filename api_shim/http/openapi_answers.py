@@ -20,7 +20,7 @@ from api_shim.http.openapi import (
 from api_shim.http.openapi_body import JOB_BODY
 from api_shim.http.stream import NDJSON
 from contract.answer.job import JobStatus
-from contract.answer.status import Delivery, Outcome, Statistics, Status
+from contract.answer.status import DeliveryStatus, Outcome, Statistics, Status
 
 _TEXT: Final[Schema] = {"type": "string"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
@@ -127,7 +127,7 @@ REPORT: Final = _with_envelope(
     "Report",
     {
         "job_id": _TEXT,
-        "delivery": enum_of(Delivery),
+        "delivery": enum_of(DeliveryStatus),
         "delivery_error": _or_null(ERRORS["items"]),
         "preview": {"type": "array", "items": {"type": "object"}},
         "success_created": {"type": "object", "additionalProperties": {"type": "integer"}},

@@ -7,7 +7,7 @@ from typing import Any, Final
 from contract.answer.document import report_document
 from contract.answer.job import JobStatus
 from contract.answer.permission import iam_permission
-from contract.answer.report import Envelope, Report
+from contract.answer.report import Report, envelope
 from contract.answer.status import Outcome, process_item
 from contract.codes import Code, Refused, Why
 
@@ -146,9 +146,9 @@ ACCEPTED: Final = _one("accepted", "Waits for a worker", report_document(_PENDIN
 FAILED: Final = _one("failed", "A worker refused it", report_document(_REFUSED))
 CANCELLED: Final = _one("cancelled", "No worker will start it", report_document(_CANCELLED))
 COMPAT: Final[_Examples] = {
-    **_one("success", "All rows exist", _DONE.envelope().model_dump()),
-    **_one("running", "Not ended yet", _PENDING.envelope().model_dump()),
-    **_one("failed", "Nothing was created", _REFUSED.envelope().model_dump()),
+    **_one("success", "All rows exist", _DONE.envelope()),
+    **_one("running", "Not ended yet", _PENDING.envelope()),
+    **_one("failed", "Nothing was created", _REFUSED.envelope()),
 }
 _NAMES: Final = ("items", "warnings", "errors")
 _LISTED: Final = {name: value for name, value in report_document(_DONE).items() if name not in _NAMES}
@@ -162,9 +162,7 @@ JOB_BATCH: Final = {
 }
 _JOB_PATH: Final = f"/v1/jobs/{_JOB_ID}"
 JOB: Final[dict[str, Any]] = {
-    **Envelope(
-        result=False, code=Code.STILL_RUNNING, message=Code.STILL_RUNNING.english, request_id=_JOB_ID
-    ).model_dump(),
+    **envelope(Refused(Code.STILL_RUNNING), _JOB_ID),
     "job_id": _JOB_ID,
     "status": JobStatus.RUNNING.value,
     "bk_biz_id": 1,
@@ -188,8 +186,8 @@ JOB: Final[dict[str, Any]] = {
 
 def page(name: str, entry: Any) -> _Examples:
     """A page of one entry, the last one."""
-    envelope = Envelope(result=True, code=Code.SUCCESS, message=Code.SUCCESS.english, request_id=_ID).model_dump()
-    return _one("page", "The last page", {**envelope, name: [entry], "next_cursor": None})
+    keys = envelope(Refused(Code.SUCCESS), _ID, result=True)
+    return _one("page", "The last page", {**keys, name: [entry], "next_cursor": None})
 
 
 _ARGUMENTS: Final[Mapping[Code, tuple[tuple[object, ...], str]]] = {
@@ -208,13 +206,5 @@ def refusal(code: Code) -> _Examples:
     """The answer of /v1 that says `code`."""
     args, path = _ARGUMENTS.get(code, ((), ""))
     refused = Refused(code, *args, path=path)
-    envelope = Envelope(
-        result=False,
-        code=code,
-        message=refused.message(),
-        permission=iam_permission(1) if code is Code.NO_PERMISSION else None,
-        request_id=_ID,
-    )
-    return _one(
-        code.name.lower(), code.english.format("…", "…"), {**envelope.model_dump(), "errors": [refused.document()]}
-    )
+    keys = envelope(refused, _ID, permission=iam_permission(1) if code is Code.NO_PERMISSION else None)
+    return _one(code.name.lower(), code.english.format("…", "…"), {**keys, "errors": [refused.document()]})

@@ -27,7 +27,7 @@ from typing import Annotated, Final
 from limits import parse as parse_rate
 from pydantic import AfterValidator, Field, StringConstraints
 
-from contract.known import Configured, Name, Writer
+from contract.known import Configured, Known, Name
 
 _HASH: Final = re.compile(r"sha256:([0-9a-f]{32,128}):([0-9a-f]{64})")
 # Compared where there is no such application, so that the answer takes as long.
@@ -49,7 +49,7 @@ Rate = Annotated[str, AfterValidator(_rate)]
 SecretHash = Annotated[str, StringConstraints(pattern=_HASH)]
 
 
-class Application(Writer):
+class Application(Known):
     """One calling application."""
 
     secrets: tuple[SecretHash, ...] = Field(default=(), repr=False)

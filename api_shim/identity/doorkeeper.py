@@ -177,11 +177,11 @@ class Doorkeeper:
         assert self._applications is not None  # noqa: S101 - `greet` has looked
         if self._proxies and not self._is_proxy(peer):
             raise Refused(Code.GATEWAY_AUTH_FAILED)
-        claims = self._read_token(token, self._applications.gateways)
-        application = self._applications.named(claims.bk_app_code)
+        said = self._read_token(token, self._applications.gateways)
+        application = self._applications.named(said.bk_app_code)
         if application is None:
             raise Unauthenticated
-        return self._identity(headers, peer, Credentials(claims.bk_app_code, "", claims.bk_username), application)
+        return self._identity(headers, peer, said, application)
 
     def _authenticated(self, said: Credentials) -> Application:
         assert self._applications is not None  # noqa: S101 - its callers have looked

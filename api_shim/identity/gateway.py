@@ -5,12 +5,12 @@ whatever its header says (RFC 8725 3.1).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import jwt
 
 from api_shim.identity.applications import Gateway
+from api_shim.identity.credentials import Credentials
 from contract.codes import Code, Refused
 
 _ALGORITHM: Final = "RS512"
@@ -18,16 +18,8 @@ _LEEWAY_S: Final = 5
 _MAX_TOKEN: Final = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """What the gateway vouches for."""
-
-    bk_app_code: str
-    bk_username: str
-
-
-def read_token(token: str, gateways: Mapping[str, Gateway]) -> Claims:
-    """The verified claims of `token`.
+def read_token(token: str, gateways: Mapping[str, Gateway]) -> Credentials:
+    """What the gateway vouches for by `token`.
 
     Raises:
         Refused: 1100004; one answer for a bad signature, algorithm, key id, issuer or time.
@@ -40,7 +32,7 @@ def read_token(token: str, gateways: Mapping[str, Gateway]) -> Claims:
     if not isinstance(app, dict) or app.get("verified") is not True or not isinstance(app.get("app_code"), str):
         raise Refused(Code.GATEWAY_AUTH_FAILED)
     username = user.get("username") if isinstance(user, dict) else ""
-    return Claims(app["app_code"], username if isinstance(username, str) else "")
+    return Credentials(app["app_code"], bk_username=username if isinstance(username, str) else "")
 
 
 def _verified(token: str, gateways: Mapping[str, Gateway]) -> dict[str, Any]:

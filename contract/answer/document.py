@@ -16,7 +16,7 @@ def report_document(report: Report, language: Language = "en") -> dict[str, Any]
     callers read `status`. A PART_FAILED request carries CMDB's index maps beside `data`, which stays null as in
     every failure: ``success_created`` {index: service instance id} and ``error_msg`` {index: message}.
     """
-    document = report.envelope(language).model_dump()
+    document: dict[str, Any] = {**report.envelope(language)}
     if not report.status.is_final:
         document |= {"result": True, "code": Code.SUCCESS.value}
     document |= {

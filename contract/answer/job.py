@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from contract.answer.report import Envelope, Report
+from contract.answer.report import Report, envelope
 from contract.answer.status import SUCCESSES, Item, JobPart, Outcome, Problem, Statistics, Status, failed_item
 from contract.codes import Code, Language, Refused
 
@@ -115,16 +115,10 @@ class Job:
     def document(self, language: Language, *, keep_days: int) -> dict[str, Any]:
         """The v1 answer, ready for JSON. ``result`` is true only when every instance is there."""
         status = self.status
-        said = self._said(status)
         finished_at = self.finished_at if self.is_final else None
-        envelope = Envelope(
-            result=status is JobStatus.SUCCESS,
-            code=said.code,
-            message=said.message(language),
-            request_id=self.job_id,
-        ).model_dump()
         path = f"/v1/jobs/{self.job_id}"
-        return envelope | {
+        return {
+            **envelope(self._said(status), self.job_id, language, result=status is JobStatus.SUCCESS),
             "job_id": self.job_id,
             "status": status.value,
             "bk_biz_id": self.bk_biz_id,

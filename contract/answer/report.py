@@ -5,15 +5,15 @@ caller `contract.answer.document`. Texts are rendered when somebody reads, in th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, NotRequired, Self, TypedDict, Unpack
+from typing import Annotated, Any, Final, NotRequired, Self, Unpack
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import AwareDatetime, BaseModel, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+from typing_extensions import TypedDict  # before Python 3.12 pydantic takes no other
 
 from contract.answer.status import (
-    Delivery,
+    DeliveryStatus,
     Item,
     JobPart,
     Outcome,
@@ -28,24 +28,40 @@ from contract.answer.status import (
 from contract.codes import Code, Language, Refused
 from contract.request.batch import MAX_ERRORS
 
-if TYPE_CHECKING:
-    from contract.settings import Settings
 
-
-class Envelope(BaseModel):
+class Envelope(TypedDict):
     """Exactly the documented six keys, in the documented order."""
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     result: bool
     code: int
     message: str
-    permission: dict[str, Any] | None = None
+    permission: dict[str, Any] | None
     request_id: str
-    data: list[int] | None = None
+    data: list[int] | None
+
+
+def envelope(
+    said: Problem | Refused,
+    request_id: str,
+    language: Language = "en",
+    *,
+    result: bool = False,
+    permission: dict[str, Any] | None = None,
+    data: list[int] | None = None,
+) -> Envelope:
+    """The envelope that says `said`."""
+    return {
+        "result": result,
+        "code": int(said.code),
+        "message": said.message(language),
+        "permission": permission,
+        "request_id": request_id,
+        "data": data,
+    }
 
 
 _SUCCESS: Final = Problem(code=Code.SUCCESS)
+_STILL_RUNNING: Final = Problem(code=Code.STILL_RUNNING)
 _IN_BOTH: Final = {"code", "permission", "request_id", "data"}
 """Fields of a report that stand in its envelope too."""
 
@@ -63,13 +79,6 @@ class About(TypedDict):
     attempts: NotRequired[int]
     warnings: NotRequired[tuple[Warning_, ...]]
     job: NotRequired[JobPart | None]
-
-
-def report_expires_at(finished_at: datetime, settings: "Settings", *, in_ledger: bool = True) -> datetime:
-    """Until when a report can be polled: while PostgreSQL keeps it, or, of a dry run, while Redis does."""
-    return finished_at + (
-        timedelta(days=settings.ledger_days) if in_ledger else timedelta(seconds=settings.result_ttl_s)
-    )
 
 
 class _Ours:
@@ -102,7 +111,7 @@ class Report(Problem):
     job: JobPart | None = None
     preview: tuple[dict[str, Any], ...] | None = None
     """Of a dry run: the rows of each instance that could be written. Nothing was, so `data` is null."""
-    delivery: Delivery | None = None
+    delivery: DeliveryStatus | None = None
     delivery_problem: Problem | None = None
     """Why CMDB does not take the rows."""
 
@@ -126,11 +135,10 @@ class Report(Problem):
             return cls._ended(Status.SUCCESS, _SUCCESS, (), ordered, statistics, data=ids, **about)
         failed = [item_problem(item) for item in ordered if item["outcome"] is Outcome.FAILED]
         if statistics.success_count:
-            return cls._ended(
-                Status.PART_FAILED, Problem(code=Code.PARTLY_FAILED), failed, ordered, statistics, **about
-            )
-        decisive = failed[0] if failed else Problem(code=Code.UNKNOWN)
-        return cls._ended(Status.FAILED, decisive, failed, ordered, statistics, **about)
+            status, decisive = Status.PART_FAILED, Problem(code=Code.PARTLY_FAILED)
+        else:
+            status, decisive = Status.FAILED, failed[0] if failed else Problem(code=Code.UNKNOWN)
+        return cls._ended(status, decisive, failed, ordered, statistics, **about)
 
     @classmethod
     def previewed(cls, items: Iterable[Item], preview: Iterable[dict[str, Any]], **about: Unpack[About]) -> Self:
@@ -148,15 +156,10 @@ class Report(Problem):
             about: the request.
         """
         decisive = refused[min(refused)]
-        return cls.settled(
-            (
-                failed_item(index, host, refused[index])
-                if index in refused
-                else failed_item(index, host, decisive, outcome=Outcome.SKIPPED)
-                for index, host in enumerate(hosts)
-            ),
-            **about,
-        )
+        items = [failed_item(index, host, decisive, outcome=Outcome.SKIPPED) for index, host in enumerate(hosts)]
+        for index, why in refused.items():
+            items[index] = failed_item(index, hosts[index], why)
+        return cls.settled(items, **about)
 
     @classmethod
     def failed(
@@ -185,8 +188,7 @@ class Report(Problem):
         outcome = Outcome.SKIPPED if is_cancelled else Outcome.FAILED
         items = tuple(failed_item(index, host, refused, outcome=outcome) for index, host in enumerate(hosts))
         problems = [Problem.of(one) for one in (refused, *further)]
-        total = len(items) if count is None else count
-        statistics = Statistics.of(items, status, total)
+        statistics = Statistics.of(items, status, count)
         return cls._ended(status, problems[0], problems, items, statistics, permission=permission, **about)
 
     def ended(
@@ -207,9 +209,9 @@ class Report(Problem):
             is_awaited: the request has not ended before that is done. That is never so for a batch of a job.
         """
         if not is_awaited or self.job is not None:
-            return self.model_copy(update={"delivery": Delivery.PENDING})
+            return self.model_copy(update={"delivery": DeliveryStatus.PENDING})
         unfinished = self.pending(len(self.items), running=True, **self._about(None, None))
-        return unfinished.model_copy(update={"delivery": Delivery.PENDING, "items": self.items})
+        return unfinished.model_copy(update={"delivery": DeliveryStatus.PENDING, "items": self.items})
 
     def delivered(
         self,
@@ -233,7 +235,7 @@ class Report(Problem):
         found = self
         if not self.status.is_final or self.code == Code.NOT_DELIVERED:
             found = self._answering(items, problem, self._about(finished_at, expires_at))
-        delivery = Delivery.DELIVERED if problem is None else Delivery.FAILED
+        delivery = DeliveryStatus.DELIVERED if problem is None else DeliveryStatus.FAILED
         return found.model_copy(update={"items": tuple(items), "delivery": delivery, "delivery_problem": problem})
 
     def _about(self, finished_at: AwareDatetime | None, expires_at: AwareDatetime | None) -> About:
@@ -280,26 +282,17 @@ class Report(Problem):
 
     def envelope(self, language: Language = "en") -> Envelope:
         """The six keys for a compat caller: ``result`` is true only once all rows exist; unfinished is 1190001."""
-        return Envelope(**self._six_keys(language))
-
-    def _six_keys(self, language: Language = "en") -> dict[str, Any]:
         done = self.status is Status.SUCCESS
-        said = self if self.status.is_final else Problem(code=Code.STILL_RUNNING)
-        return {
-            "result": done,
-            "code": int(said.code),
-            "message": said.message(language),
-            "permission": self.permission,
-            "request_id": self.request_id,
-            "data": self.data if done else None,
-        }
+        said = self if self.status.is_final else _STILL_RUNNING
+        data = self.data if done else None
+        return envelope(said, self.request_id, language, result=done, permission=self.permission, data=data)
 
     def dump(self) -> bytes:
         """The report as stored: JSON, the six keys in English first, so that any Redis client can read an outcome.
 
         The others follow in the order of the class, without those that have their default.
         """
-        stored = self._six_keys()
+        stored: dict[str, Any] = {**self.envelope()}
         for name, default in _OTHERS.items():
             value = getattr(self, name)
             if value is not default and value != default:

@@ -30,7 +30,7 @@ class Status(StrEnum):
         return self not in (Status.PENDING, Status.RUNNING)
 
 
-class Delivery(StrEnum):
+class DeliveryStatus(StrEnum):
     """Whether CMDB has what a request created here; of a request that is handed on to a CMDB."""
 
     PENDING = "PENDING"

@@ -40,14 +40,6 @@ class Wanted:
         return [_UNFINISHED if self.is_unfinished else self.status, *numbers]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Ids of requests, and after which one the next page goes on: None when there is nothing after it."""
-
-    request_ids: list[str]
-    after: str | None
-
-
 class Listing:
     """Lists requests by their application."""
 
@@ -55,8 +47,14 @@ class Listing:
         self._keys = keys
         self._sieve = client.register_script(_SIEVE)
 
-    async def page(self, bk_app_code: str, after: str | None, limit: int, wanted: Wanted) -> Page:
-        """At most `limit` that match, of those that follow on `after`, or of all. There may be fewer and yet more."""
+    async def page(
+        self, bk_app_code: str, after: str | None, limit: int, wanted: Wanted
+    ) -> tuple[list[str], str | None]:
+        """At most `limit` that match, of those that follow on `after`, or of all. There may be fewer and yet more.
+
+        Returns:
+            Their ids, and after which request_id the next page goes on; None: there is none.
+        """
         ids: list[str] = []
         looked_at, last = 0, after or ""
         while looked_at < LOOKED_AT:
@@ -71,7 +69,7 @@ class Listing:
             ids += [request_id.decode() for request_id in found]
             looked_at, last = looked_at + count, last_.decode() or last
             if len(ids) > limit:
-                return Page(ids[:limit], ids[limit - 1])
+                return ids[:limit], ids[limit - 1]
             if count < _AT_A_TIME:
-                return Page(ids, None)
-        return Page(ids, last)
+                return ids, None
+        return ids, last

@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError
 
 from contract.answer.job import counts_of, problem_of
 from contract.answer.report import Report
-from contract.answer.status import Delivery, JobPart, Status
+from contract.answer.status import DeliveryStatus, JobPart, Status
 from contract.codes import Code, Refused
 from contract.message import QUEUE_NAME, Payload
 from contract.redis.records import (
@@ -143,7 +143,7 @@ def _counted(report: Report) -> tuple[str, str]:
 
 def _payload_ttl_s(report: Report, letter: bytes | None, settings: Settings) -> int:
     """0: it is not to be tried again; `_FORGOTTEN`: and was kept till now."""
-    if report.status is Status.SUCCESS and report.delivery in (None, Delivery.DELIVERED):
+    if report.status is Status.SUCCESS and report.delivery in (None, DeliveryStatus.DELIVERED):
         return 0 if report.delivery is None else _FORGOTTEN
     return settings.result_ttl_s if letter is None else max(PAYLOAD_TTL_S, settings.result_ttl_s)
 

@@ -186,10 +186,7 @@ class Reader:
                 self.found.refuse(Check.WRONG_TYPE, Code.PARAM_INVALID, f"{path}[{index}]", Why.NOT_AN_OBJECT)
 
     def _count_rows(self, given: object) -> None:
-        self._add_rows(len(given) if isinstance(given, list) else 0)
-
-    def _add_rows(self, count: int) -> None:
-        self._rows += count
+        self._rows += len(given) if isinstance(given, list) else 0
         if self._rows > MAX_ROWS:
             too_many = Refused(Code.TOO_MANY, "processes and bind rows", MAX_ROWS, path="instances")
             self.found.note(Check.TOO_MANY, too_many)

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from chaos.cmdb.server import CmdbServer
-from contract.answer.status import Delivery
+from contract.answer.status import DeliveryStatus
 from devstack import sample
 from tests.chaos.nursery import wait_until
 from tests.chaos.system import System, bound, unbound
@@ -40,7 +40,7 @@ def cmdb_has_what_is_here_once(system: System, cmdb: CmdbServer) -> None:
     assert ids == {one["id"] for one in cmdb.instances}
     by_id = {one["id"]: one for one in cmdb.instances}
     for report in system.finish():
-        assert report.delivery is Delivery.DELIVERED
+        assert report.delivery is DeliveryStatus.DELIVERED
         for item in report.items:
             assert by_id[item["cmdb_id"]]["bk_host_id"] == item["bk_host_id"]
     assert processes_in(cmdb) == Counter(

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from contract.answer.permission import iam_permission
-from contract.answer.report import Report, report_expires_at
+from contract.answer.report import Report
 from contract.codes import Code, Refused
 from contract.known import with_defaults
 from contract.message import TaskArguments
@@ -59,7 +59,7 @@ async def adopt(leases: Leases, engine: Engine, arguments: TaskArguments, sender
             bk_module_id=_id(body.get("bk_module_id")),
             created_at=now,
         )
-        expires_at = report_expires_at(now, settings)
+        expires_at = settings.expires_at(now)
         report = asked.ended(*errors, finished_at=now, expires_at=expires_at, permission=permission)
         return await finish(leases, engine, report)
     # Of our own span: what a sender has written there may be anything.

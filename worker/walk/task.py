@@ -18,7 +18,7 @@ import structlog
 from celery import Celery
 
 from contract.answer.report import About, Report, report_expires_at
-from contract.answer.status import Delivery, Item, Status, Warning_, failed_item
+from contract.answer.status import DeliveryStatus, Item, Status, Warning_, failed_item
 from contract.codes import Code, Refused
 from contract.message import DELIVER_TASK_NAME, PUBLISH_TASK_NAME, TASK_NAME, Payload, summary
 from contract.redis.connection import RedisError
@@ -151,7 +151,7 @@ class Walk:
         with traces.span("publish"):
             await publish(self._leases, report, dumped, lease.token)
         tell_end(report, lease.leased_at)
-        if report.delivery is Delivery.PENDING and self._runtime.deliverer is not None:
+        if report.delivery is DeliveryStatus.PENDING and self._runtime.deliverer is not None:
             await self._runtime.deliverer.announce(report)
         return report
 

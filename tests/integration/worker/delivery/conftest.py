@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.answer.report import Report
-from contract.answer.status import Delivery, Item, JobPart
+from contract.answer.status import DeliveryStatus, Item, JobPart
 from contract.message import make_celery
 from contract.queue import Queue
 from contract.redis.connection import connect
@@ -99,7 +99,7 @@ class Side:
         assert report is not None
         return report
 
-    async def ends(self, *request_ids: str) -> list[Delivery | None]:
+    async def ends(self, *request_ids: str) -> list[DeliveryStatus | None]:
         """What their callers see of their deliveries."""
         reports = [await self.leases.load(id_) for id_ in request_ids]
         return [report and report.delivery for report in reports]

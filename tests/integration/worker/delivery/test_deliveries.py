@@ -12,7 +12,7 @@ import redis as redis_client
 from chaos.cmdb.exchange import Call, Reply, refusal
 from chaos.proxy import FaultProxy
 from contract.answer.document import report_document
-from contract.answer.status import Delivery, JobPart, Outcome, Status
+from contract.answer.status import DeliveryStatus, JobPart, Outcome, Status
 from contract.codes import Code
 from contract.message import DELIVER_TASK_NAME, QUEUE_NAME, Caller
 from contract.redis.jobs import JobStore
@@ -40,7 +40,7 @@ def keys(side: Side) -> list[tuple[int, int, str]]:
 async def test_rows_come_to_cmdb_with_both_ids_beside_each_other(side: Side) -> None:
     id_ = await side.write(2, 3, processes=[nginx()])
     report = await side.deliver(id_)
-    assert report.delivery is Delivery.DELIVERED
+    assert report.delivery is DeliveryStatus.DELIVERED
     assert report.status is Status.SUCCESS
     assert report.data == [item["service_instance_id"] for item in report.items], "the answer is of the rows here"
     assert [item["cmdb_id"] for item in report.items] == [1000, 1001]
@@ -54,14 +54,14 @@ async def test_an_awaited_answer_has_cmdbs_ids_and_ends_by_the_clock_of_redis(si
     id_ = await side.write(2, 3, answer_after="delivery")
     before = await side.leases.load(id_)
     assert before is not None
-    assert (before.status, before.envelope().code, before.data) == (Status.RUNNING, Code.STILL_RUNNING, None)
+    assert (before.status, before.envelope()["code"], before.data) == (Status.RUNNING, Code.STILL_RUNNING, None)
     asked_at = await side.leases.now()
     report = await side.deliver(id_)
     assert report.finished_at is not None
     assert asked_at <= report.finished_at <= await side.leases.now()
     assert report.finished_at.microsecond % 1000 == 0, "Redis' clock is read in milliseconds"
     envelope = report.envelope()
-    assert (envelope.result, envelope.code, envelope.data) == (True, 0, [1000, 1001])
+    assert (envelope["result"], envelope["code"], envelope["data"]) == (True, 0, [1000, 1001])
     assert await side.rows("SELECT status, code FROM request_ledger") == [("SUCCESS", 0)]
 
 
@@ -85,7 +85,7 @@ async def test_a_carrier_that_was_frozen_before_it_told_takes_no_delivery_back(s
     side.cmdb.hosts_of[BOUND].remove(4)
     id_ = await side.write(4, job=JobPart(job_id=job, number=0, first=0))
     refused = await side.deliver(id_)
-    assert refused.delivery is Delivery.FAILED
+    assert refused.delivery is DeliveryStatus.FAILED
     side.cmdb.hosts_of[BOUND].append(4)
     await side.retry(id_)
     delivered = await side.deliver(id_)
@@ -108,7 +108,7 @@ async def test_a_second_request_for_the_same_asks_cmdb_nothing(side: Side) -> No
     await side.deliver(await side.write(2))
     before = len(side.cmdb.calls)
     report = await side.deliver(await side.write(2))
-    assert report.delivery is Delivery.DELIVERED
+    assert report.delivery is DeliveryStatus.DELIVERED
     assert (report.items[0]["outcome"], report.items[0]["cmdb_id"]) == ("existing", 1000)
     assert len(side.cmdb.calls) == before
 
@@ -117,7 +117,7 @@ async def test_what_was_healed_is_healed_in_cmdb(side: Side) -> None:
     await side.deliver(await side.write(2, module=UNBOUND, keys=["10.0.0.2_job_1_8001"], processes=[free(1, 1)]))
     more = [free(1, 1, 2), free(2, 5)]
     report = await side.deliver(await side.write(2, module=UNBOUND, keys=["10.0.0.2_job_1_8001"], processes=more))
-    assert report.delivery is Delivery.DELIVERED
+    assert report.delivery is DeliveryStatus.DELIVERED
     (instance,) = side.cmdb.instances
     found = [one["process"] for one in instance["process_instances"]]
     assert [[row["template_row_id"] for row in one["bind_info"]] for one in found] == [[1, 2], [5]]
@@ -128,7 +128,7 @@ async def test_more_processes_than_one_call_takes_are_healed(side: Side) -> None
     await side.deliver(await side.write(2, module=UNBOUND, keys=names))
     many = [free(number, 1, bk_func_name=f"job_{number}") for number in range(1, 152)]
     report = await side.deliver(await side.write(2, module=UNBOUND, keys=names, processes=many))
-    assert report.delivery is Delivery.DELIVERED
+    assert report.delivery is DeliveryStatus.DELIVERED
     assert len(side.cmdb.instances[0]["process_instances"]) == 151
 
 
@@ -138,7 +138,7 @@ async def test_a_process_of_a_later_template_waits_for_cmdbs_own_synchronisation
     later = PlannedProcess(8, nginx(bk_process_name="php", bk_func_name="php").values, ())
     id_ = await side.write(2, 3, processes=[nginx(), later])
     report = await side.deliver(id_)
-    assert report.delivery is Delivery.FAILED
+    assert report.delivery is DeliveryStatus.FAILED
     assert "1108035" in str(report_document(report)["delivery_error"])
     assert "synchronise" in str(report_document(report)["delivery_error"])
     assert "create_process_instance" not in {call.api for call in side.cmdb.calls}
@@ -152,7 +152,7 @@ async def test_a_process_of_a_later_template_waits_for_cmdbs_own_synchronisation
         for one in side.cmdb.instances
     ]
     assert await side.retry(id_)
-    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.DELIVERED
 
 
 @pytest.mark.parametrize("kind", ["half", "unheard"])
@@ -164,14 +164,14 @@ async def test_a_call_that_is_not_answered_is_looked_at_again_and_doubles_nothin
     names = [f"10.0.0.{host}_job_1_8001" for host in hosts] if where == UNBOUND else None
     id_ = await side.write(*hosts, module=where, keys=names)
     side.cmdb.failures.set({kind: 1.0})
-    assert (await side.deliver(id_)).delivery is Delivery.PENDING
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.PENDING
     side.cmdb.failures.set({})
     for _ in range(20):
         await side.hurry(id_)
-        if (report := await side.deliver(id_)).delivery is Delivery.DELIVERED:
+        if (report := await side.deliver(id_)).delivery is DeliveryStatus.DELIVERED:
             break
         await asyncio.sleep(0.05)
-    assert report.delivery is Delivery.DELIVERED
+    assert report.delivery is DeliveryStatus.DELIVERED
     assert keys(side) == [(where, host, f"10.0.0.{host}_job_1_8001") for host in hosts]
     assert len({item["cmdb_id"] for item in report.items}) == len(hosts)
 
@@ -186,7 +186,7 @@ async def test_clones_that_came_of_an_unheard_call_are_not_made_again(side: Side
     await pulled(side)
     await side.hurry(id_)
     report = await side.deliver(id_)
-    assert report.delivery is Delivery.DELIVERED
+    assert report.delivery is DeliveryStatus.DELIVERED
     assert len(side.cmdb.instances) == 2
     assert await side.rows("SELECT count(*), count(DISTINCT cmdb_id) FROM cmdb_instance") == [(2, 2)]
 
@@ -200,7 +200,7 @@ async def test_what_cmdb_names_itself_is_known_by_whatever_name(side: Side, is_h
     await side.deliver(id_)
     side.cmdb.failures.set({})
     await side.hurry(id_)
-    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.DELIVERED
     assert [one["name"] for one in side.cmdb.instances] == ["10.0.0.2_job_1_8001"]
 
 
@@ -224,24 +224,24 @@ async def test_a_clone_is_made_although_its_name_is_there(side: Side) -> None:
 async def test_cmdb_that_is_busy_or_broken_is_asked_again_later(side: Side, reply: Reply) -> None:
     id_ = await side.write(2)
     side.cmdb.before = lambda call: reply if call.api == "create_service_instance" else None
-    assert (await side.deliver(id_)).delivery is Delivery.PENDING
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.PENDING
     assert await side.rows("SELECT tries, starts, due_at > now() FROM delivery") == [(1, 0, True)]
     side.cmdb.before = lambda call: None
     await asyncio.sleep(side.settings.cmdb_settle_s)
     await side.hurry(id_)
-    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.DELIVERED
 
 
 @pytest.mark.parametrize("page", [Reply(404, "<html>Not Found</html>"), Reply(body={"result": True, "data": "closed"})])
 async def test_what_answers_in_cmdbs_place_while_it_is_upgraded_fails_nothing(side: Side, page: Reply) -> None:
     id_ = await side.write(2)
     side.cmdb.before = lambda call: page
-    assert (await side.deliver(id_)).delivery is Delivery.PENDING
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.PENDING
     ((message,),) = await side.rows("SELECT message FROM delivery")
     assert "list_service_instance_detail" in message, "an operator sees what it waits for"
     side.cmdb.before = lambda call: None
     await side.hurry(id_)
-    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.DELIVERED
 
 
 async def test_cmdb_that_cannot_say_what_it_has_fails_nothing(side: Side) -> None:
@@ -250,11 +250,11 @@ async def test_cmdb_that_cannot_say_what_it_has_fails_nothing(side: Side) -> Non
     side.cmdb.before = lambda call: ill if call.api == "list_service_instance_detail" else None
     side.bridge_gives_up_after(0.1)
     id_ = await side.write(2)
-    assert (await side.deliver(id_)).delivery is Delivery.PENDING
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.PENDING
     assert side.created() == []
     side.cmdb.before = lambda call: None
     await side.hurry(id_)
-    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.DELIVERED
 
 
 async def test_an_error_without_a_reason_that_stays_is_a_refusal_in_the_end(side: Side) -> None:
@@ -269,21 +269,21 @@ async def test_an_error_without_a_reason_that_stays_is_a_refusal_in_the_end(side
         await side.deliver(poison)
         await asyncio.sleep(side.settings.cmdb_settle_s)
         await side.rows("UPDATE delivery SET due_at = now()")
-    assert await side.ends(poison, innocent) == [Delivery.FAILED, Delivery.DELIVERED]
+    assert await side.ends(poison, innocent) == [DeliveryStatus.FAILED, DeliveryStatus.DELIVERED]
     ((code, message),) = await side.rows("SELECT code, message FROM delivery")
     assert code == 1199999
     assert message.startswith("proc broke down (again and again")
 
     side.cmdb.before = lambda call: None
     assert await side.retry(poison)
-    assert (await side.deliver(poison)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(poison)).delivery is DeliveryStatus.DELIVERED
 
 
 async def test_cmdb_may_be_away_for_days(side: Side) -> None:
     id_ = await side.write(2)
     await side.rows("UPDATE delivery SET tries = 5000")
     side.cmdb.before = lambda call: refusal(1199997, "slow down") if call.api == "create_service_instance" else None
-    assert (await side.deliver(id_)).delivery is Delivery.PENDING
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.PENDING
     assert await side.rows("SELECT tries, starts FROM delivery") == [(5001, 0)]
 
 
@@ -291,7 +291,7 @@ async def test_what_cannot_be_read_of_cmdb_fails_alone(side: Side) -> None:
     side.cmdb.instances = [service_instance(72, 2, creator=5)]
     odd, plain = await side.write(2), await side.write(3)
     await side.deliver(odd)
-    assert await side.ends(odd, plain) == [Delivery.FAILED, Delivery.DELIVERED]
+    assert await side.ends(odd, plain) == [DeliveryStatus.FAILED, DeliveryStatus.DELIVERED]
 
 
 async def test_what_cmdb_never_answers_for_keeps_nobody_waiting(side: Side) -> None:
@@ -307,7 +307,7 @@ async def test_what_cmdb_never_answers_for_keeps_nobody_waiting(side: Side) -> N
         await side.rows("UPDATE delivery SET due_at = now()")
     report = await side.leases.load(innocent)
     assert report is not None
-    assert report.delivery is Delivery.DELIVERED
+    assert report.delivery is DeliveryStatus.DELIVERED
     assert await side.rows("SELECT status, message FROM delivery") == [("PENDING", "create_service_instance: HTTP 500")]
 
 
@@ -317,7 +317,7 @@ async def test_a_refusal_fails_the_one_it_means_and_says_why(side: Side) -> None
     await side.deliver(good)
     delivered, failed = await side.leases.load(good), await side.leases.load(bad)
     assert delivered is not None
-    assert delivered.delivery is Delivery.DELIVERED
+    assert delivered.delivery is DeliveryStatus.DELIVERED
     assert failed is not None
     document = report_document(failed)
     assert (document["delivery"], document["result"], document["code"]) == ("FAILED", False, Code.NOT_DELIVERED)
@@ -326,7 +326,7 @@ async def test_a_refusal_fails_the_one_it_means_and_says_why(side: Side) -> None
 
     side.cmdb.hosts_of[BOUND].append(4)
     assert await side.retry(bad)
-    assert (await side.deliver(bad)).envelope().result
+    assert (await side.deliver(bad)).envelope()["result"]
 
 
 async def test_a_batch_of_a_job_that_cmdb_refuses_is_left_to_be_tried_again_until_it_takes_it(side: Side) -> None:
@@ -335,7 +335,7 @@ async def test_a_batch_of_a_job_that_cmdb_refuses_is_left_to_be_tried_again_unti
     side.cmdb.hosts_of[BOUND].remove(4)
     id_ = await side.write(4, job=JobPart(job_id=job, number=7, first=700))
     assert await jobs.failed_ids(job) == []
-    assert (await side.deliver(id_)).delivery is Delivery.FAILED
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.FAILED
     assert await jobs.failed_ids(job) == [(7, id_)]
 
     known = await load_job(side.engine, job)
@@ -346,7 +346,7 @@ async def test_a_batch_of_a_job_that_cmdb_refuses_is_left_to_be_tried_again_unti
 
     side.cmdb.hosts_of[BOUND].append(4)
     assert await side.retry(id_)
-    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.DELIVERED
     assert await jobs.failed_ids(job) == []
 
 
@@ -357,7 +357,7 @@ async def test_a_full_redis_lets_the_delivery_of_a_batch_of_a_job_end(side: Side
     id_ = await side.write(4, job=JobPart(job_id=job, number=0, first=0))
     redis.config_set("maxmemory", 1)
     try:
-        assert (await side.deliver(id_)).delivery is Delivery.FAILED
+        assert (await side.deliver(id_)).delivery is DeliveryStatus.FAILED
     finally:
         redis.config_set("maxmemory", 0)
     assert await jobs.failed_ids(job) == [(0, id_)]
@@ -367,11 +367,11 @@ async def test_a_full_redis_lets_the_delivery_of_a_batch_of_a_job_end(side: Side
 async def test_what_failed_is_looked_at_again_once_another_request_brings_it(side: Side) -> None:
     side.cmdb.hosts_of[BOUND].remove(4)
     failed = await side.write(4)
-    assert (await side.deliver(failed)).delivery is Delivery.FAILED
+    assert (await side.deliver(failed)).delivery is DeliveryStatus.FAILED
     side.cmdb.hosts_of[BOUND].append(4)
     later = await side.write(4)
     await side.deliver(later)
-    assert await side.ends(failed, later) == [Delivery.DELIVERED, Delivery.DELIVERED]
+    assert await side.ends(failed, later) == [DeliveryStatus.DELIVERED, DeliveryStatus.DELIVERED]
     assert await side.rows(LEFT) == []
 
 
@@ -394,11 +394,11 @@ async def test_one_at_a_time_carries_a_module_and_the_others_go_on(side: Side) -
     async with driver_connection(side.engine) as driver, module_lock(driver, BOUND) as is_ours:
         assert is_ours
         assert await side.deliverer.deliver(held) == "held"
-        assert (await side.deliver(free_)).delivery is Delivery.DELIVERED
+        assert (await side.deliver(free_)).delivery is DeliveryStatus.DELIVERED
         async with driver_connection(side.engine) as another, module_lock(another, BOUND) as is_another:
             assert not is_another
             assert await another.fetchval("SHOW idle_session_timeout") == "0", "it holds nothing that could be kept"
-    assert (await side.deliver(held)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(held)).delivery is DeliveryStatus.DELIVERED
 
 
 async def test_worker_that_nobody_hears_any_more_lets_go_of_its_module(side: Side, database: str) -> None:
@@ -439,7 +439,7 @@ async def test_what_nobody_carries_is_found_in_postgresql(side: Side, redis: Any
     assert await side.deliverer.sweep() == 0
     (message,) = redis.lrange(QUEUE_NAME, 0, -1)
     assert DELIVER_TASK_NAME.encode() in message
-    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.DELIVERED
 
 
 async def test_what_kills_its_workers_ends_and_takes_no_others_along(side: Side) -> None:
@@ -448,7 +448,7 @@ async def test_what_kills_its_workers_ends_and_takes_no_others_along(side: Side)
         await driver.execute("UPDATE delivery SET starts = 10 WHERE request_id = $1", poison)
         await driver.execute("UPDATE delivery SET starts = 1 WHERE request_id = $1", innocent)
     await side.deliver(poison)
-    assert await side.ends(poison, innocent) == [Delivery.FAILED, Delivery.DELIVERED]
+    assert await side.ends(poison, innocent) == [DeliveryStatus.FAILED, DeliveryStatus.DELIVERED]
 
 
 async def test_an_operator_gives_one_up(side: Side) -> None:
@@ -456,7 +456,7 @@ async def test_an_operator_gives_one_up(side: Side) -> None:
     async with driver_connection(side.engine) as driver:
         assert await drop(driver, id_)
     report = await side.deliver(id_)
-    assert (report.delivery, report.status) == (Delivery.FAILED, Status.FAILED)
+    assert (report.delivery, report.status) == (DeliveryStatus.FAILED, Status.FAILED)
     assert await side.rows(LEFT) == []
     assert side.cmdb.instances == []
 
@@ -479,7 +479,7 @@ def while_cmdb_is_called(
 async def test_what_an_operator_retries_while_cmdb_refuses_it_is_tried_again(side: Side) -> None:
     id_ = await side.write(2)
     side.cmdb.before = while_cmdb_is_called(lambda: side.retry(id_), refusal(1110056, "not in this module"))
-    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.DELIVERED
     assert await side.rows(LEFT) == []
 
 
@@ -495,7 +495,7 @@ async def test_what_cmdb_takes_while_an_operator_gives_it_up_is_delivered(side: 
     try:
         with pytest.raises(FailpointReached):
             await side.deliver(id_)
-        assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+        assert (await side.deliver(id_)).delivery is DeliveryStatus.DELIVERED
     finally:
         arm("")
     assert await side.rows(LEFT) == []
@@ -517,7 +517,7 @@ async def test_what_a_pull_has_missed_and_a_request_made_anew_is_one_in_cmdb(sid
     side.cmdb.instances = there
 
     report = await side.deliver(await side.write(2, module=where, keys=names))
-    assert report.delivery is Delivery.DELIVERED
+    assert report.delivery is DeliveryStatus.DELIVERED
     assert (report.items[0]["outcome"], report.items[0]["cmdb_id"]) == (Outcome.CREATED, 1000)
     assert [one["id"] for one in side.cmdb.instances] == [1000]
     found = await pulled(side)
@@ -534,7 +534,7 @@ async def test_what_a_pull_has_missed_is_looked_for_before_its_delivery_ends(sid
     side.cmdb.instances = []
     await pulled(side)
     side.cmdb.instances = there
-    assert (await side.deliver(healed)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(healed)).delivery is DeliveryStatus.DELIVERED
     assert len(side.cmdb.instances[0]["process_instances"]) == 2
     assert await side.rows("SELECT gone_at FROM cmdb_instance") == [(None,)]
 
@@ -545,7 +545,7 @@ async def test_what_cmdb_has_removed_meanwhile_is_not_said_to_be_delivered(side:
     side.cmdb.instances = []
     await pulled(side)
     report = await side.deliver(id_)
-    assert report.delivery is Delivery.FAILED
+    assert report.delivery is DeliveryStatus.FAILED
     assert "a new request creates it anew" in str(report_document(report)["delivery_error"])
     assert side.cmdb.instances == []
 
@@ -603,7 +603,7 @@ async def test_what_comes_to_cmdb_while_a_pull_reads_it_is_one_and_not_gone(
     report = await pulled_around(side, deliver, is_stale=is_stale)
     assert (report.gone, report.twins, report.instances["added"]) == ([], [], 0)
     await side.hurry(id_)
-    assert (await side.deliver(id_)).delivery is Delivery.DELIVERED
+    assert (await side.deliver(id_)).delivery is DeliveryStatus.DELIVERED
     assert [host for _, host, _ in keys(side)] == [2, 3]
     assert await side.rows("SELECT count(*) FROM service_instance") == [(2,)]
     assert sorted(await side.rows("SELECT cmdb_id FROM cmdb_instance WHERE gone_at IS NULL")) == [(1000,), (1001,)]

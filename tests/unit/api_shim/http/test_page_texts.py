@@ -8,7 +8,7 @@ import pytest
 from api_shim.http import pages
 from api_shim.http.pages.texts import TEXTS
 from contract.answer.job import JobStatus
-from contract.answer.status import Delivery, Outcome
+from contract.answer.status import DeliveryStatus, Outcome
 
 FOLDER = Path(pages.__file__).parent
 FILES = [*(FOLDER / "templates").iterdir(), *(FOLDER / "assets").iterdir()]
@@ -16,7 +16,7 @@ SHOWN = "".join(file.read_text(encoding="utf-8") for file in FILES)
 
 
 def test_every_text_that_is_shown_exists_and_no_other() -> None:
-    shown = set(re.findall(r'\bt\("([^"]+)"\)', SHOWN)) | {f"delivery {status.value}" for status in Delivery}
+    shown = set(re.findall(r'\bt\("([^"]+)"\)', SHOWN)) | {f"delivery {status.value}" for status in DeliveryStatus}
     states = {status.value for status in JobStatus}
     made = {*states, *(f"says {status}" for status in states), *(outcome.value for outcome in Outcome)}
     assert shown | made | {"pending", "running", "cancel", "retry", "no_requests", "no_jobs"} == set(TEXTS)
