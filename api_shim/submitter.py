@@ -18,7 +18,7 @@ from api_shim.recall import Recall
 from api_shim.refusals import Busy, NotFound, NotRetryable, PayloadGone, TooLate, reaching_redis
 from api_shim.retries import is_retryable, tried_again
 from api_shim.waiters import Waiters
-from contract.answer.report import Report
+from contract.answer.report import Report, report_expires_at
 from contract.answer.status import Status, Warning_
 from contract.codes import Code, Refused
 from contract.message import Caller, Payload, make_celery, new_request_id
@@ -172,7 +172,7 @@ class Submitter:
             TooLate: it has been started.
             NotFound: it is unknown by now.
         """
-        expires_at = self._settings.expires_at(now)
+        expires_at = report_expires_at(now, self._settings)
         ended = pending.ended(Refused(Code.CANCELLED), finished_at=now, expires_at=expires_at)
         answer = await reaching_redis(self.requests.cancel(ended))
         if answer == 1:

@@ -2,13 +2,12 @@
 
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from contract.settings import Mode, OnExisting, Settings
+from contract.settings import Mode, OnExisting
 from plumbing.toml_file import read_toml
 
 _NAME: Final = "[A-Za-z0-9_-]{1,128}"
@@ -45,19 +44,3 @@ class Known(Configured):
     def may_write(self, bk_biz_id: int) -> bool:
         """Whether it may create service instances in this business."""
         return self.bk_biz_ids == "*" or bk_biz_id in self.bk_biz_ids
-
-
-_LEFT_OUT: Final = ("on_existing", "mode")
-
-
-def with_defaults(
-    body: dict[str, Any], caller: Known | None, deployment: Settings, names: Sequence[str] = _LEFT_OUT
-) -> dict[str, Any]:
-    """`body` with those of these fields that it leaves out, as its caller, else the deployment has them.
-
-    ``null`` equals absent.
-    """
-    missing = {
-        name: getattr(caller, name, None) or getattr(deployment, name) for name in names if body.get(name) is None
-    }
-    return {**body, **missing} if missing else body

@@ -4,7 +4,6 @@ Each field is read from ``BKSI_<NAME>`` (``BKSI_REDIS_URL`` …). Units are in t
 milliseconds, ``_days`` days.
 """
 
-from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -179,10 +178,6 @@ class Settings(BaseSettings):
     """What is less than it is not logged; at DEBUG, libraries log what requests hold."""
     log_format: Literal["json", "console"] = "json"
     """One JSON object a line, or text for people."""
-
-    def expires_at(self, finished_at: datetime, *, in_ledger: bool = True) -> datetime:
-        """Until when a report can be polled: while PostgreSQL keeps it, or, of a dry run, while Redis does."""
-        return finished_at + (timedelta(days=self.ledger_days) if in_ledger else timedelta(seconds=self.result_ttl_s))
 
     @property
     def delivers(self) -> bool:

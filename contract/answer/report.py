@@ -5,16 +5,17 @@ caller `contract.answer.document`. Texts are rendered when somebody reads, in th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, NotRequired, Self, Unpack
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NotRequired, Self, Unpack
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, Field, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import AwareDatetime, BaseModel, Field
 from typing_extensions import TypedDict  # before Python 3.12 pydantic takes no other
 
 from contract.answer.status import (
     DeliveryStatus,
     Item,
+    Items,
     JobPart,
     Outcome,
     Problem,
@@ -27,6 +28,9 @@ from contract.answer.status import (
 )
 from contract.codes import Code, Language, Refused
 from contract.request.batch import MAX_ERRORS
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
 
 
 class Envelope(TypedDict):
@@ -81,13 +85,10 @@ class About(TypedDict):
     job: NotRequired[JobPart | None]
 
 
-class _Ours:
-    """Annotates what our own code makes: checked only where it is read from JSON."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        checked = handler(source)
-        return core_schema.json_or_python_schema(json_schema=checked, python_schema=core_schema.any_schema())
+def report_expires_at(finished_at: datetime, settings: "Settings", *, in_ledger: bool = True) -> datetime:
+    """Until when a report can be polled: while PostgreSQL keeps it, or, of a dry run, while Redis does."""
+    kept = timedelta(days=settings.ledger_days) if in_ledger else timedelta(seconds=settings.result_ttl_s)
+    return finished_at + kept
 
 
 class Report(Problem):
@@ -102,7 +103,7 @@ class Report(Problem):
     permission: dict[str, Any] | None = None
     data: list[int] | None = None
     statistics: Statistics = Field(default_factory=Statistics)
-    items: Annotated[tuple[Item, ...], _Ours] = ()
+    items: Items = ()
     warnings: tuple[Warning_, ...] = ()
     created_at: AwareDatetime
     finished_at: AwareDatetime | None = None

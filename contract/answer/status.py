@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final, NotRequired, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypedDict  # before Python 3.12 pydantic takes no other
 
 from contract.codes import Code, Language, Reason, Refused, text
@@ -149,6 +150,18 @@ class Item(TypedDict):
     cmdb_id: NotRequired[int | None]
     processes: NotRequired[list[ProcessItem]]
     warnings: NotRequired[list[Warning_]]
+
+
+class _Ours:
+    """Annotates what our own code makes: checked only where it is read from JSON."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        checked = handler(source)
+        return core_schema.json_or_python_schema(json_schema=checked, python_schema=core_schema.any_schema())
+
+
+Items = Annotated[tuple[Item, ...], _Ours]
 
 
 def failed_item(index: int, bk_host_id: int, refused: Refused, *, outcome: Outcome = Outcome.FAILED) -> Item:

@@ -8,9 +8,9 @@ several times faster than one object after the other. It can only tell that a bo
 `contract.request.reader` says what is ignored, or wrong, and where.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import ValidationError
@@ -21,6 +21,10 @@ from contract.request import keys
 from contract.request.batch import MAX_INSTANCES, MAX_ROWS, ProcessList, ServiceInstanceBatch
 from contract.request.idempotency import parse_idempotency_key
 from contract.request.reader import Reader
+
+if TYPE_CHECKING:
+    from contract.known import Known
+    from contract.settings import Settings
 
 
 class BatchRefused(Exception):
@@ -66,6 +70,22 @@ def parse(body: object, *, strict: bool = False) -> ParsedBatch:
             raise BatchRefused(reader.found.errors)
         warnings = reader.found.warnings
     return ParsedBatch(replace(batch, strict=True) if strict else batch, warnings, body.get("client_request_id"))
+
+
+def with_defaults(
+    body: dict[str, Any],
+    caller: "Known | None",
+    deployment: "Settings",
+    names: Sequence[str] = ("on_existing", "mode"),
+) -> dict[str, Any]:
+    """`body` with those of these fields that it leaves out, as its caller, else the deployment has them.
+
+    ``null`` equals absent.
+    """
+    missing = {
+        name: getattr(caller, name, None) or getattr(deployment, name) for name in names if body.get(name) is None
+    }
+    return {**body, **missing} if missing else body
 
 
 def plain_batch(body: Mapping[str, Any]) -> ServiceInstanceBatch | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 from redis.exceptions import RedisError
 
-from contract.answer.report import Report
+from contract.answer.report import Report, report_expires_at
 from contract.codes import Code, Refused
 from contract.settings import Settings
 from plumbing.failpoints import async_failpoint
@@ -131,5 +131,5 @@ async def finish_unfinished(leases: Leases, engine: Engine, request_id: str, cod
 
 def given_up(pending: Report, code: Code, now: datetime, settings: Settings) -> Report:
     """How a pending request ends for `code`, without anybody having looked at what it asks for."""
-    expires_at = settings.expires_at(now)
+    expires_at = report_expires_at(now, settings)
     return pending.ended(Refused(code), finished_at=now, expires_at=expires_at)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from contract.answer.report import Report
+from contract.answer.report import Report, report_expires_at
 from contract.answer.status import Problem
 from contract.codes import Code
 from contract.settings import Settings
@@ -233,7 +233,7 @@ def change_of(end: End, ours: Mapping[int, Ours], now: datetime, settings: Setti
         for process in one.processes
         if process.cmdb_id is not None
     }
-    expires_at = settings.expires_at(now)
+    expires_at = report_expires_at(now, settings)
     return lambda report: report.delivered(
         instances, processes, problem=problem, finished_at=now, expires_at=expires_at
     )

@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 
 from contract.answer.permission import iam_permission
-from contract.answer.report import Report
+from contract.answer.report import Report, report_expires_at
 from contract.codes import Code, Refused
-from contract.known import with_defaults
 from contract.message import TaskArguments
 from contract.redis.records import PendingEntry
 from contract.request.batch import MAX_INT64
-from contract.request.parse import BatchRefused, parse
+from contract.request.parse import BatchRefused, parse, with_defaults
 from plumbing import traces
 from plumbing.failpoints import async_failpoint
 from worker.custody.finish import finish
@@ -59,7 +58,7 @@ async def adopt(leases: Leases, engine: Engine, arguments: TaskArguments, sender
             bk_module_id=_id(body.get("bk_module_id")),
             created_at=now,
         )
-        expires_at = settings.expires_at(now)
+        expires_at = report_expires_at(now, settings)
         report = asked.ended(*errors, finished_at=now, expires_at=expires_at, permission=permission)
         return await finish(leases, engine, report)
     # Of our own span: what a sender has written there may be anything.

@@ -26,11 +26,10 @@ from api_shim.refusals import NotFound
 from contract.answer.report import Report
 from contract.answer.status import Warning_
 from contract.codes import Code, Reason, Refused, Why
-from contract.known import with_defaults
 from contract.message import Kind
 from contract.redis.requests import Submitted
 from contract.request.idempotency import key_of_body, key_of_dry_run, parse_idempotency_key
-from contract.request.parse import BatchRefused, ParsedBatch, parse
+from contract.request.parse import BatchRefused, ParsedBatch, parse, with_defaults
 from plumbing import traces
 
 compat: Final = APIRouter(tags=["compat"])

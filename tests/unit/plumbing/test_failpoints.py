@@ -33,9 +33,9 @@ def test_raise_acts_as_often_as_told() -> None:
 
 def test_subject_limits_to_one_request() -> None:
     arm("after_lease@abc=memory")
-    failpoint("after_lease", "def")
+    asyncio.run(async_failpoint("after_lease", "def"))
     with pytest.raises(MemoryError):
-        failpoint("after_lease", "abc")
+        asyncio.run(async_failpoint("after_lease", "abc"))
 
 
 def test_hold_waits_for_the_release(tmp_path: Path) -> None:
