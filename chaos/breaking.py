@@ -48,12 +48,7 @@ class FaultKind(NamedTuple):
 class Breaking:
     """The faults of one site.
 
-    Args:
-        site: as of `chaos.faults.Faults`, and so `seed`, `known` and `lease_s`.
-        seed: see `site`.
-        known: see `site`.
-        lease_s: see `site`.
-        healed: set when everything has to come to its end.
+    `healed` is set when everything has to come to its end; the rest is as `chaos.faults.Faults` says.
     """
 
     def __init__(self, site: Site, seed: int, known: Sequence[str], lease_s: float, healed: threading.Event) -> None:

@@ -34,12 +34,7 @@ def build(directory: Path) -> Path:
 class PowerlessValkey(Valkey):
     """Started as `Valkey` is; `kill` is the power loss.
 
-    Args:
-        directory: see `Valkey`.
-        guard: see `Valkey`.
-        library: what `build` returned.
-        appendfsync: Valkey's setting, ``always`` or ``everysec``.
-        has_users: see `Valkey`.
+    `library` is what `build` returned, `appendfsync` Valkey's setting: ``always`` or ``everysec``.
     """
 
     def __init__(

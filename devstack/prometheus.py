@@ -13,14 +13,7 @@ from devstack.server import PLAIN_ENVIRONMENT, Server
 
 
 class Prometheus(Server):
-    """One server.
-
-    Args:
-        directory: made when missing.
-        guard: who ends the server should this process die.
-        program: ``prometheus``.
-        configuration: as its own file has it.
-    """
+    """One server, which `program` runs; the `configuration` is as its own file has it."""
 
     name = "prometheus"
 

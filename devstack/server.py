@@ -19,13 +19,7 @@ PLAIN_ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ
 
 
 class Server(ABC):
-    """A database server in a directory of its own.
-
-    Args:
-        directory: made when missing.
-        guard: who ends the server should this process die.
-        log: where its output goes; ``directory/server.log`` by default.
-    """
+    """A database server in a directory of its own; its output goes to ``directory/server.log`` or to `log`."""
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM

@@ -21,14 +21,7 @@ HOLD_S: Final = 0.5
 
 
 class CmdbNode(Server):
-    """Serves the sample's first business.
-
-    Args:
-        directory: for its journal.
-        guard: who ends it should this process die.
-        log: where its output goes.
-        seed: of its failures.
-    """
+    """Serves the sample's first business. `seed` is that of its failures."""
 
     name: ClassVar[str] = "cmdb"
 

@@ -43,9 +43,7 @@ class Change:
 class World:
     """One business, as CMDB lists it. `lock` is held while something is looked up and changed.
 
-    Args:
-        journal: where changes of instances are kept; `None` = nowhere.
-        first_id: where the ids of instances and processes begin.
+    `journal`: where changes of instances are kept, if anywhere. Ids of instances and processes begin at `first_id`.
     """
 
     def __init__(self, journal: Path | None = None, *, first_id: int = 1) -> None:

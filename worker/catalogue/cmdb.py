@@ -18,6 +18,21 @@ GIVE_UP_AFTER_S: Final = 300.0
 LONGEST_WAIT_S: Final = 120.0
 """The most that one ``Retry-After`` makes us wait."""
 
+_PATHS: Final = {
+    "list_service_template": "POST /findmany/proc/service_template",
+    "list_proc_template": "POST /findmany/proc/proc_template",
+    "find_module_batch": "POST /findmany/module/bk_biz_id/{bk_biz_id}",
+    "find_module_with_relation": "POST /findmany/module/with_relation/biz/{bk_biz_id}",
+    "find_module_host_relation": "POST /findmany/module_relation/bk_biz_id/{bk_biz_id}",
+    "find_host_biz_relations": "POST /hosts/modules/read",
+    "list_biz_hosts": "POST /hosts/app/{bk_biz_id}/list_hosts",
+    "resource_watch": "POST /event/watch/resource/{bk_resource}",
+    "list_service_instance_detail": "POST /findmany/proc/service_instance/details",
+    "create_service_instance": "POST /create/proc/service_instance",
+    "create_process_instance": "POST /create/proc/process_instance",
+    "update_process_instance": "PUT /update/proc/process_instance",
+}
+"""Method and native path, behind ``/api/v3``, of every API that is called; fields are those of the body."""
 _BUSY: Final = frozenset({1199997, 1306429})
 """CMDB's limiter and ESB's, both answered with HTTP 200."""
 _UNWELL: Final = frozenset((1199002, 1199017, 1199018, 1199020, 1199021, 1199058, 1199065, 1199066, 1199067))
@@ -106,45 +121,32 @@ class Cmdb:
         """Close them."""
         self._client.close()
 
-    def call(self, api: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Call one API and return CMDB's whole answer, which has ``result`` true.
-
-        Args:
-            api: CMDB's name of it, which is ESB's path.
-            path: its native path (``/api/v3/…``).
-            body: what is asked.
+    def call(self, api: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Call one API, by CMDB's name of it, and return CMDB's whole answer, which has ``result`` true.
 
         Raises:
             CmdbRefused: the answer is no.
             CmdbUnavailable: no usable answer after `ATTEMPTS` attempts or `give_up_after_s` seconds.
         """
-        url = self._url(api, path)
         try:
             for attempt in stamina.retry_context(
                 on=_wait, attempts=ATTEMPTS, timeout=self._give_up_after_s, wait_initial=0.5, wait_max=30.0
             ):
                 with attempt:
-                    return self._call_once(api, url, body)
+                    return self._call_once(api, body)
         except httpx2.RequestError as error:
             raise CmdbUnavailable(f"{api}: {self._reason(error)}") from None
         raise AssertionError("retry_context returns or raises")
 
-    def change(self, api: str, path: str, body: Mapping[str, Any], *, method: str = "POST") -> Any:
+    def change(self, api: str, body: Mapping[str, Any]) -> Any:
         """Call an API that changes something, once, and return the ``data`` of its answer.
-
-        Args:
-            api: as of `call`.
-            path: as of `call`.
-            body: as of `call`.
-            method: of its native path.
 
         Raises:
             CmdbRefused: the answer is no, and nothing was changed.
             CmdbUnavailable: there was no answer. Unless it `is_undone`, everything may have been changed, or a part.
         """
-        method = "POST" if _ESB in self.url else method
         try:
-            return self._call_once(api, self._url(api, path), body, method).get("data")
+            return self._call_once(api, body).get("data")
         except CmdbRefused as refused:
             if refused.code:
                 raise
@@ -153,10 +155,11 @@ class Cmdb:
             is_undone = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
             raise CmdbUnavailable(f"{api}: {self._reason(error)}", is_undone=is_undone) from None
 
-    def _url(self, api: str, path: str) -> str:
-        return f"{self.url}/{api}/" if _ESB in self.url else f"{self.url}{path}"
-
-    def _call_once(self, api: str, url: str, body: Mapping[str, Any], method: str = "POST") -> dict[str, Any]:
+    def _call_once(self, api: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        method, path = _PATHS[api].split()
+        url = f"{self.url}/api/v3{path.format_map(body)}"
+        if _ESB in self.url:
+            method, url = "POST", f"{self.url}/{api}/"
         response = self._client.request(method, url, json=body)
         answer = _json_object(response)
         code = answer.get("code", answer.get("bk_error_code"))

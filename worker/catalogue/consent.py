@@ -18,10 +18,7 @@ class NotRemoved(Exception):
 def require_consent(looked: ImportReport, *, yes: bool, force: bool) -> None:
     """Say what an import would remove, and ask.
 
-    Args:
-        looked: of a dry run.
-        yes: do not ask.
-        force: let it remove more than a fifth of a kind.
+    `looked` is of a dry run. `yes`: do not ask. `force`: let it remove more than a fifth of a kind.
 
     Raises:
         NotRemoved: it is too much, or nobody has said yes.

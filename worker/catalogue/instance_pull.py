@@ -22,7 +22,6 @@ LIMIT: Final = 500
 """Rows of a page; CMDB allows 1000."""
 LAST_ID: Final = 2**63 - 1
 _API: Final = "list_service_instance_detail"
-_PATH: Final = "/api/v3/findmany/proc/service_instance/details"
 _EVERYTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -40,12 +39,7 @@ def instance_pages(
 ) -> Iterator[InstancePage]:
     """Yield the rows after the one with `last_id`, which stood at `rows_read` when it was read.
 
-    Args:
-        cmdb: what is read.
-        bk_biz_id: the business.
-        rows_read: where to go on.
-        last_id: as above.
-        where: further conditions, in CMDB's names.
+    `where` are further conditions, in CMDB's names.
 
     Raises:
         CmdbRefused: CMDB says no, or does not list in the order of ids.
@@ -55,7 +49,7 @@ def instance_pages(
     start = max(rows_read - 1, 0)
     while True:
         request = {"bk_biz_id": bk_biz_id, **where, "page": {"start": start, "limit": LIMIT, "sort": "id"}}
-        answer = listed(cmdb.call(_API, _PATH, request), f"{_API} from row {start}")
+        answer = listed(cmdb.call(_API, request), f"{_API} from row {start}")
         ids = [_id_of(item) for item in answer.items]
         if ids != sorted(ids):
             raise CmdbRefused(f"{_API}: CMDB does not sort by id, so what is gone cannot be told from what has moved")
@@ -84,13 +78,8 @@ async def pull_instances(
 ) -> InstanceReport:
     """Take over what CMDB has of a business; a call that was interrupted goes on where it was.
 
-    Args:
-        engine: of a migrated database.
-        cmdb: what to read.
-        bk_biz_id: the business.
-        first_id: ids of ours begin at it.
-        prune: mark what CMDB has no more as gone.
-        tell: is told how many rows are done, of how many.
+    Ids of ours begin at `first_id`. With `prune`, what CMDB has no more is marked as gone. `tell` is told how many rows
+    are done, of how many.
     """
     report, rows = InstanceReport(), InstanceRows(first_id=first_id)
     async with driver_connection(engine) as driver:

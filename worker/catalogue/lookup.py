@@ -29,7 +29,6 @@ FRESH_S: Final = 5.0
 _AT_MOST: Final = 500
 """Ids that one call of CMDB's takes."""
 _REMEMBERED: Final = 10_000
-_PATH: Final = "/api/v3/findmany/proc/"
 _log = structlog.get_logger(__name__)
 
 
@@ -49,12 +48,7 @@ class Lacking(NamedTuple):
 
 
 class Lookup:
-    """Used from one event loop.
-
-    Args:
-        engine: where the catalogue is.
-        cmdb: what is asked; it is opened for each call, in a thread.
-    """
+    """Used from one event loop. `cmdb` is opened for each call, in a thread."""
 
     def __init__(self, engine: Engine, cmdb: Cmdb) -> None:
         self._engine = engine
@@ -106,12 +100,8 @@ class Lookup:
 def _read(cmdb: Cmdb, bk_biz_id: int, lacking: Collection[Lacking]) -> Iterator[Answer]:
     template_ids: set[int] = set()
     for ids in _chunks({one.bk_module_id for one in lacking if one.lacks_module}):
-        modules = _call(
-            cmdb,
-            "find_module_batch",
-            f"/api/v3/findmany/module/bk_biz_id/{bk_biz_id}",
-            {"bk_biz_id": bk_biz_id, "bk_ids": ids, "fields": list(MODULE_FIELDS)},
-        )
+        body = {"bk_biz_id": bk_biz_id, "bk_ids": ids, "fields": list(MODULE_FIELDS)}
+        modules = _call(cmdb, "find_module_batch", body)
         template_ids |= {item.get("service_template_id") or 0 for item in modules.objects}
         yield modules
     yield from _templates(cmdb, bk_biz_id, template_ids - {0})
@@ -127,19 +117,17 @@ def _templates(cmdb: Cmdb, bk_biz_id: int, ids: set[int]) -> Iterator[Answer]:
             break
         page = {"start": number * _AT_MOST, "limit": _AT_MOST, "sort": "id"}
         body = {"bk_biz_id": bk_biz_id, "page": page}
-        found = _call(cmdb, "list_service_template", _PATH + "service_template", body)
+        found = _call(cmdb, "list_service_template", body)
         yield replace(found, items=[item for item in found.objects if item.get("id") in ids])
         left -= {item.get("id") for item in found.objects}
         if len(found.items) < _AT_MOST:
             break
     for id_ in sorted(ids):
-        body = {"bk_biz_id": bk_biz_id, "service_template_id": id_}
-        yield _call(cmdb, "list_proc_template", _PATH + "proc_template", body)
+        yield _call(cmdb, "list_proc_template", {"bk_biz_id": bk_biz_id, "service_template_id": id_})
 
 
 def _hosts(cmdb: Cmdb, bk_biz_id: int, ids: list[int], wanted: set[tuple[int, int]]) -> Iterator[Answer]:
-    body = {"bk_biz_id": bk_biz_id, "bk_host_id": ids}
-    relations = _call(cmdb, "find_host_biz_relations", "/api/v3/hosts/modules/read", body)
+    relations = _call(cmdb, "find_host_biz_relations", {"bk_biz_id": bk_biz_id, "bk_host_id": ids})
     items = [item for item in relations.objects if (item.get("bk_module_id"), item.get("bk_host_id")) in wanted]
     yield replace(relations, items=items)
     if not items:
@@ -148,7 +136,6 @@ def _hosts(cmdb: Cmdb, bk_biz_id: int, ids: list[int], wanted: set[tuple[int, in
     yield _call(
         cmdb,
         "list_biz_hosts",
-        f"/api/v3/hosts/app/{bk_biz_id}/list_hosts",
         {
             "bk_biz_id": bk_biz_id,
             "fields": list(HOST_FIELDS),
@@ -158,8 +145,8 @@ def _hosts(cmdb: Cmdb, bk_biz_id: int, ids: list[int], wanted: set[tuple[int, in
     )
 
 
-def _call(cmdb: Cmdb, api: str, path: str, body: Mapping[str, Any]) -> Answer:
-    return answer_of({**cmdb.call(api, path, body), "request": dict(body)}, api, API_KINDS[api])
+def _call(cmdb: Cmdb, api: str, body: Mapping[str, Any]) -> Answer:
+    return answer_of({**cmdb.call(api, body), "request": dict(body)}, api, API_KINDS[api])
 
 
 def _chunks(ids: Iterable[int]) -> Iterator[list[int]]:

@@ -25,9 +25,7 @@ class PagesOfAnother(Exception):
 class Pages:
     """Pages in `directory`, made for its owner only when it does not exist.
 
-    Args:
-        directory: where they are kept.
-        owner: what they are pages of; pages of something else are never touched.
+    `owner` says what they are pages of; pages of something else are never touched.
 
     Raises:
         PagesOfAnother: the directory belongs to something else.

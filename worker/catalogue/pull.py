@@ -24,7 +24,6 @@ class _Listing:
 
     name: str
     api: str
-    path: str
     request: Mapping[str, Any]
     key: tuple[str, ...]
     sort: str = ""
@@ -76,7 +75,6 @@ def _service_templates(bk_biz_id: int) -> _Listing:
     return _Listing(
         name="service-templates",
         api="list_service_template",
-        path="/api/v3/findmany/proc/service_template",
         request={"bk_biz_id": bk_biz_id},
         key=("id",),
         sort="id",
@@ -88,7 +86,6 @@ def _process_templates(bk_biz_id: int, service_template_id: int) -> _Listing:
     return _Listing(
         name=f"process-templates-{service_template_id}",
         api="list_proc_template",
-        path="/api/v3/findmany/proc/proc_template",
         request={"bk_biz_id": bk_biz_id, "service_template_id": service_template_id},
         key=("id",),
     )
@@ -98,7 +95,6 @@ def _modules(bk_biz_id: int) -> _Listing:
     return _Listing(
         name="modules",
         api="find_module_with_relation",
-        path=f"/api/v3/findmany/module/with_relation/biz/{bk_biz_id}",
         request={"bk_biz_id": bk_biz_id, "fields": list(MODULE_FIELDS)},
         key=("bk_module_id",),
         sort="bk_module_id",
@@ -110,7 +106,6 @@ def _hosts(bk_biz_id: int) -> _Listing:
     return _Listing(
         name="hosts",
         api="list_biz_hosts",
-        path=f"/api/v3/hosts/app/{bk_biz_id}/list_hosts",
         request={"bk_biz_id": bk_biz_id, "fields": list(HOST_FIELDS)},
         key=("bk_host_id",),
         sort="bk_host_id",
@@ -122,7 +117,6 @@ def _relations(bk_biz_id: int, number: int, module_ids: Sequence[int]) -> _Listi
     return _Listing(
         name=f"relations-{number}",
         api="find_module_host_relation",
-        path=f"/api/v3/findmany/module_relation/bk_biz_id/{bk_biz_id}",
         request={
             "bk_biz_id": bk_biz_id,
             "bk_module_ids": list(module_ids),
@@ -192,7 +186,7 @@ def _page(cmdb: Cmdb, listing: _Listing, pages: Pages, number: int, *, read: int
     kept = pages.load(name)
     if kept is not None and kept.get("request") == request:
         return answer_of(kept, source, listing.kind)
-    document = {**cmdb.call(listing.api, listing.path, request), "kind": listing.kind.value, "request": request}
+    document = {**cmdb.call(listing.api, request), "kind": listing.kind.value, "request": request}
     answer = answer_of(document, source, listing.kind)
     pages.save(name, document)
     return answer

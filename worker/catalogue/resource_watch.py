@@ -56,8 +56,7 @@ def _listen(cmdb: Cmdb, resource: str, changed: "Queue[int]") -> None:
 def _hear(cmdb: Cmdb, resource: str, cursor: str, changed: "Queue[int]") -> str:
     """Wait for events after `cursor`, from now on without one; returns the cursor of the last."""
     body = {"bk_resource": resource, "bk_supplier_account": cmdb.supplier_account}
-    path = f"/api/v3/event/watch/resource/{resource}"
-    found = cmdb.call("resource_watch", path, body | ({"bk_cursor": cursor} if cursor else {})).get("data")
+    found = cmdb.call("resource_watch", body | ({"bk_cursor": cursor} if cursor else {})).get("data")
     data: dict[str, Any] = found if isinstance(found, dict) else {}
     events = data.get("bk_events")
     if not isinstance(events, list) or not events or not all(isinstance(event, dict) for event in events):

@@ -1,19 +1,55 @@
-"""What the worker's commands print with, and how they fail: one line on stderr, never a traceback."""
+"""What the worker's commands print with, and how they fail: one line on stderr, never a traceback.
+
+No text that others have written can move the cursor, change colours or pretend to be a line of ours.
+"""
 
 import asyncio
+import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Column, Table
 
 from contract.settings import load_settings
 from plumbing.urls import without_secrets
-from worker.commands.terminal import PlainConsole
 from worker.postgres.engine import Engine, create_engine
 from worker.postgres.errors import DatabaseError, typed_errors
 
 Result = TypeVar("Result")
+_NEUTRAL: Final = "\n\t"
+_HIDDEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def printable(text: str) -> str:
+    r"""`text` with an escape (``\u001b``) for every control or format character but line ends and tabs.
+
+    JSON stays the same JSON.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if _is_shown(character) else _escaped(character) for character in text)
+
+
+def _is_shown(character: str) -> bool:
+    return character in _NEUTRAL or unicodedata.category(character) not in _HIDDEN
+
+
+def _escaped(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+class PlainConsole(Console):
+    """A console whose texts are `printable`; colours are its own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of `renderable`."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
 
 out: Final = PlainConsole(soft_wrap=True)
 """Results. Text is printed as it is: neither markup nor highlighting looks into what CMDB named its things."""

@@ -67,7 +67,7 @@ class CoroutineTask(Task[Any, str]):
         return asyncio.run_coroutine_threadsafe(self.start(**kwargs), self.event_loop()).result()
 
 
-class _Job(NamedTuple):
+class _Run(NamedTuple):
     task: "Task[Any, Any]"
     task_id: str
     request: dict[str, Any]
@@ -86,7 +86,7 @@ class AsyncioPool(BasePool):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._hub: Any = None
-        self._loops: dict[asyncio.AbstractEventLoop, deque[_Job]] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, deque[_Run]] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._ended: deque[Callable[[], None]] = deque()
         self._has_ended = threading.Event()
@@ -124,8 +124,8 @@ class AsyncioPool(BasePool):
                 return asyncio.to_thread(target, *args, **kwargs)
 
         self._count += 1
-        job = _Job(task, task_id, request, work, timeout, callback, timeout_callback or _ignore)
-        self._hand_over(job, task.event_loop() if isinstance(task, CoroutineTask) else self._any_loop())
+        run = _Run(task, task_id, request, work, timeout, callback, timeout_callback or _ignore)
+        self._hand_over(run, task.event_loop() if isinstance(task, CoroutineTask) else self._any_loop())
 
     def on_stop(self) -> None:
         """Wait for what runs, acknowledging it as it ends. What takes too long is cancelled, to end in order too.
@@ -153,14 +153,14 @@ class AsyncioPool(BasePool):
         tasks = self.app.tasks.values()
         return next(task.event_loop() for task in tasks if isinstance(task, CoroutineTask))
 
-    def _hand_over(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
+    def _hand_over(self, run: _Run, loop: asyncio.AbstractEventLoop) -> None:
         waiting = self._loops.setdefault(loop, deque())
-        waiting.append(job)
+        waiting.append(run)
         # One wake-up is enough for all that has gathered before the loop comes round.
         if len(waiting) == 1:
             loop.call_soon_threadsafe(self._start_waiting, loop, waiting)
 
-    def _start_waiting(self, loop: asyncio.AbstractEventLoop, waiting: deque[_Job]) -> None:
+    def _start_waiting(self, loop: asyncio.AbstractEventLoop, waiting: deque[_Run]) -> None:
         for _ in range(len(waiting)):
             running = loop.create_task(self._run(waiting[0]))
             self._running.add(running)
@@ -169,36 +169,36 @@ class AsyncioPool(BasePool):
         if waiting:
             loop.call_soon(self._start_waiting, loop, waiting)
 
-    async def _run(self, job: _Job) -> None:
+    async def _run(self, run: _Run) -> None:
         started = time.monotonic()
-        _current.set(job.request)
-        signals.task_prerun.send(sender=job.task, task_id=job.task_id, task=job.task, args=(), kwargs={})
+        _current.set(run.request)
+        signals.task_prerun.send(sender=run.task, task_id=run.task_id, task=run.task, args=(), kwargs={})
         state, result = _FAILED, None
         try:
-            result = await (job.work() if job.timeout_s is None else _within(job.timeout_s, job.work()))
+            result = await (run.work() if run.timeout_s is None else _within(run.timeout_s, run.work()))
         except TimeoutError as error:
-            if job.timeout_s is None or time.monotonic() - started < job.timeout_s:
-                result = _failure(job, error)
+            if run.timeout_s is None or time.monotonic() - started < run.timeout_s:
+                result = _failure(run, error)
             else:
-                limit = job.timeout_s
-                self._end(lambda: job.on_timeout(False, limit))  # noqa: FBT003 - Celery's own signature
+                limit = run.timeout_s
+                self._end(lambda: run.on_timeout(False, limit))  # noqa: FBT003 - Celery's own signature
                 return
         except asyncio.CancelledError:
-            result = _failure(job, Reject("cancelled for shutdown", requeue=True))
+            result = _failure(run, Reject("cancelled for shutdown", requeue=True))
         except Exception as error:  # noqa: BLE001 - whatever a task raises becomes its result
-            result = _failure(job, error)
+            result = _failure(run, error)
         else:
-            if isinstance(job.task, CoroutineTask):
+            if isinstance(run.task, CoroutineTask):
                 state = _SUCCEEDED
-                signals.task_success.send(sender=job.task, result=result)
+                signals.task_success.send(sender=run.task, result=result)
                 result = safe_repr(result)
             else:
-                self._end(lambda: job.on_end(result))
+                self._end(lambda: run.on_end(result))
                 return
         finally:
-            signals.task_postrun.send(sender=job.task, task_id=job.task_id, task=job.task, args=(), kwargs={})
+            signals.task_postrun.send(sender=run.task, task_id=run.task_id, task=run.task, args=(), kwargs={})
         runtime = time.monotonic() - started
-        self._end(lambda: job.on_end((state, result, runtime)))
+        self._end(lambda: run.on_end((state, result, runtime)))
 
     def _end(self, ending: Callable[[], None]) -> None:
         self._ended.append(ending)
@@ -256,16 +256,16 @@ def _arguments(body: Any, content_type: str, content_encoding: str) -> dict[str,
     return found
 
 
-def _failure(job: _Job, error: Exception) -> ExceptionInfo:
+def _failure(run: _Run, error: Exception) -> ExceptionInfo:
     info = ExceptionInfo((type(error), error, error.__traceback__))
     info.exception = get_pickleable_exception(error)
-    if isinstance(error, job.task.throws):
+    if isinstance(error, run.task.throws):
         # The task says that it failed; where in our code it says so helps nobody who looks at it in Flower.
         info.traceback = None
     elif not isinstance(error, (Ignore, Reject, Retry)):
-        _log.error("task failed", task_id=job.task_id, error=type(error).__name__, frames=frames_of(error))
+        _log.error("task failed", task_id=run.task_id, error=type(error).__name__, frames=frames_of(error))
     signals.task_failure.send(
-        sender=job.task, task_id=job.task_id, exception=error, args=(), kwargs={}, traceback=None, einfo=info
+        sender=run.task, task_id=run.task_id, exception=error, args=(), kwargs={}, traceback=None, einfo=info
     )
     return info
 

@@ -28,11 +28,7 @@ _PUBLISH_FOR_S = 30.0
 async def publish(leases: Leases, report: Report, dumped: bytes | None = None, token: str = "") -> None:
     """Store a final report in Redis; outlasts a Redis that is away for up to half a minute.
 
-    Args:
-        leases: where.
-        report: how the request ended.
-        dumped: ``report.dump()``, from who has it already.
-        token: of the attempt that says so.
+    `dumped` is ``report.dump()``, from who has it already; `token` is of the attempt that says so.
 
     Raises:
         redis.exceptions.RedisError: it stayed away. The ledger has the report, so the next delivery publishes it.
@@ -49,11 +45,9 @@ def _is_away(error: Exception) -> bool:
 def tell_end(report: Report, leased_at: datetime | None = None) -> None:
     """One line for each request that ends: what became of it, and how long it took; and the same for the metrics.
 
-    Args:
-        report: how it ended.
-        leased_at: when its last attempt began to work on it.
+    `leased_at` is when its last attempt began to work on it.
     """
-    if report.finished_at is None:  # pragma: no cover - what has ended says when
+    if report.finished_at is None:
         return
     outcomes = Counter([item["outcome"] for item in report.items])
     total = _between(report.created_at, report.finished_at)

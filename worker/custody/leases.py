@@ -95,7 +95,7 @@ _PENDING_FIELDS: Final = ("owner", "lease", "attempts", "deadline", "summary", "
 
 
 class Leases(Requests):
-    """The result store as a worker sees it. Every method may be repeated."""
+    """What Redis has of requests, as a worker sees it. Every method may be repeated."""
 
     def __init__(self, client: "aioredis.Redis", settings: Settings) -> None:
         super().__init__(client, settings)
@@ -111,10 +111,7 @@ class Leases(Requests):
     async def lease(self, request_id: str, token: str, *, alone: bool = False) -> Lease:
         """Count an attempt and take the request, unless a live owner has it; the same token may ask again.
 
-        Args:
-            request_id: of which request.
-            token: of this attempt.
-            alone: no other request runs in this process that was started before and never ended.
+        `alone`: no other request runs in this process that was started before and never ended.
         """
         while True:
             lease = await self._leasing((request_id, token, alone))

@@ -8,7 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from worker.catalogue.answers import AnswerRefused
 from worker.catalogue.cmdb import Cmdb, CmdbRefused, CmdbUnavailable
@@ -17,11 +17,6 @@ from worker.catalogue.instance_pull import instance_pages
 from worker.expand.delivery import Call
 
 T = TypeVar("T")
-_PATHS: Final = {
-    "create_service_instance": ("POST", "/api/v3/create/proc/service_instance"),
-    "create_process_instance": ("POST", "/api/v3/create/proc/process_instance"),
-    "update_process_instance": ("PUT", "/api/v3/update/proc/process_instance"),
-}
 
 
 class Unclear(CmdbRefused):
@@ -29,11 +24,7 @@ class Unclear(CmdbRefused):
 
 
 class Bridge:
-    """Used from one event loop.
-
-    Args:
-        open_cmdb: makes a client for one call's thread.
-    """
+    """Used from one event loop. `open_cmdb` makes a client for one call's thread."""
 
     def __init__(self, open_cmdb: Callable[[], Cmdb]) -> None:
         self._open_cmdb = open_cmdb
@@ -55,7 +46,7 @@ class Bridge:
         Raises:
             CmdbRefused, CmdbUnavailable: as `Cmdb.change`.
         """
-        return await self._in_thread(lambda cmdb: _make(cmdb, call))
+        return await self._in_thread(lambda cmdb: cmdb.change(call.api, call.body))
 
     async def _in_thread(self, work: Callable[[Cmdb], T]) -> T:
         outcome: Future[T] = Future()
@@ -83,8 +74,3 @@ def _look(cmdb: Cmdb, bk_biz_id: int, where: dict[str, Any]) -> Listed:
     if found.has_unreadable_id or len(found.instances) < len(set(found.ids)):
         raise Unclear(f"list_service_instance_detail: {'; '.join(found.left_out[:3])}")
     return found
-
-
-def _make(cmdb: Cmdb, call: Call) -> Any:
-    method, path = _PATHS[call.api]
-    return cmdb.change(call.api, path, call.body, method=method)

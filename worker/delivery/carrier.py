@@ -49,15 +49,7 @@ class Settling(Exception):
 
 
 class Carrier:
-    """Of one module, over a connection that holds its lock.
-
-    Args:
-        driver: the connection.
-        bridge: to CMDB.
-        bk_biz_id: the module's business.
-        bk_module_id: the module.
-        settings: the process's.
-    """
+    """Of one module of a business, over a connection (`driver`) that holds its lock."""
 
     def __init__(self, driver: Any, bridge: Bridge, bk_biz_id: int, bk_module_id: int, settings: Settings) -> None:
         self._driver = driver
@@ -77,8 +69,7 @@ class Carrier:
     async def carry(self, tries: Mapping[int, int]) -> None:
         """Bring instances to CMDB; those that it takes are linked, the others in `refused`.
 
-        Args:
-            tries: how often it was tried to bring each of them.
+        `tries` says how often it was tried to bring each of them.
 
         Raises:
             CmdbUnavailable: CMDB is away, busy, or has not answered a call.

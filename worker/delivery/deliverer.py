@@ -49,15 +49,7 @@ class Later(NamedTuple):
 
 
 class Deliverer:
-    """Used from one event loop.
-
-    Args:
-        engine: of its own: a module that is carried holds a connection.
-        bridge: to CMDB.
-        leases: where reports are published.
-        queue: where messages wait.
-        settings: the process's.
-    """
+    """Used from one event loop. Its `engine` is nobody else's: a module that is carried holds a connection."""
 
     def __init__(
         self, engine: "Engine", bridge: Bridge, leases: Leases, queue: WorkerQueue, settings: Settings

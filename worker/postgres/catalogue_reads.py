@@ -59,15 +59,8 @@ ORDER BY wanted.place
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What one batch asks for."""
-
-    bk_biz_id: int
-    bk_module_id: int
-    bk_host_ids: tuple[int, ...]
-
-
+_Asked = tuple[int, int, tuple[int, ...]]
+"""What one batch asks for: hosts of a module of a business."""
 _Known = tuple[tuple[Module, int | None, tuple[Expansion, ...]] | None, dict[int, Host]]
 """What a cache holds of what is wanted: the module as `CatalogueSlice` takes it, and hosts."""
 
@@ -81,11 +74,12 @@ class _Cache:
     templates: Recent[int, tuple[Expansion, ...]] = field(default_factory=lambda: Recent(MAX_TEMPLATES))
     hosts: Recent[tuple[int, int, int], Host] = field(default_factory=lambda: Recent(MAX_HOSTS))
 
-    def known(self, wanted: _Wanted) -> _Known:
+    def known(self, asked: _Asked) -> _Known:
         """The module with its template's business and its process templates, if all of it is here, and hosts."""
-        found = ((id_, self.hosts.get((wanted.bk_biz_id, wanted.bk_module_id, id_))) for id_ in wanted.bk_host_ids)
+        bk_biz_id, bk_module_id, bk_host_ids = asked
+        found = ((id_, self.hosts.get((bk_biz_id, bk_module_id, id_))) for id_ in bk_host_ids)
         hosts = {id_: host for id_, host in found if host is not None}
-        module, template_biz_id = self.modules.get(wanted.bk_module_id) or (None, None)
+        module, template_biz_id = self.modules.get(bk_module_id) or (None, None)
         templates = self.templates.get(module.service_template_id) if module and module.is_bound else ()
         return None if module is None or templates is None else (module, template_biz_id, templates), hosts
 
@@ -106,9 +100,7 @@ class Catalogue:
         self._check_s = check_ms / 1000
         self._cache = _Cache(version=-1)
         self._checked_at = float("-inf")
-        self._reading = Gather(
-            self._read_together, most=_READ_TOGETHER, weigh=lambda wanted: 1 + len(wanted.bk_host_ids)
-        )
+        self._reading = Gather(self._read_together, most=_READ_TOGETHER, weigh=lambda asked: 1 + len(asked[2]))
 
     def look_again(self) -> None:
         """Compare with PostgreSQL's version before the next answer."""
@@ -120,12 +112,12 @@ class Catalogue:
         Raises:
             DatabaseError: the database could not be read.
         """
-        wanted = _Wanted(bk_biz_id, bk_module_id, tuple(dict.fromkeys(bk_host_ids)))
-        if self._is_fresh() and (answer := _cached(self._cache, wanted)):
+        asked = bk_biz_id, bk_module_id, tuple(dict.fromkeys(bk_host_ids))
+        if self._is_fresh() and (answer := _cached(self._cache, asked)):
             return answer
-        return await self._reading(wanted)
+        return await self._reading(asked)
 
-    async def _read_together(self, wanted: Sequence[_Wanted]) -> list[CatalogueSlice]:
+    async def _read_together(self, wanted: Sequence[_Asked]) -> list[CatalogueSlice]:
         async with driver_connection(self._engine) as driver:
             if not self._is_fresh() and all(_cached(self._cache, one) for one in wanted):
                 asked_at = time.monotonic()
@@ -139,8 +131,8 @@ class Catalogue:
         return [cast("CatalogueSlice", answers[one]) for one in wanted]
 
     async def _read(
-        self, driver: Any, cache: _Cache, missing: Sequence[_Wanted], wanted: Sequence[_Wanted]
-    ) -> dict[_Wanted, CatalogueSlice]:
+        self, driver: Any, cache: _Cache, missing: Sequence[_Asked], wanted: Sequence[_Asked]
+    ) -> dict[_Asked, CatalogueSlice]:
         """Read what of `missing` is not in `cache`; if the catalogue has changed, all of `wanted`, in one snapshot."""
         asked_at = time.monotonic()
         known = [cache.known(one) for one in missing]
@@ -182,34 +174,29 @@ async def rehearse(driver: Any) -> None:
     await driver.fetch(_READ, [], [], [], [])
 
 
-async def _fetch(driver: Any, wanted: Sequence[_Wanted], known: Sequence[_Known]) -> Sequence[Any]:
+async def _fetch(driver: Any, wanted: Sequence[_Asked], known: Sequence[_Known]) -> Sequence[Any]:
     columns = [
-        (
-            one.bk_biz_id,
-            one.bk_module_id,
-            bigint_array([id_ for id_ in one.bk_host_ids if id_ not in hosts]),
-            module is None,
-        )
-        for one, (module, hosts) in zip(wanted, known, strict=True)
+        (bk_biz_id, bk_module_id, bigint_array([id_ for id_ in bk_host_ids if id_ not in hosts]), module is None)
+        for (bk_biz_id, bk_module_id, bk_host_ids), (module, hosts) in zip(wanted, known, strict=True)
     ]
     rows: Sequence[Any] = await driver.fetch(_READ, *zip(*columns, strict=True))
     return rows
 
 
-def _cached(cache: _Cache, wanted: _Wanted) -> CatalogueSlice | None:
-    module, hosts = cache.known(wanted)
-    return CatalogueSlice(*module, hosts) if module and len(hosts) == len(wanted.bk_host_ids) else None
+def _cached(cache: _Cache, asked: _Asked) -> CatalogueSlice | None:
+    module, hosts = cache.known(asked)
+    return CatalogueSlice(*module, hosts) if module and len(hosts) == len(asked[2]) else None
 
 
-def _filled(cache: _Cache, wanted: _Wanted, known: _Known, row: Any) -> CatalogueSlice:
+def _filled(cache: _Cache, asked: _Asked, known: _Known, row: Any) -> CatalogueSlice:
     """Put what was read into the cache it belongs to, and answer."""
     if row["bk_module_id"] is None:
         return CatalogueSlice(module=None)
-    known_module, hosts = known
+    (bk_biz_id, bk_module_id, _), (known_module, hosts) = asked, known
     for columns in orjson.loads(row["hosts"] or "[]"):
         host = Host(*columns)
         hosts[host.bk_host_id] = host
-        cache.hosts.put((wanted.bk_biz_id, wanted.bk_module_id, host.bk_host_id), host)
+        cache.hosts.put((bk_biz_id, bk_module_id, host.bk_host_id), host)
     if known_module:
         return CatalogueSlice(*known_module, hosts)
     module = Module(*row[1:7])

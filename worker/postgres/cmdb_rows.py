@@ -145,12 +145,8 @@ class InstanceRows:
     async def sync(self, driver: Any, listed: Sequence[CmdbInstance], read_at: datetime | None = None) -> list[Sync]:
         """Bring what is stored to what CMDB lists; what it does not list stays. Returns what was changed.
 
-        Instances that cannot be stored beside each other at once are taken one by one.
-
-        Args:
-            driver: of an `Engine`.
-            listed: what CMDB lists.
-            read_at: when CMDB was asked; what came to it from here since is left alone.
+        Instances that cannot be stored beside each other at once are taken one by one. `read_at` is when CMDB was
+        asked: what came to it from here since is left alone.
 
         Raises:
             DatabaseError: the database was away.

@@ -21,7 +21,7 @@ from worker.expand.catalogue import Host
 from worker.expand.plan import Plan, PlannedInstance, PlannedProcess
 from worker.expand.reconcile import ExistingInstance, reconcile, refuse_existing
 from worker.postgres.columns import NewList, NewRows
-from worker.postgres.existing import Key
+from worker.postgres.existing import NaturalKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class WriteRequest:
     mode: Literal["atomic", "partial"] = "atomic"
     hosts: Mapping[int, Host] = field(default_factory=dict)
 
-    def key(self, planned: PlannedInstance) -> Key:
+    def key(self, planned: PlannedInstance) -> NaturalKey:
         """The natural key of one of the plan's instances."""
-        return Key(self.plan.bk_module_id, planned.bk_host_id, planned.instance_key)
+        return NaturalKey(self.plan.bk_module_id, planned.bk_host_id, planned.instance_key)
 
-    def natural_keys(self) -> set[Key]:
+    def natural_keys(self) -> set[NaturalKey]:
         """The natural keys of all of them."""
         return {self.key(planned) for planned in self.plan.instances}
 
@@ -147,19 +147,15 @@ class Draft:
 
 def draft(
     request: WriteRequest,
-    known: Mapping[Key, ExistingInstance],
+    known: Mapping[NaturalKey, ExistingInstance],
     instance_ids: Iterator[int],
     process_ids: Iterator[int],
     rows: NewRows,
 ) -> Draft:
     """Decide what becomes of each instance of the plan.
 
-    Args:
-        request: the plan and who asked.
-        known: what is stored under the plan's keys, as far as anybody has looked.
-        instance_ids: enough ids for all instances of the plan.
-        process_ids: enough for all processes.
-        rows: where the rows to insert are added.
+    `known` is what is stored under the plan's keys, as far as anybody has looked. There are enough ids for all; the
+    rows to insert are added to `rows`.
     """
     taken = [planned for planned in request.plan.instances if request.key(planned) in known] if known else ()
     refused = refuse_existing(taken, request.hosts) if taken and request.on_existing == "fail" else {}

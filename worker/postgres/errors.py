@@ -182,8 +182,7 @@ def is_everybodys(error: Exception) -> bool:
 def typed_errors(every: type[DatabaseError] | None = None) -> Iterator[None]:
     """Replace database errors by `DatabaseError`; the original is dropped, for its text holds values.
 
-    Args:
-        every: what a database error means here, whatever its SQLSTATE says.
+    `every` is what a database error means here, whatever its SQLSTATE says.
 
     Raises:
         DatabaseError: one of its subclasses.

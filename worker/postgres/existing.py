@@ -9,7 +9,7 @@ from worker.expand.reconcile import ExistingInstance, ExistingProcess
 from worker.postgres.tables import PROCESS_PROPERTIES
 
 
-class Key(NamedTuple):
+class NaturalKey(NamedTuple):
     """The natural key of a service instance; sorted keys are the order in which every worker inserts."""
 
     bk_module_id: int
@@ -47,14 +47,14 @@ _LOCK: Final = "SELECT id FROM service_instance WHERE id = ANY($1::bigint[]) ORD
 _BINDS: Final = itemgetter("rows", "ips", "ports", "protocols", "enables")
 
 
-async def read_existing(driver: Any, keys: Collection[Key]) -> dict[Key, ExistingInstance]:
+async def read_existing(driver: Any, keys: Collection[NaturalKey]) -> dict[NaturalKey, ExistingInstance]:
     """Return the stored instances among `keys`, each with its processes and their bind rows, ids ascending."""
     if not keys:
         return {}
-    heads: dict[Key, Any] = {}
-    processes: dict[Key, list[ExistingProcess]] = {}
+    heads: dict[NaturalKey, Any] = {}
+    processes: dict[NaturalKey, list[ExistingProcess]] = {}
     for row in await driver.fetch(_READ, *zip(*keys, strict=True)):
-        key = Key(*row[1:4])
+        key = NaturalKey(*row[1:4])
         heads[key] = row
         under = processes.setdefault(key, [])
         if row["bk_process_id"] is not None:

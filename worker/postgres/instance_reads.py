@@ -131,13 +131,7 @@ async def list_instances(
 ) -> list[str]:
     """Each instance as a JSON text.
 
-    Args:
-        engine: of a database that may be a replica.
-        wanted: which.
-        shape: of `SHAPES`.
-        order: of `ORDERS`.
-        start: how many to leave out.
-        limit: the most to return; None = all.
+    `shape` is one of `SHAPES`, `order` of `ORDERS`; `start` are left out, and `limit` None is all.
 
     Raises:
         DatabaseError: the database could not be read.
@@ -175,10 +169,7 @@ async def list_processes(engine: AsyncEngine, wanted: Filter) -> str | None:
 async def hosts_without_instance(engine: AsyncEngine, wanted: Filter, *, limit: int | None = None) -> list[int]:
     """The hosts of a module that have no service instance there, ids ascending; raises as `list_instances`.
 
-    Args:
-        engine: as of `list_instances`.
-        wanted: a business, its module, and hosts among its own; `after_id` is a host here.
-        limit: the most to return; None = all.
+    `wanted` is a business, its module, and hosts among its own; `after_id` is a host here.
     """
     asked = (list(wanted.accounts), wanted.bk_biz_id, wanted.bk_module_id, wanted.bk_host_ids, wanted.after_id or 0)
     async with driver_connection(engine) as driver:

@@ -25,7 +25,7 @@ from worker.postgres.columns import NewRows
 from worker.postgres.draft import Draft, WriteRequest, draft
 from worker.postgres.engine import driver_connection, transaction
 from worker.postgres.errors import DatabaseError, TransactionConflict
-from worker.postgres.existing import Key, lock_instances, read_existing
+from worker.postgres.existing import NaturalKey, lock_instances, read_existing
 from worker.postgres.ids import IdBlock
 from worker.postgres.insert import Ended, IdsTaken, insert
 from worker.postgres.ledger import load_all
@@ -127,7 +127,7 @@ class Writer:
 
     async def _write_disjoint(self, driver: Any, requests: Sequence[WriteRequest]) -> dict[str, Written]:
         done: dict[str, Written] = {}
-        known: Mapping[Key, ExistingInstance] = {}
+        known: Mapping[NaturalKey, ExistingInstance] = {}
         unwritten = list(requests)
         for _ in range(_MAX_LOOKS):
             try:
@@ -147,7 +147,7 @@ class Writer:
         raise TransactionConflict
 
     async def _try(
-        self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
+        self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[NaturalKey, ExistingInstance]
     ) -> dict[str, Written] | None:
         """Write in one transaction; None when something has changed since it was looked at."""
         drafts, rows, spent = await self._draft(driver, requests, known)
@@ -162,7 +162,7 @@ class Writer:
             return written
 
     async def _draft(
-        self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[Key, ExistingInstance]
+        self, driver: Any, requests: Sequence[WriteRequest], known: Mapping[NaturalKey, ExistingInstance]
     ) -> tuple[list[Draft], NewRows, _Spent]:
         instances = await self._instance_ids.take(driver, sum(len(request.plan.instances) for request in requests))
         processes = await self._process_ids.take(driver, sum(request.process_count() for request in requests))

@@ -64,10 +64,8 @@ class Intake:
     counts. The process takes nothing then, for a time that grows, and until a rehearsal goes well. Which requests meet
     such a fault is remembered: one that meets it again, while others have been written, is to blame after all.
 
-    One per worker process; used from its event loop, `reason` from anywhere.
-
-    Args:
-        rehearse: does what every request needs, and raises what a request would meet.
+    One per worker process; used from its event loop, `reason` from anywhere. `rehearse` does what every request needs,
+    and raises what a request would meet.
     """
 
     def __init__(self, rehearse: Callable[[], Awaitable[None]]) -> None:
@@ -141,12 +139,8 @@ async def take(runtime: "Runtime", arguments: TaskArguments, held: AsyncExitStac
     """The lease, or the report of a request that ended long ago or ends here and now.
 
     A request that was started before and never ended may be the one that killed its worker, or only have stood beside
-    it. So of those one at a time runs in a process: else the innocent ones would be given up together with it.
-
-    Args:
-        runtime: of this process.
-        arguments: the message's.
-        held: is left when the work is over.
+    it. So of those one at a time runs in a process: else the innocent ones would be given up together with it. `held`
+    is left when the work is over.
 
     Raises:
         AnotherSuspect: it is such a request, and has waited for its turn for long enough.

@@ -19,8 +19,7 @@ from contract.redis.requests import Requests
 from contract.settings import Settings, load_settings
 from plumbing.urls import without_secrets
 from worker.commands.console import out, plain_errors, print_outcomes, refuse, uncut
-from worker.commands.dead_letters.letters import DeadLetter
-from worker.commands.dead_letters.store import CannotRequeue, DeadLetters
+from worker.commands.dead_letters.letters import CannotRequeue, DeadLetter, DeadLetters
 from worker.postgres.engine import make_engine
 from worker.postgres.errors import DatabaseError
 

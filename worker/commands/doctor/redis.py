@@ -35,19 +35,19 @@ _WRITE_MEND: Final = (
 async def examine_redis(settings: Settings) -> AsyncIterator[Finding]:
     """Look at every Redis in use. Nothing is changed, but for a key that lives for ten seconds."""
     for url in settings.redis_servers:
-        is_ledger = url == settings.redis_url
+        has_entries = url == settings.redis_url
         client = connect(settings.model_copy(update={"redis_url": url}), connections=1)
         try:
-            async for finding in _examine(client, url, "redis" if is_ledger else "broker", settings):
+            async for finding in _examine(client, url, "redis" if has_entries else "broker", settings):
                 yield finding
-            if is_ledger:
-                async for finding in _examine_ledger(Requests(client, settings)):
+            if has_entries:
+                async for finding in _examine_entries(Requests(client, settings)):
                     yield finding
             if url == settings.broker:
                 yield await _parked(Requests(client, settings))
         except (RedisError, OSError) as failure:
             yield error(
-                "redis" if is_ledger else "broker",
+                "redis" if has_entries else "broker",
                 f"{without_secrets(url)}: {_why(failure)}",
                 "Start it, or correct BKSI_REDIS_URL and BKSI_BROKER_URL (user, password, host, port, TLS).",
             )
@@ -225,7 +225,7 @@ def _workers(workers: Workers) -> Finding:
     return ok("workers", f"{workers.alive} alive")
 
 
-async def _examine_ledger(requests: Requests) -> AsyncIterator[Finding]:
+async def _examine_entries(requests: Requests) -> AsyncIterator[Finding]:
     """Who works, what waits, what was set aside."""
     keys = requests.keys
     yield _workers(await look_at_workers(requests))

@@ -20,14 +20,7 @@ MESSAGE_ERRORS: Final = (ArithmeticError, AttributeError, LookupError, Recursion
 
 
 class Admission:
-    """Of one channel.
-
-    Args:
-        screen: decides.
-        deliveries: have the messages.
-        link: asks Redis.
-        queue_of: the name of the queue that a message came from.
-    """
+    """Of one channel. `queue_of` names the queue that a message came from."""
 
     def __init__(self, screen: Screen, deliveries: Deliveries, link: Link, queue_of: Callable[[Taken], str]) -> None:
         self._screen = screen
@@ -40,9 +33,7 @@ class Admission:
     def admit(self, taken: Sequence[Taken], is_screened: Callable[[str], bool]) -> list[tuple[Taken, dict[str, Any]]]:
         """Those that may go on, each as kombu expects it; the others are set aside.
 
-        Args:
-            taken: as they came.
-            is_screened: whether what comes from this queue may be anything.
+        `is_screened` says whether what comes from a queue may be anything.
         """
         admitted = [
             (one, payload)

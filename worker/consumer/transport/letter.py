@@ -23,7 +23,7 @@ _SECRET: Final = re.compile(
 _BODY: Final = re.compile(rb'(?P<before>"body"\s*:\s*")(?P<body>[A-Za-z0-9+/]*=*)')
 
 
-def dead_letter(raw: bytes, *, queue: str, reason: str, at_ms: int | None = None, size: int | None = None) -> bytes:
+def dead_letter(raw: bytes, *, queue: str, reason: str, size: int | None = None) -> bytes:
     """The JSON that is kept of a message that was set aside.
 
     Its keys: ``id`` (of the letter), ``kind`` = ``"message"``, ``at`` (ms since 1970), ``queue`` (the list it came
@@ -36,7 +36,7 @@ def dead_letter(raw: bytes, *, queue: str, reason: str, at_ms: int | None = None
         {
             "id": uuid.uuid4().hex,
             "kind": "message",
-            "at": time.time_ns() // 1_000_000 if at_ms is None else at_ms,
+            "at": time.time_ns() // 1_000_000,
             "queue": queue,
             "reason": reason,
             "task_id": _task_id(raw),

@@ -22,11 +22,7 @@ _RECONNECT_AFTER_S: Final = 5.0
 
 
 class Link:
-    """Of one channel.
-
-    Args:
-        mend: takes away what stands where a list belongs.
-    """
+    """Of one channel. `mend` takes away what stands where a list belongs."""
 
     heard: ClassVar[float] = 0.0
     """When Redis last answered a consumer of this process (`time.monotonic`). A beat of an event loop that runs makes

@@ -32,8 +32,7 @@ class Unfit(Exception):
 class NewerVersion(Exception):
     """The message is for a newer version of a task that is known here: some other worker's, soon.
 
-    Args:
-        task: the task's name, as the message has it.
+    `task` is its name, as the message has it.
     """
 
     def __init__(self, task: str) -> None:
@@ -44,8 +43,7 @@ class NewerVersion(Exception):
 class Screen:
     """Decides about raw messages.
 
-    Args:
-        task_names: the tasks that run here; ``None`` leaves unknown names to Celery, which drops the message.
+    `task_names` are the tasks that run here; ``None`` leaves unknown names to Celery, which drops the message.
     """
 
     def __init__(self, task_names: Collection[str] | None = None) -> None:

@@ -23,8 +23,7 @@ from tests.conftest import RunBksi
 from tests.integration.worker.bench import BATCH, Bench
 from worker.cli import app
 from worker.commands import console
-from worker.commands.dead_letters.letters import DeadLetter
-from worker.commands.dead_letters.store import CannotRequeue, DeadLetters
+from worker.commands.dead_letters.letters import CannotRequeue, DeadLetter, DeadLetters
 from worker.consumer.transport.letter import dead_letter
 from worker.custody.finish import finish
 from worker.postgres import ledger
@@ -33,6 +32,10 @@ from worker.postgres.errors import DatabaseError
 
 pytestmark = pytest.mark.anyio
 DEAD = "bksi:dead"
+
+
+def letter_at(at: int, raw: bytes, **about: Any) -> bytes:
+    return json.dumps(json.loads(dead_letter(raw, **about)) | {"at": at}).encode()
 
 
 @pytest.fixture
@@ -211,7 +214,7 @@ async def test_request_whose_payload_is_gone_or_too_new_stays(bench: Bench, lett
 
 async def test_message_goes_back_to_the_list_it_came_from_unchanged(bench: Bench, letters: DeadLetters) -> None:
     raw = b"\x00\xff not a message"
-    bench.redis.lpush(DEAD, dead_letter(raw, queue=f"{QUEUE_NAME}\x06\x163", reason="why", at_ms=5))
+    bench.redis.lpush(DEAD, letter_at(5, raw, queue=f"{QUEUE_NAME}\x06\x163", reason="why"))
     letter = await only(letters)
 
     assert await letters.push(letter)
@@ -222,7 +225,7 @@ async def test_message_goes_back_to_the_list_it_came_from_unchanged(bench: Bench
 
 
 async def test_message_of_which_only_the_beginning_was_kept_stays(bench: Bench, letters: DeadLetters) -> None:
-    bench.redis.lpush(DEAD, dead_letter(b"x" * 300_000, queue=QUEUE_NAME, reason="too large", at_ms=5))
+    bench.redis.lpush(DEAD, letter_at(5, b"x" * 300_000, queue=QUEUE_NAME, reason="too large"))
 
     with pytest.raises(CannotRequeue, match="300000 bytes"):
         await letters.push(await only(letters))
@@ -234,7 +237,7 @@ async def test_letters_that_come_while_others_are_read_hide_none_and_double_none
     bench: Bench, letters: DeadLetters
 ) -> None:
     def put(number: int) -> None:
-        bench.redis.lpush(DEAD, dead_letter(b"", queue=QUEUE_NAME, reason=str(number), at_ms=number))
+        bench.redis.lpush(DEAD, letter_at(number, b"", queue=QUEUE_NAME, reason=str(number)))
 
     for number in range(120):
         put(number)
@@ -293,7 +296,7 @@ async def test_message_that_could_not_be_taken_goes_back_to_a_queue_that_is_else
     letters = DeadLetters(remote.leases, remote.queue, has_queue=False)
     arguments = TaskArguments(request_id="a" * 32, batch={"bk_biz_id": 1})
     message = build_direct_message(remote.celery, arguments)
-    await remote.leases.set_aside("a" * 32, dead_letter(message, queue=QUEUE_NAME, reason="why", at_ms=5))
+    await remote.leases.set_aside("a" * 32, letter_at(5, message, queue=QUEUE_NAME, reason="why"))
 
     assert await letters.push(await only(letters))
 
@@ -325,7 +328,7 @@ def dlq(
 async def test_commands_list_and_show(bench: Bench, letters: DeadLetters, dlq: Any) -> None:
     assert await dlq("ls") == (0, "No dead letters.\n", "")
     report = await give_up(bench)
-    bench.redis.lpush(DEAD, dead_letter(b"{", queue=QUEUE_NAME, reason="[red]the message is not JSON", at_ms=5))
+    bench.redis.lpush(DEAD, letter_at(5, b"{", queue=QUEUE_NAME, reason="[red]the message is not JSON"))
     (message,) = [letter async for letter in letters if letter.kind == "message"]
 
     code, listed, _ = await dlq("ls")
@@ -355,7 +358,7 @@ async def test_commands_list_and_show(bench: Bench, letters: DeadLetters, dlq: A
 
 async def test_commands_requeue_and_drop(bench: Bench, letters: DeadLetters, dlq: Any) -> None:
     report, other = await give_up(bench), await give_up(bench)
-    bench.redis.lpush(DEAD, dead_letter(b"{", queue=QUEUE_NAME, reason="the message is not JSON", at_ms=5))
+    bench.redis.lpush(DEAD, letter_at(5, b"{", queue=QUEUE_NAME, reason="the message is not JSON"))
     (message,) = [letter async for letter in letters if letter.kind == "message"]
 
     code, done, failed = await dlq("requeue", report.request_id, message.id, "0" * 32)

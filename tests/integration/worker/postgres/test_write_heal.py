@@ -21,7 +21,7 @@ from tests.integration.worker.postgres.plans import (
 from worker.expand.plan import Plan
 from worker.expand.reconcile import ExistingInstance
 from worker.postgres.engine import driver_connection
-from worker.postgres.existing import Key, read_existing
+from worker.postgres.existing import NaturalKey, read_existing
 from worker.postgres.rows import read_instance
 from worker.postgres.writer import Writer
 
@@ -193,6 +193,6 @@ async def test_bind_rows_stay_in_the_order_in_which_they_were_asked_for(writer: 
     assert [row.template_row_id for row in found.bind_info] == [9, 3, 5]
 
 
-async def _existing(engine: AsyncEngine, asked: Plan) -> Mapping[Key, ExistingInstance]:
+async def _existing(engine: AsyncEngine, asked: Plan) -> Mapping[NaturalKey, ExistingInstance]:
     async with driver_connection(engine) as driver:
         return await read_existing(driver, request(asked).natural_keys())

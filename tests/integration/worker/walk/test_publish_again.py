@@ -13,7 +13,7 @@ from contract.message import Caller, new_request_id
 from contract.redis.jobs import JobStore
 from contract.redis.records import Note, PendingEntry
 from tests.integration.worker.bench import BATCH, Bench
-from worker.commands.dead_letters.store import DeadLetters
+from worker.commands.dead_letters.letters import DeadLetters
 from worker.custody.finish import finish_unfinished
 from worker.custody.leases import Leases
 from worker.runtime import Runtime

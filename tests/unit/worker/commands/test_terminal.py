@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from worker.commands.terminal import PlainConsole, printable
+from worker.commands.console import PlainConsole, printable
 
 
 @given(st.text())
