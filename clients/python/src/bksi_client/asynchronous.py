@@ -9,9 +9,9 @@ from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 import httpx2
 
-from bksi_client import calls, steps
+from bksi_client import calls, flow
 from bksi_client.errors import BksiError, RequestRefused
-from bksi_client.flow import Send, Sleep, Steps, perform
+from bksi_client.flow import Send, Sleep, Steps
 from bksi_client.operations import Pending, PendingJob, PendingRequest, R
 from bksi_client.options import Configured, Given, Options, trusted
 from bksi_client.types import Batch, Envelope, Item, JobBatch, JobReport, Outcome, Report, Status, Summary
@@ -152,12 +152,12 @@ class AsyncJobs:
 
     async def submit(self, batch: Batch, idempotency_key: str | None = None) -> AsyncJob:
         """Like `Jobs.submit`."""
-        key = steps.key_of(idempotency_key)
-        accepted = await self._client.run(
-            steps.submit(calls.job_submission(batch, key), "job_id", self._client.options)
+        key = flow.key_of(idempotency_key)
+        id_, response = await self._client.run(
+            flow.submit(calls.job_submission(batch, key), "job_id", self._client.options)
         )
-        job = self.operation(accepted.id, key)
-        job.response = accepted.response
+        job = self.operation(id_, key)
+        job.response = response
         return job
 
     def operation(self, job_id: str, idempotency_key: str | None = None) -> AsyncJob:
@@ -211,15 +211,15 @@ class AsyncClient(Configured):
 
     async def submit(self, batch: Batch, idempotency_key: str | None = None) -> AsyncOperation:
         """Like `Client.submit`."""
-        key = steps.key_of(idempotency_key)
-        accepted = await self.run(steps.submit(calls.submission(batch, key), "request_id", self.options))
-        operation = self.operation(accepted.id, key)
-        operation.response = accepted.response
+        key = flow.key_of(idempotency_key)
+        id_, response = await self.run(flow.submit(calls.submission(batch, key), "request_id", self.options))
+        operation = self.operation(id_, key)
+        operation.response = response
         return operation
 
     async def submit_many(self, batch: Batch, idempotency_key: str | None = None) -> AsyncIterator[AsyncOperation]:
         """Like `Client.submit_many`."""
-        key = steps.key_of(idempotency_key)
+        key = flow.key_of(idempotency_key)
         for number, (start, part) in enumerate(calls.parts(batch)):
             try:
                 yield await self.submit(part, calls.part_key(key, number))
@@ -233,17 +233,17 @@ class AsyncClient(Configured):
     async def poll(self, request_id: str, wait_s: float = 0) -> Report:
         """Like `Client.poll`."""
         call = calls.poll(calls.path_of(calls.BATCHES, request_id), wait_s)
-        report: Report = await self.run(steps.ask(call, self.options))
+        report: Report = await self.run(flow.ask(call, self.options))
         return report
 
     async def validate(self, batch: Batch) -> Report:
         """Like `Client.validate`."""
-        report: Report = await self.run(steps.ask(calls.validation(batch), self.options))
+        report: Report = await self.run(flow.ask(calls.validation(batch), self.options))
         return report
 
     async def create_service_instance(self, payload: Mapping[str, object]) -> Envelope:
         """Like `Client.create_service_instance`."""
-        envelope: Envelope = await self.run(steps.ask(calls.old_call(payload), self.options))
+        envelope: Envelope = await self.run(flow.ask(calls.old_call(payload), self.options))
         return envelope
 
     async def request(
@@ -257,13 +257,13 @@ class AsyncClient(Configured):
     ) -> httpx2.Response:
         """Like `Client.request`."""
         call = calls.Call(method, path, json, params or {}, headers or {})
-        return await self.run(perform(call, self.options))
+        return await self.run(flow.perform(call, self.options))
 
     async def pages(self, path: str, name: str, filters: calls.Filters) -> AsyncIterator[Any]:
         """Like `Client.pages`."""
         cursor: str | None = None
         while True:
-            page = await self.run(steps.ask(calls.page(path, filters, cursor), self.options))
+            page = await self.run(flow.ask(calls.page(path, filters, cursor), self.options))
             for entry in page[name]:
                 yield entry
             cursor = page.get("next_cursor")

@@ -7,9 +7,9 @@ from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 import httpx2
 
-from bksi_client import calls, steps
+from bksi_client import calls, flow
 from bksi_client.errors import BksiError, RequestRefused
-from bksi_client.flow import Send, Sleep, Steps, perform
+from bksi_client.flow import Send, Sleep, Steps
 from bksi_client.operations import Pending, PendingJob, PendingRequest, R
 from bksi_client.options import Configured, Given, Options, trusted
 from bksi_client.threads import Callbacks, within
@@ -148,11 +148,11 @@ class Jobs:
         `instances` are sent as they are made. An iterator can be sent once; from a list, or anything else that can be
         iterated again, the call is repeated as every other.
         """
-        key = steps.key_of(idempotency_key)
+        key = flow.key_of(idempotency_key)
         call = calls.job_submission(batch, key)
-        accepted = self._client.run(steps.submit(call, "job_id", self._client.options))
-        job = self.operation(accepted.id, key)
-        job.response = accepted.response
+        id_, response = self._client.run(flow.submit(call, "job_id", self._client.options))
+        job = self.operation(id_, key)
+        job.response = response
         return job
 
     def operation(self, job_id: str, idempotency_key: str | None = None) -> Job:
@@ -224,10 +224,10 @@ class Client(Configured):
 
     def submit(self, batch: Batch, idempotency_key: str | None = None) -> Operation:
         """Enqueue up to 100 instances, once under its key; without one it gets a fresh key."""
-        key = steps.key_of(idempotency_key)
-        accepted = self.run(steps.submit(calls.submission(batch, key), "request_id", self.options))
-        operation = self.operation(accepted.id, key)
-        operation.response = accepted.response
+        key = flow.key_of(idempotency_key)
+        id_, response = self.run(flow.submit(calls.submission(batch, key), "request_id", self.options))
+        operation = self.operation(id_, key)
+        operation.response = response
         return operation
 
     def submit_many(self, batch: Batch, idempotency_key: str | None = None) -> Iterator[Operation]:
@@ -239,7 +239,7 @@ class Client(Configured):
         Raises:
             RequestRefused: of a part; `first_index` and the paths say where it stands in the whole.
         """
-        key = steps.key_of(idempotency_key)
+        key = flow.key_of(idempotency_key)
         for number, (start, part) in enumerate(calls.parts(batch)):
             try:
                 yield self.submit(part, calls.part_key(key, number))
@@ -253,17 +253,17 @@ class Client(Configured):
     def poll(self, request_id: str, wait_s: float = 0) -> Report:
         """How a request stands; with `wait_s` as soon as it has ended, at most 20 seconds later."""
         call = calls.poll(calls.path_of(calls.BATCHES, request_id), wait_s)
-        report: Report = self.run(steps.ask(call, self.options))
+        report: Report = self.run(flow.ask(call, self.options))
         return report
 
     def validate(self, batch: Batch) -> Report:
         """What would be created, found or refused; nothing is written."""
-        report: Report = self.run(steps.ask(calls.validation(batch), self.options))
+        report: Report = self.run(flow.ask(calls.validation(batch), self.options))
         return report
 
     def create_service_instance(self, payload: Mapping[str, object]) -> Envelope:
         """The old call: the envelope of CMDB's six keys, after the server has waited for the rows."""
-        envelope: Envelope = self.run(steps.ask(calls.old_call(payload), self.options))
+        envelope: Envelope = self.run(flow.ask(calls.old_call(payload), self.options))
         return envelope
 
     def request(
@@ -277,13 +277,13 @@ class Client(Configured):
     ) -> httpx2.Response:
         """Any call, with the client's identity and repeats: the answer as it came, whatever its status."""
         call = calls.Call(method, path, json, params or {}, headers or {})
-        return self.run(perform(call, self.options))
+        return self.run(flow.perform(call, self.options))
 
     def pages(self, path: str, name: str, filters: calls.Filters) -> Iterator[Any]:
         """Every entry of a list, page by page."""
         cursor: str | None = None
         while True:
-            page = self.run(steps.ask(calls.page(path, filters, cursor), self.options))
+            page = self.run(flow.ask(calls.page(path, filters, cursor), self.options))
             yield from page[name]
             cursor = page.get("next_cursor")
             if not cursor:

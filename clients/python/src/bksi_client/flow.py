@@ -8,6 +8,7 @@ import logging
 import random
 import ssl
 import time
+import uuid
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -136,6 +137,22 @@ def perform(call: Call, options: Options, deadline: Deadline | None = None) -> S
             raise _unanswered(call, failed, deadline.seconds if is_late else None) from failed
         _log.info("%s %s again in %.1f s: %s", call.method, call.path, pause, _why(response, failed))
         yield Sleep(pause)
+
+
+def submit(call: Call, id_name: str, options: Options) -> Steps[tuple[str, httpx2.Response]]:
+    """Enqueue what `call` brings: the id that the answer has under `id_name`, and the answer."""
+    response = yield from perform(call, options)
+    return calls.answer(response, call.key)[id_name], response
+
+
+def ask(call: Call, options: Options) -> Steps[Any]:
+    """The body of the answer."""
+    return calls.answer((yield from perform(call, options)), call.key)
+
+
+def key_of(given: str | None) -> str:
+    """The idempotency key of a call: the one that was given, else one that nobody else has."""
+    return uuid.uuid4().hex if given is None else given
 
 
 def _is_busy(call: Call, response: httpx2.Response) -> bool:

@@ -72,7 +72,7 @@ def submit(
 
 def _accepted_job(client: "Client", batch: Batch, key: str | None) -> "Job":
     """The job, once all of it is accepted. Whoever stops half-way is told how to go on, for nobody else has the key."""
-    from bksi_client.steps import key_of  # noqa: PLC0415 - `bksi` and its help stay quick
+    from bksi_client.flow import key_of  # noqa: PLC0415 - `bksi` and its help stay quick
 
     key = key_of(key)
     try:
