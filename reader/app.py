@@ -122,7 +122,7 @@ async def with_no_service_instance(request: Request) -> Response:
 async def _wanted(request: Request, read: Callable[[Mapping[str, Any], tuple[str, ...]], Filter]) -> Filter:
     """What `read` finds asked for in the body, of a caller who may."""
     state = state_of(request)
-    body = (await read_body(request, type_may_be_missing=True)).content
+    _, body = await read_body(request, type_may_be_missing=True)
     identity = state.admit(request, body)
     wanted = read(body, state.accounts(identity))
     identity.require_business(wanted.bk_biz_id or 0)
@@ -131,7 +131,7 @@ async def _wanted(request: Request, read: Callable[[Mapping[str, Any], tuple[str
 
 async def _listing(request: Request, shape: str, *, needs_limit: bool, order: str) -> Response:
     state = state_of(request)
-    body = (await read_body(request, type_may_be_missing=True)).content
+    _, body = await read_body(request, type_may_be_missing=True)
     identity = state.admit(request, body)
     wanted, shown = selection(body, state.accounts(identity)), page(body, needs_limit=needs_limit, order=order)
     identity.require_business(wanted.bk_biz_id or 0)

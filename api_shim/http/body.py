@@ -10,7 +10,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
 import orjson
 from starlette.requests import Request
@@ -26,14 +26,8 @@ MIN_BYTES_PER_SECOND: Final = 1024
 """After the grace a sender must have been this fast on average."""
 
 
-class Body(NamedTuple):
-    """A request's body: its bytes, and the JSON object they are."""
-
-    raw: bytes
-    content: dict[str, Any]
-
-
-NO_BODY: Final = Body(b"", {})
+Body = tuple[bytes, dict[str, Any]]
+"""A request's body: its bytes, and the JSON object they are."""
 
 
 class MalformedBody(Refused):
@@ -96,16 +90,16 @@ async def read_body(request: Request, *, type_may_be_missing: bool = False) -> B
     """
     _check_headers(request, type_may_be_missing=type_may_be_missing)
     raw = await _read(request)
-    return Body(raw, parse_object(raw))
+    return raw, parse_object(raw)
 
 
 async def read_optional_body(request: Request) -> Body:
     """Like `read_body`, but no body at all is an empty object, whatever the ``Content-Type``."""
     raw = await _read(request)
     if not raw:
-        return NO_BODY
+        return raw, {}
     _check_headers(request, type_may_be_missing=False)
-    return Body(raw, parse_object(raw))
+    return raw, parse_object(raw)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

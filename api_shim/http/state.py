@@ -7,7 +7,7 @@ from typing import Literal
 from starlette.requests import Request
 
 from api_shim.http.answers import whole_seconds
-from api_shim.http.body import NO_BODY, Body, read_optional_body
+from api_shim.http.body import Body, read_optional_body
 from api_shim.http.exchange import Exchange, Style, exchange_of
 from api_shim.http.limits import OpenUploads, OpenWaits, Rates
 from api_shim.http.metrics import Metrics
@@ -68,7 +68,7 @@ class AppState:
         exchange = exchange_of(request)
         if body is None:
             self.greet(request, purpose)
-        raw, content = body or NO_BODY
+        raw, content = body or (b"", {})
         greeted = exchange.identity
         query = request.query_params
         signed = signed_call(exchange.method, request.scope["path"], query, raw) if query else None

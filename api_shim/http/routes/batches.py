@@ -152,9 +152,9 @@ async def submit(request: Request, kind: Kind = "create") -> tuple[Submitted, Pa
 async def _submit(request: Request, kind: Kind) -> tuple[Submitted, ParsedBatch]:
     state, exchange = state_of(request), exchange_of(request)
     state.greet(request, "submit")
-    body = await read_body(request, type_may_be_missing=exchange.style.is_compat)
-    identity = await state.admit(request, "submit", body)
-    parsed = parse(understood(request, body.content, identity), strict=is_strict(request))
+    raw, content = await read_body(request, type_may_be_missing=exchange.style.is_compat)
+    identity = await state.admit(request, "submit", (raw, content))
+    parsed = parse(understood(request, content, identity), strict=is_strict(request))
     if exchange.style.is_compat:
         parsed = _all_or_nothing(parsed)
     identity.require_business(parsed.batch.bk_biz_id)

@@ -11,7 +11,6 @@ from starlette.responses import Response, StreamingResponse
 
 from api_shim.http import openapi, openapi_answers
 from api_shim.http.answers import listed, said, whole_seconds, with_etag
-from api_shim.http.body import Body
 from api_shim.http.exchange import Exchange, Style, all_of, exchange_of, names, preferred_wait
 from api_shim.http.job_parts import charge, cut
 from api_shim.http.listing import batches_of_job, every_item_of_job, items_of_job, own_jobs
@@ -127,7 +126,7 @@ async def retry_job(request: Request, job_id: str) -> Response:
 
 async def _receive(request: Request, state: AppState, exchange: Exchange) -> Received:
     body = await open_job_body(request, state.settings.max_job_bytes, lambda: state.waits.is_draining)
-    identity = await state.admit(request, "submit", Body(body.whole or b"", body.head))
+    identity = await state.admit(request, "submit", (body.whole or b"", body.head))
     head = understood(request, body.head, identity)
     parts = cut(head, body.instances, strict=is_strict(request))
     if body.whole is not None:
