@@ -6,7 +6,7 @@ caller `contract.answer.document`. Texts are rendered when somebody reads, in th
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NotRequired, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, NotRequired, Self, Unpack, cast
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, Field
@@ -293,7 +293,7 @@ class Report(Problem):
 
         The others follow in the order of the class, without those that have their default.
         """
-        stored: dict[str, Any] = {**self.envelope()}
+        stored = cast("dict[str, Any]", self.envelope())
         for name, default in _OTHERS.items():
             value = getattr(self, name)
             if value is not default and value != default:
