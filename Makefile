@@ -30,8 +30,9 @@ up: $(VENV)/ready ## Run the whole system until Ctrl-C, on port 8080 with data i
 unit: $(VENV)/dev-ready ## The tests that need no server, quickly: no lint, few examples each.
 	@$(BIN)/python -m pytest --quiet --hypothesis-profile quick tests/unit $(ARGS)
 
-# Most tests wait for a server: three processes take turns, each with servers of its own. A file's tests stay together;
-# the folders come as they stand, so that what takes minutes is begun first and what is left at the end are unit tests.
+# Most tests wait for a server: three processes take turns, each with servers of its own and all with one stack. A file's
+# tests stay together; the folders come as they stand, so that what takes minutes is begun first and what is left at the
+# end are unit tests.
 SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: check test-only ## Lint, types, import rules and every test. Brings its own servers.

@@ -146,8 +146,10 @@ class Stack:
             environment = {**worker_environment, "BKSI_METRICS_PORT": str(port)}
             self._spawn(name, _bksi("worker", "--name", f"worker-{number}"), environment)
 
-        self._wait_for("shim", lambda: _answers(f"{http}/readyz"))
-        self._wait_for("flower", lambda: _alive_workers(flower) >= self._workers)
+        # One client, since each reads all the authorities that this machine trusts, which takes longer than any answer.
+        with httpx2.Client(timeout=5) as client:
+            self._wait_for("shim", lambda: _answers(client, f"{http}/readyz"))
+            self._wait_for("flower", lambda: _alive_workers(client, flower) >= self._workers)
         pids = {server.name: server.pid for server in self._servers} | {
             name: part.pid for name, part in self._parts.items()
         }
@@ -255,17 +257,17 @@ def _require_redis(settings: Settings) -> Durability:
         raise ProcessFailed(f"--redis ({without_secrets(settings.redis_url)}): {error}") from None
 
 
-def _answers(url: str) -> bool:
+def _answers(client: httpx2.Client, url: str) -> bool:
     try:
-        return httpx2.get(url, timeout=5).is_success
+        return client.get(url).is_success
     except httpx2.HTTPError:
         return False
 
 
-def _alive_workers(flower: str) -> int:
+def _alive_workers(client: httpx2.Client, flower: str) -> int:
     """How many workers Flower has heard of; only from then on does it see their tasks."""
     try:
-        answer = httpx2.get(f"{flower}/workers?json=1", timeout=5)
+        answer = client.get(f"{flower}/workers?json=1")
         return sum(bool(worker.get("status")) for worker in answer.json()["data"])
     except (httpx2.HTTPError, ValueError):
         return 0

@@ -10,8 +10,8 @@ import httpx2
 import redis as redis_client
 
 from contract.codes import Code
-from devstack.running import RunningStack
 from tests.acceptance.calls import ESB, bound, run, unbound
+from tests.acceptance.pair import Pair
 from tests.acceptance.side import ROOM, Said, Side
 from tests.conftest import execute
 
@@ -26,7 +26,7 @@ def refused(host: int = 1) -> dict[str, Any]:
 class World(NamedTuple):
     """What the causes below act upon."""
 
-    stack: RunningStack
+    pair: Pair
     http: httpx2.Client
     side: Side
     prepared: dict[Code, Said]
@@ -46,7 +46,7 @@ def half_a_body(url: str, headers: Mapping[str, str]) -> httpx2.Response:
     return httpx2.Response(int(head.split()[1]), content=body)
 
 
-def unfinished(stack: RunningStack, side: Side) -> dict[Code, Said]:
+def unfinished(pair: Pair, side: Side) -> dict[Code, Said]:
     """Requests that no worker finds in its queue: one is cancelled, one comes too late, one is given up, one too many.
 
     What takes minutes is written into the ledger: a deadline that has passed, starts that never ended, a push so long
@@ -58,7 +58,7 @@ def unfinished(stack: RunningStack, side: Side) -> dict[Code, Said]:
     full = Said.of(side.ask("POST", "/v1/batches", refused(ROOM + 1)))
     ended = side.ask("POST", f"/v1/batches/{cancelled}:cancel")({}).json()
     assert ended["status"] == "TERMINATED"
-    with redis_client.Redis.from_url(stack.redis) as redis:
+    with redis_client.Redis.from_url(pair.redis) as redis:
         redis.hset(f"bksi:req:{late}", "deadline", 1)
         redis.hset(f"bksi:req:{dead}", "attempts", 3)
         redis.zadd("bksi:pending", dict.fromkeys((cancelled, late, dead), 1), xx=True)
@@ -79,22 +79,22 @@ def conflict(world: World) -> Said:
 
 
 def expired(world: World) -> Said:
-    request_id = run(world.stack.http, refused())["request_id"]
-    execute(world.stack.postgres, f"UPDATE request_ledger SET report = NULL WHERE request_id = '{request_id}'")
-    with redis_client.Redis.from_url(world.stack.redis) as redis:
+    request_id = run(world.pair.http, refused())["request_id"]
+    execute(world.pair.postgres, f"UPDATE request_ledger SET report = NULL WHERE request_id = '{request_id}'")
+    with redis_client.Redis.from_url(world.pair.redis) as redis:
         redis.delete(f"bksi:result:{request_id}")
     return of_report(world, request_id)
 
 
 def acted(world: World, verb: str) -> Said:
     """What is said to acting upon a request that has succeeded."""
-    request_id = run(world.stack.http, bound(49))["request_id"]
+    request_id = run(world.pair.http, bound(49))["request_id"]
     return Said.of(lambda more: world.http.post(f"/v1/batches/{request_id}:{verb}", headers=more))
 
 
 def gone(world: World) -> Said:
-    request_id = run(world.stack.http, refused())["request_id"]
-    with redis_client.Redis.from_url(world.stack.redis) as redis:
+    request_id = run(world.pair.http, refused())["request_id"]
+    with redis_client.Redis.from_url(world.pair.redis) as redis:
         redis.delete(f"bksi:kept:{request_id}")
     return Said.of(lambda more: world.http.post(f"/v1/batches/{request_id}:retry", headers=more))
 
@@ -102,7 +102,7 @@ def gone(world: World) -> Said:
 def partly(world: World) -> Said:
     good, bad = unbound(49, mode="partial"), unbound(50, port="0")
     good["instances"] += bad["instances"]
-    return of_report(world, run(world.stack.http, good)["request_id"])
+    return of_report(world, run(world.pair.http, good)["request_id"])
 
 
 def interrupted(world: World) -> Said:
@@ -132,7 +132,7 @@ def prepared(code: Code) -> Callable[[World], Said]:
 
 
 CAUSES: dict[Code, tuple[Callable[[World], Said], str, str]] = {
-    Code.SUCCESS: (lambda w: of_report(w, run(w.stack.http, bound(49))["request_id"]), "success", "success"),
+    Code.SUCCESS: (lambda w: of_report(w, run(w.pair.http, bound(49))["request_id"]), "success", "success"),
     Code.STILL_RUNNING: (
         prepared(Code.STILL_RUNNING),
         "Accepted, still running; poll this request_id",

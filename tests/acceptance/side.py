@@ -1,4 +1,4 @@
-"""A second shim on a stack's Redis: it knows applications, has little room, and its messages reach no worker."""
+"""A second shim on a system's Redis: it knows applications, has little room, and its messages reach no worker."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from api_shim.identity.applications import hash_secret
 from chaos.nursery import Nursery
 from devstack.ports import free_port
-from devstack.running import RunningStack
+from tests.acceptance.pair import answers
 from tests.integration.live import running
 
 CHINESE = {"X-Bkcmdb-Language": "zh-cn"}
@@ -60,7 +60,7 @@ class Side(NamedTuple):
 
 
 @contextmanager
-def side_shim(stack: RunningStack, nursery: Nursery, directory: Path, room: int = ROOM) -> Iterator[Side]:
+def side_shim(redis: str, nursery: Nursery, directory: Path, room: int = ROOM) -> Iterator[Side]:
     """Run one for the length of the block; `room` is how many unfinished requests it accepts."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
@@ -71,8 +71,8 @@ def side_shim(stack: RunningStack, nursery: Nursery, directory: Path, room: int 
         f"[gateways.bk-apigateway]\npublic_key = '''{pem}'''\n"
     )
     environment = {
-        "BKSI_REDIS_URL": stack.redis,
-        "BKSI_BROKER_URL": stack.redis.rpartition("/")[0] + "/5",
+        "BKSI_REDIS_URL": redis,
+        "BKSI_BROKER_URL": redis.rpartition("/")[0] + "/5",
         "BKSI_HTTP_PORT": str(port),
         "BKSI_APPS_FILE": str(apps),
         "BKSI_COMPAT_WAIT_S": "0",
@@ -81,13 +81,8 @@ def side_shim(stack: RunningStack, nursery: Nursery, directory: Path, room: int 
         "BKSI_FAILPOINTS": f"before_submit=raise:{BUGS}",
     }
     url = f"http://127.0.0.1:{port}"
-    shim = running(nursery, "serve", environment=environment, log=directory / "log", ready=lambda: _is_up(url))
+    shim = running(
+        nursery, "serve", environment=environment, log=directory / "log", ready=lambda: answers(f"{url}/healthz")
+    )
     with shim, httpx2.Client(base_url=url, timeout=60) as http:
         yield Side(http)
-
-
-def _is_up(url: str) -> bool:
-    try:
-        return httpx2.get(f"{url}/healthz", timeout=5).is_success
-    except httpx2.TransportError:
-        return False

@@ -8,14 +8,15 @@ import pytest
 
 from tests.acceptance.bad_values import CASES, Case
 from tests.acceptance.calls import ESB, count_rows, instance_rows, unbound
+from tests.acceptance.pair import Pair
 
 REFUSED = [case for case in CASES if case.code]
 TAKEN = [case for case in CASES if not case.code]
 
 
 @pytest.fixture(scope="module")
-def http(stack: Any) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=stack.http, timeout=60) as client:
+def http(pair: Pair) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=pair.http, timeout=60) as client:
         yield client
 
 
@@ -27,8 +28,8 @@ def ended(http: httpx2.Client, body: dict[str, Any], **headers: str) -> dict[str
     return report
 
 
-def test_bad_value_is_refused_in_both_styles(stack: Any, http: httpx2.Client, subtests: pytest.Subtests) -> None:
-    before = count_rows(stack.postgres)
+def test_bad_value_is_refused_in_both_styles(pair: Pair, http: httpx2.Client, subtests: pytest.Subtests) -> None:
+    before = count_rows(pair.postgres)
     for case in REFUSED:
         with subtests.test(str(case)):
             report = ended(http, case.body)
@@ -38,7 +39,7 @@ def test_bad_value_is_refused_in_both_styles(stack: Any, http: httpx2.Client, su
             assert report["errors"][0]["path"] == case.path
             assert old["message"] == report["message"]
             assert (old["result"], old["data"]) == (False, None)
-    assert count_rows(stack.postgres) == before
+    assert count_rows(pair.postgres) == before
 
 
 @pytest.mark.parametrize("case", TAKEN, ids=str)
@@ -64,7 +65,7 @@ def test_same_host_twice_alike_is_one_row_and_unlike_names_both_36(http: httpx2.
     assert "instances[1]" in refused["message"]
 
 
-def test_text_is_stored_as_data_whatever_it_looks_like_67(stack: Any, http: httpx2.Client) -> None:
+def test_text_is_stored_as_data_whatever_it_looks_like_67(pair: Pair, http: httpx2.Client) -> None:
     texts = {
         "bk_process_name": "'; DROP TABLE process; --",
         "bk_func_name": "Robert'); DELETE FROM module; --",
@@ -78,20 +79,20 @@ def test_text_is_stored_as_data_whatever_it_looks_like_67(stack: Any, http: http
     body = unbound(98)
     body["instances"][0]["processes"][0]["process_info"] |= texts
     body["instances"][0]["service_instance_name"] = "x'); TRUNCATE service_instance; --"
-    before = count_rows(stack.postgres)
+    before = count_rows(pair.postgres)
 
     headers = {"Idempotency-Key": "';DROP--", "X-Request-Id": "';--", "X-Bkcmdb-Supplier-Account": "0"}
     report = ended(http, body | {"bk_username": "admin'; DROP ROLE x; --"}, **headers)
 
-    stored = instance_rows(stack.postgres, report["data"][0])
+    stored = instance_rows(pair.postgres, report["data"][0])
     assert {name: stored["processes"][0][name] for name in texts} == texts
     assert stored["name"] == "x'); TRUNCATE service_instance; --"
-    added = {table: count - before[table] for table, count in count_rows(stack.postgres).items()}
+    added = {table: count - before[table] for table, count in count_rows(pair.postgres).items()}
     assert added == {"service_instance": 1, "process": 1, "process_bind_info": 1, "audit_log": 1}
 
 
 @pytest.mark.bad_input(41, "more rows than a statement has parameters for", "written all the same")
-def test_rows_beyond_the_parameters_of_a_statement_are_written(stack: Any, http: httpx2.Client) -> None:
+def test_rows_beyond_the_parameters_of_a_statement_are_written(pair: Pair, http: httpx2.Client) -> None:
     rows = [{"template_row_id": n, "ip": "", "port": str(n), "protocol": "1"} for n in range(1, 41)]
     info = [{"bk_process_name": f"p{n}", "bk_func_name": f"p{n}", "bind_info": rows} for n in range(100)]
     body = unbound(99)
@@ -99,7 +100,7 @@ def test_rows_beyond_the_parameters_of_a_statement_are_written(stack: Any, http:
 
     report = ended(http, body)
 
-    stored = instance_rows(stack.postgres, report["data"][0])
+    stored = instance_rows(pair.postgres, report["data"][0])
     # Nine columns each: more than the 2**15 - 1 parameters that a statement may have.
     assert sum(len(process["bind_info"]) for process in stored["processes"]) == 4_000
 

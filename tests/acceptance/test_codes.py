@@ -12,10 +12,10 @@ import pytest
 
 from chaos.nursery import Nursery
 from contract.codes import Code
-from devstack.running import RunningStack
 from tests.acceptance.calls import ESB, JSON, bound, count_rows, finish, run, unbound
 from tests.acceptance.causes import CAUSES, NO_REQUEST_CAUSES, NOBODYS_ID, World, half_a_body, unfinished
 from tests.acceptance.codes import AT_THE_DOOR, BY_THE_WORKER, ODD_HOST, ODD_MODULE, Case
+from tests.acceptance.pair import Pair
 from tests.acceptance.side import CHINESE, Said, Side, side_shim
 from tests.conftest import RunBksi
 from tests.unit.worker.catalogue.cmdb_items import (
@@ -30,8 +30,8 @@ from tests.unit.worker.catalogue.cmdb_items import (
 
 
 @pytest.fixture(scope="module")
-def http(stack: RunningStack) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=stack.http, timeout=60) as client:
+def http(pair: Pair) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=pair.http, timeout=60) as client:
         yield client
 
 
@@ -39,7 +39,7 @@ def http(stack: RunningStack) -> Iterator[httpx2.Client]:
 
 
 @pytest.fixture(scope="module")
-def odd_template(stack: RunningStack, bksi: RunBksi, tmp_path_factory: pytest.TempPathFactory) -> None:
+def odd_template(pair: Pair, bksi: RunBksi, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A template that no instance can be made of. The worker that runs sees it without being told."""
     row = {"row_id": 1, "ip": column("1"), "port": column("80,443", locked=True), "protocol": column("1")}
     listings: dict[str, list[Any]] = {
@@ -53,10 +53,10 @@ def odd_template(stack: RunningStack, bksi: RunBksi, tmp_path_factory: pytest.Te
     for name, items in listings.items():
         listing = envelope(*items, name="relation" if name == "relation" else "info")
         (directory / f"{name}.json").write_text(json.dumps(listing))
-    imported = bksi("catalogue", "import", *directory.iterdir(), env={"BKSI_POSTGRES_DSN": stack.postgres})
+    imported = bksi("catalogue", "import", *directory.iterdir(), env={"BKSI_POSTGRES_DSN": pair.postgres})
     assert imported.returncode == 0, imported.stderr
     body = bound(ODD_HOST, module=ODD_MODULE) | {"bk_biz_id": 7}
-    while run(stack.http, body)["code"] == Code.MODULE_NOT_FOUND:
+    while run(pair.http, body)["code"] == Code.MODULE_NOT_FOUND:
         time.sleep(0.05)
 
 
@@ -66,8 +66,8 @@ def check(answer: dict[str, Any], code: Code, message: str) -> None:
 
 
 @pytest.mark.parametrize("case", AT_THE_DOOR, ids=str)
-def test_refused_at_the_door(stack: RunningStack, http: httpx2.Client, case: Case) -> None:
-    before = count_rows(stack.postgres)
+def test_refused_at_the_door(pair: Pair, http: httpx2.Client, case: Case) -> None:
+    before = count_rows(pair.postgres)
 
     def asked_on(path: str) -> Said:
         headers = JSON | case.headers
@@ -80,20 +80,20 @@ def test_refused_at_the_door(stack: RunningStack, http: httpx2.Client, case: Cas
         check(answer.chinese, case.code, case.chinese)
     [error] = v1.english["errors"]
     assert (error["code"], error["path"]) == (case.code, case.path)
-    assert count_rows(stack.postgres) == before
+    assert count_rows(pair.postgres) == before
 
 
 @pytest.mark.rule("5.2", "on failure result is false, data is null, and nothing is stored")
 @pytest.mark.usefixtures("odd_template")
 @pytest.mark.parametrize("case", BY_THE_WORKER, ids=str)
-def test_refused_by_the_worker(stack: RunningStack, http: httpx2.Client, case: Case) -> None:
+def test_refused_by_the_worker(pair: Pair, http: httpx2.Client, case: Case) -> None:
     if case.before is not None:
-        assert run(stack.http, case.before)["result"]
-    before = count_rows(stack.postgres)
+        assert run(pair.http, case.before)["result"]
+    before = count_rows(pair.postgres)
 
     accepted = http.post("/v1/batches" + case.query, content=case.content, headers=JSON)
     assert accepted.status_code == 202, accepted.text
-    report = finish(stack.http, accepted.json()["request_id"])
+    report = finish(pair.http, accepted.json()["request_id"])
     chinese = http.get(accepted.headers["Location"], headers=CHINESE).json()
     compat = http.post(ESB + case.query, content=case.content, headers=JSON).json()
 
@@ -103,46 +103,46 @@ def test_refused_by_the_worker(stack: RunningStack, http: httpx2.Client, case: C
     assert report["status"] == "FAILED"
     assert (report["errors"][0]["code"], report["errors"][0]["path"]) == (case.code, case.path)
     assert chinese["errors"][0]["message"] == case.chinese
-    assert count_rows(stack.postgres) == before
+    assert count_rows(pair.postgres) == before
 
 
-def test_twenty_errors_of_a_batch_are_listed_and_the_first_decides(stack: RunningStack) -> None:
-    before = count_rows(stack.postgres)
+def test_twenty_errors_of_a_batch_are_listed_and_the_first_decides(pair: Pair) -> None:
+    before = count_rows(pair.postgres)
     process = {"process_info": {"bk_process_name": "a", "bk_func_name": "a", "timeout": 0}}
     body = unbound(1) | {"instances": [{"bk_host_id": host, "processes": [process]} for host in range(1, 26)]}
 
-    report = run(stack.http, body)
+    report = run(pair.http, body)
 
     paths = [f"instances[{index}].processes[0].process_info.timeout" for index in range(25)]
     assert [error["path"] for error in report["errors"]] == paths[:20]
     check(report, Code.VALUE_INVALID, f"The value of {paths[0]} is not allowed")
     assert [(item["outcome"], item["path"]) for item in report["items"]] == [("failed", path) for path in paths]
-    assert count_rows(stack.postgres) == before
+    assert count_rows(pair.postgres) == before
 
 
 # What it takes more than a body to cause ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def side(stack: RunningStack, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
-    with side_shim(stack, nursery, tmp_path_factory.mktemp("side")) as side:
+def side(pair: Pair, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    with side_shim(pair.redis, nursery, tmp_path_factory.mktemp("side")) as side:
         yield side
 
 
 @pytest.fixture(scope="module")
-def world(stack: RunningStack, http: httpx2.Client, side: Side) -> World:
+def world(pair: Pair, http: httpx2.Client, side: Side) -> World:
     """Whatever somebody has to wait for is waited for together."""
     with ThreadPoolExecutor() as pool:
         slow = {
             code: [pool.submit(ask, language) for language in ({}, CHINESE)]
             for code, ask in {
-                Code.BODY_UNREADABLE: partial(half_a_body, stack.http),
+                Code.BODY_UNREADABLE: partial(half_a_body, pair.http),
                 Code.BROKER_UNAVAILABLE: side.poll(NOBODYS_ID),
             }.items()
         }
-        prepared = unfinished(stack, side)
+        prepared = unfinished(pair, side)
         answers = {code: Said(*(answer.result().json() for answer in both)) for code, both in slow.items()}
-        return World(stack, http, side, prepared | answers)
+        return World(pair, http, side, prepared | answers)
 
 
 @pytest.mark.rule(
@@ -153,7 +153,7 @@ def world(stack: RunningStack, http: httpx2.Client, side: Side) -> World:
 @pytest.mark.parametrize("code", CAUSES, ids=lambda code: str(int(code)))
 def test_caused_otherwise(world: World, code: Code) -> None:
     cause, english, chinese = CAUSES[code]
-    before = count_rows(world.stack.postgres)
+    before = count_rows(world.pair.postgres)
 
     answer = cause(world)
 
@@ -163,7 +163,7 @@ def test_caused_otherwise(world: World, code: Code) -> None:
         return
     assert (answer.english["result"], answer.english["data"]) == (False, None)
     if code is not Code.PARTLY_FAILED:
-        assert count_rows(world.stack.postgres) == before
+        assert count_rows(world.pair.postgres) == before
 
 
 def test_every_code_is_tried_or_said_to_be_beyond_any_request() -> None:

@@ -17,7 +17,7 @@ def story(stack: RunningStack, part: str, request_id: str) -> list[dict[str, Any
 def ended(stack: RunningStack, request_id: str) -> dict[str, Any]:
     while not (lines := [line for line in story(stack, "worker", request_id) if line["event"] == "ended"]):
         # It is written a moment after the caller hears of it.
-        assert stack.supervisor.poll() is None
+        assert stack.runs
     [line] = lines
     return line
 

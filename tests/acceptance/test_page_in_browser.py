@@ -21,7 +21,7 @@ PHONE = 360
 @pytest.fixture(scope="module")
 def side(stack: RunningStack, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
     """A server with applications, whose requests reach no worker."""
-    with side_shim(stack, nursery, tmp_path_factory.mktemp("side"), room=1000) as side:
+    with side_shim(stack.redis, nursery, tmp_path_factory.mktemp("side"), room=1000) as side:
         for _ in range(BUGS):
             side.ask("POST", "/v1/batches", unbound(1))({})
         yield side

@@ -1,8 +1,9 @@
 """The documented requests, the example byte for byte, through HTTP, a Celery worker, PostgreSQL and Redis."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx2
@@ -10,8 +11,8 @@ import jsonschema_rs
 import pytest
 import redis as redis_client
 
-from devstack.running import RunningStack
 from tests.acceptance.calls import COMPAT_PATHS, SEED_BYTES, SIX_KEYS, compat, count_rows, finish, instance_rows
+from tests.acceptance.pair import Pair
 
 # What template 1 of the sample catalogue makes of it: what it locks is what the request says, and 1234 is its row.
 EXPECTED_PROCESS = {
@@ -29,10 +30,10 @@ EXPECTED_PROCESS = {
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """One of its own: others, the READMEs' snippets among them, name the same host and ask for other processes."""
-    with RunningStack.start(tmp_path_factory.mktemp("seed")) as running:
-        yield running
+def stack(open_pair: Callable[..., AbstractContextManager[Pair]]) -> Iterator[Pair]:
+    """Not everybody's: others, the READMEs' snippets among them, name the same host and ask for other processes."""
+    with open_pair() as pair:
+        yield pair
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def test_seed_request_twenty_at_once_is_one_instance(stack: Any, seed_id: int) -
     assert count_rows(stack.postgres) == before
 
 
-def test_every_documented_request_passes_its_schema_and_is_accepted(stack: RunningStack) -> None:
+def test_every_documented_request_passes_its_schema_and_is_accepted(stack: Any) -> None:
     """Those of the API description; they name the hosts of the example as well."""
     document = httpx2.get(f"{stack.http}/openapi.json", timeout=60).json()
     sent = 0

@@ -5,7 +5,8 @@ import gzip
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -15,8 +16,8 @@ import httpx2
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from devstack.running import RunningStack
 from tests.acceptance.calls import bound
+from tests.acceptance.pair import Pair
 
 REQUESTS = 40
 CANARY = "canary-of-the-caller"
@@ -63,11 +64,10 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def trace_ids(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def trace_ids(receiver: Receiver, open_pair: Callable[..., AbstractContextManager[Pair]]) -> list[str]:
     """Of the callers of requests that were sent at the same time; all their spans have arrived."""
-    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
-    with RunningStack.start(tmp_path_factory.mktemp("stack"), env=environment) as stack:
-        ids = asyncio.run(_submit(stack.http))
+    with open_pair(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_BSP_SCHEDULE_DELAY="50") as pair:
+        ids = asyncio.run(_submit(pair.http))
         deadline = time.monotonic() + 60
         while sum(span.name == "publish" for span in receiver.spans) < REQUESTS:
             assert time.monotonic() < deadline, [span.name for span in receiver.spans]
