@@ -44,6 +44,27 @@ def test_what_stops_has_the_time_it_takes() -> None:
         assert PODS[name]["spec"]["terminationGracePeriodSeconds"] == 60
 
 
+@pytest.mark.parametrize("name", PODS)
+def test_authority_that_the_secrets_urls_name_is_mounted(name: str) -> None:
+    """PostgreSQL's certificate is checked against no other: without the file no pod would get anywhere."""
+    [path] = set(re.findall(r"(?:sslrootcert|ssl_ca_certs)=([^'&]+)", (KUBERNETES / "settings.yaml").read_text()))
+    pod = PODS[name]["spec"]
+    [mount] = [one["name"] for one in pod["containers"][0]["volumeMounts"] if path.startswith(f"{one['mountPath']}/")]
+    [secret] = [volume["secret"] for volume in pod["volumes"] if volume["name"] == mount]
+    assert [item["path"] for item in secret["items"]] == [Path(path).name]
+    assert secret["optional"] is True
+
+
+def test_worker_of_systemd_is_started_though_the_first_migration_finds_no_database() -> None:
+    """What a unit requires and does not get is a failed start, which Restart= does not repeat."""
+    migrate, worker = (
+        (ROOT / "deploy" / "systemd" / f"bksi-{name}.service").read_text() for name in ("migrate", "worker@")
+    )
+    assert "\nRestart=on-failure\n" in migrate
+    assert "\nRequires=" not in worker
+    assert all(re.search(rf"^{when}=.*\bbksi-migrate.service$", worker, re.MULTILINE) for when in ("Wants", "After"))
+
+
 def test_selectors_find_their_pods() -> None:
     labels = [pod["metadata"]["labels"] for pod in PODS.values()]
     for item in OBJECTS:

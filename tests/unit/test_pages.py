@@ -64,3 +64,21 @@ def _blocks(page: Path) -> list[str]:
 def _without_words(block: str) -> str:
     """A block without its comments."""
     return re.sub(r" *(#|--) .*", "", block)
+
+
+def _typed() -> list[str]:
+    """Each line that is handed out to be typed."""
+    return [_without_words(line) for page in PAGES for block in _blocks(page) for line in block.splitlines()]
+
+
+def test_command_for_all_that_are_listed_names_all_and_takes_none() -> None:
+    piped = [line for line in _typed() if "| xargs" in line]
+    assert piped
+    assert [line for line in piped if "| xargs -r " not in line or " --limit " not in line] == []
+
+
+def test_container_that_prints_into_a_file_has_no_terminal_between() -> None:
+    """docker-compose 1.29 makes one wherever somebody types: what is said on standard error is in the file then."""
+    redirected = [line for line in _typed() if re.search(r"docker compose (run|exec) .* [<>]", line)]
+    assert redirected
+    assert [line for line in redirected if " -T " not in line] == []

@@ -189,13 +189,16 @@ def watch(
     """
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
+    address = url or settings.cmdb_url
+    if not address:
+        give_up("bksi catalogue watch: no CMDB is named: give --url, or set BKSI_CMDB_URL")
     events: Queue[int] = Queue()
     try:
         authorization = authorization_of(authorization_file)
 
         def open_cmdb() -> Cmdb:
             account = settings.cmdb_supplier_account
-            return Cmdb(url or settings.cmdb_url or "", authorization, supplier_account=account)
+            return Cmdb(address, authorization, supplier_account=account)
 
         cmdb = open_cmdb()
     except (CmdbRefused, OSError) as error:

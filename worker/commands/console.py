@@ -4,6 +4,7 @@ No text that others have written can move the cursor, change colours or pretend 
 """
 
 import asyncio
+import os
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,6 +50,10 @@ class PlainConsole(Console):
         """The segments of `renderable`."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Go on, for the exit code's sake; Rich would say that the command has failed."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 out: Final = PlainConsole(soft_wrap=True)

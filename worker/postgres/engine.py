@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -19,13 +20,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from contract.settings import Settings
 from plumbing.outages import Outage
 from worker.metrics import POSTGRES_SECONDS
-from worker.postgres.errors import DatabaseUnavailable, DatabaseUnsuitable, spoils_session, typed_errors
+from worker.postgres.errors import DatabaseUnavailable, DatabaseUnsuitable, NoConnection, spoils_session, typed_errors
 
 Engine = AsyncEngine
 """What other rooms hold of the database; only this one knows its library."""
 Connection = AsyncConnection
 """Of an `Engine`."""
 
+_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 # After these nobody knows what the server will say next on the connection; a time-out is an OSError.
 _OUT_OF_STEP: Final = (OSError, asyncio.CancelledError, asyncpg.InternalClientError)
 
@@ -83,7 +85,7 @@ def create_engine(
             return await open_connection()
 
     async def open_connection() -> asyncpg.Connection[Any]:
-        with _readable_dsn():
+        with _usable(dsn):
             driver = await asyncpg.connect(
                 dsn,
                 server_settings={"application_name": application_name},
@@ -184,14 +186,33 @@ async def transaction(driver: asyncpg.Connection) -> AsyncIterator[None]:
 
 
 @contextlib.contextmanager
-def _readable_dsn() -> Iterator[None]:
-    """What asyncpg says of a DSN that it cannot use, with the fault alone: it names options and files, no password."""
+def _usable(dsn: str) -> Iterator[None]:
+    """What asyncpg says of a DSN with which there is no connection, with the fault alone: it names no password."""
     try:
         yield
+    except OSError as error:  # first: a certificate that is not accepted is a ValueError as well
+        if unreadable := _unreadable_file(dsn):
+            raise DatabaseUnsuitable(f"it cannot be used: {unreadable} cannot be read") from None
+        raise NoConnection(_words(error)) from None
     except asyncpg.ClientConfigurationError as error:
         raise DatabaseUnsuitable(f"it cannot be used: {error.args[0]}") from None
     except ValueError:
         raise DatabaseUnsuitable("it cannot be used: a port or an option in it is malformed") from None
+
+
+def _words(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # asyncio puts addresses in its place
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _unreadable_file(dsn: str) -> str:
+    """The first of its files that is not there for us, with the option that names it."""
+    query = parse_qs(urlsplit(dsn).query)
+    files = [(option, path) for option in _FILES for path in query.get(option, ())]
+    return next((f"{option} {path}" for option, path in files if not os.access(path, os.R_OK)), "")
 
 
 def _tell(told: Callable[[float], object], query: Any) -> None:

@@ -44,6 +44,14 @@ class DatabaseUnavailable(DatabaseError):
     is_everybodys = True
 
 
+class NoConnection(DatabaseUnavailable):
+    """No connection is to be had. The text says what the system, or the other side's certificate, has against it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.args = (f"it cannot be reached: {why}",)
+
+
 class SessionUnfit(DatabaseUnavailable):
     """This session cannot do what a new one may.
 
@@ -56,7 +64,7 @@ class SessionShared(SessionUnfit):
 
 
 class NoWritableServer(DatabaseUnavailable):
-    """No server that the DSN names takes writes."""
+    """No server that the DSN names takes writes: a standby, or default_transaction_read_only is on."""
 
 
 class DatabaseUnfit(DatabaseError):
@@ -125,6 +133,9 @@ _OF_STATEMENTS: Final = "in statement pooling mode"
 """PgBouncer says so of a BEGIN, under the SQLSTATE of a lost connection."""
 _MENDS: Final = {
     "25006": "it is read-only or a standby; point BKSI_POSTGRES_DSN at the primary",
+    "28000": "pg_hba.conf does not let this role in from here, or wants TLS",
+    "28P01": "the user or the password is wrong",
+    "3D000": "there is no such database",
     "3F000": "run `bksi migrate`",
     "42501": "grant the role SELECT, INSERT, UPDATE and DELETE on all tables and USAGE on all sequences",
     "42703": "run `bksi migrate`",

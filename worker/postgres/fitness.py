@@ -19,6 +19,9 @@ _POOLED: Final = (
     "PostgreSQL is behind a pooler that lends a server for one transaction or statement: give bksi PostgreSQL itself,"
     " or a pool of its own with pool_mode = session"
 )
+_ENCODING: Final = "SELECT current_setting('server_encoding')"
+_ENCODINGS: Final = ("UTF8", "SQL_ASCII")
+"""Those that hold whatever JSON may: the second keeps the bytes of UTF-8 as they come."""
 _HAS_SCHEMA: Final = "SELECT to_regclass('alembic_version') IS NOT NULL"
 _MAY_LOOK: Final = "SELECT has_table_privilege('alembic_version', 'SELECT')"
 _REVISION: Final = "SELECT version_num FROM alembic_version"
@@ -34,6 +37,7 @@ async def require_suitable(engine: Engine, spare: Engine) -> None:
     """
     await require_own_sessions(engine, spare)
     async with driver_connection(spare) as driver:
+        await require_encoding(driver)
         await _require_newest(driver)
 
 
@@ -71,6 +75,21 @@ def known_revisions() -> tuple[str, ...]:
     Alembic would say the same, but takes a tenth of a worker's start to load.
     """
     return tuple(sorted((file.name.partition("_")[0] for file in MIGRATIONS.glob("versions/[0-9]*.py")), reverse=True))
+
+
+async def require_encoding(driver: Any) -> None:
+    """Text of any language has room.
+
+    Raises:
+        DatabaseUnsuitable: it has not.
+        DatabaseError: the database does not answer.
+    """
+    encoding = await driver.fetchval(_ENCODING)
+    if encoding not in _ENCODINGS:
+        raise DatabaseUnsuitable(
+            f"the database's encoding is {encoding}, which has no room for all text: make one with"
+            " CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'"
+        )
 
 
 async def require_known(driver: Any) -> str | None:

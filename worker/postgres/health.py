@@ -31,6 +31,8 @@ class ServerHealth:
     is_superuser: bool
     is_encrypted: bool
     is_standby: bool
+    is_read_only: bool
+    """Whether a transaction of this role is begun so that it may write nothing."""
     revision: str | None
     newest_revision: str
     modules: int
@@ -54,17 +56,19 @@ async def read_health(engine: AsyncEngine) -> ServerHealth:
     async with driver_connection(engine) as driver:
         (row,) = await driver.fetch(
             "SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),"
+            " current_setting('default_transaction_read_only')::boolean,"
             " (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),"
             " (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid())"
         )
         durability = {name: await driver.fetchval("SELECT current_setting($1)", name) for name in _DURABILITY}
-    version, is_standby, is_superuser, is_encrypted = row
+    version, is_standby, is_read_only, is_superuser, is_encrypted = row
     return ServerHealth(
         version,
         durability,
         bool(is_superuser),
         bool(is_encrypted),
         bool(is_standby),
+        bool(is_read_only),
         await _one(engine, "SELECT version_num FROM alembic_version"),
         known_revisions()[0],
         await _one(engine, "SELECT count(*) FROM module") or 0,

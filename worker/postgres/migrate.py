@@ -9,11 +9,13 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.postgres.engine import create_engine, driver_connection
-from worker.postgres.errors import typed_errors
-from worker.postgres.fitness import MIGRATIONS, require_known, require_own_sessions
+from worker.postgres.errors import DatabaseError, DatabaseUnsuitable, typed_errors
+from worker.postgres.fitness import MIGRATIONS, require_encoding, require_known, require_own_sessions
 
 ADVISORY_LOCK: Final = 0x626B7369  # "bksi"
 """Session-level lock that lets one upgrade run at a time; the others wait and then find nothing left to do."""
+_NO_OWNER: Final = ("42501", "3F000")
+"""What PostgreSQL says to a role that may not create a table, and where the role's search_path names no schema."""
 
 
 def upgrade(dsn: str) -> None:
@@ -42,12 +44,25 @@ async def upgrade_async(dsn: str) -> None:
         await require_own_sessions(engine, spare)
         await spare.dispose()
         async with driver_connection(engine) as driver:
+            await require_encoding(driver)
             await require_known(driver)
-        with typed_errors():
-            await _upgrade(engine)
+        await _upgrade_as_owner(engine)
     finally:
         await spare.dispose()
         await engine.dispose()  # closing the session also frees the lock after a failure
+
+
+async def _upgrade_as_owner(engine: AsyncEngine) -> None:
+    try:
+        with typed_errors():
+            await _upgrade(engine)
+    except DatabaseError as error:
+        if error.sqlstate not in _NO_OWNER:
+            raise
+        raise DatabaseUnsuitable(
+            f"the role may not make or change tables there (SQLSTATE {error.sqlstate}): let it own the database,"
+            " ALTER DATABASE … OWNER TO …, and what is in it"
+        ) from None
 
 
 async def _upgrade(engine: AsyncEngine) -> None:

@@ -1,12 +1,16 @@
 """`bksi` beside a server, a shell and an installation, each as it really is."""
 
+import os
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
 from bksi_client.cli import NOTHING_INSTALLED
+from devstack.running import BKSI
 from tests.conftest import RunBksi
 
 
@@ -28,6 +32,34 @@ def test_help_loads_no_library_that_it_does_not_need() -> None:
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "Serve HTTP" in shown
     assert shown.endswith("loaded set()\n")
+
+
+@pytest.mark.parametrize(("command", "code"), [("app-secret my_app", 0), ("doctor", 1)])
+def test_reader_that_has_had_enough_changes_no_exit_code_and_causes_no_complaint(command: str, code: int) -> None:
+    """As `| grep -q` does. Nobody is there for `doctor` to find."""
+    read, write = os.pipe()
+    os.close(read)
+    done = printing_into(write, *command.split())
+    assert (done.returncode, "BrokenPipe" in done.stderr) == (code, False), done.stderr
+
+
+def test_disk_that_is_full_is_one_line() -> None:
+    done = printing_into(os.open("/dev/full", os.O_WRONLY), "app-secret", "my_app")
+    said = done.stderr.splitlines()[-1]
+    assert (done.returncode, said) == (1, "bksi: standard output: No space left on device")
+
+
+def printing_into(output: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run `bksi`, whose standard output is `output`, as Python buffers it unless it is told otherwise."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment |= {"BKSI_REDIS_URL": "redis://127.0.0.1:1/0", "BKSI_POSTGRES_DSN": "postgresql://u@127.0.0.1:1/db"}
+    command = [BKSI, *arguments]
+    try:
+        return subprocess.run(
+            command, stdout=output, stderr=subprocess.PIPE, env=environment, text=True, timeout=60, check=False
+        )
+    finally:
+        os.close(output)
 
 
 def test_completion_that_is_installed_completes_the_verbs(bksi: RunBksi, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """`bksi` for callers: what is wrong is one line that names it, and never a traceback."""
 
 import json
+import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +99,13 @@ def test_mistyped_command_and_option_are_guessed(run: Run) -> None:
     assert (code, err) == (2, "bksi: Unknown option: --limt. Did you mean --limit?\n")
     code, _, err = run("submit", "--wiat")
     assert (code, err.splitlines()[1:], "there is no option --wiat" in err) == (2, [], True)
+
+
+def test_standard_output_that_is_closed_is_nowhere(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    assert run("--version")[0] == 0
+    with sys.stdout as nowhere:
+        assert nowhere.name == os.devnull
 
 
 def test_exit_codes_are_in_the_help(run: Run) -> None:

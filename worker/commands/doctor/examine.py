@@ -6,12 +6,11 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Final
 
-from rich.table import Table
 from rich.text import Text
 
 from contract.message import make_celery
 from contract.settings import Settings, load_settings
-from worker.commands.console import out
+from worker.commands.console import out, uncut
 from worker.commands.doctor.environment import examine_environment, examine_open_files
 from worker.commands.doctor.finding import Finding, Level
 from worker.commands.doctor.flower import examine_flower
@@ -54,7 +53,7 @@ async def examine(settings: Settings, flower: str | None = None) -> list[Finding
 
 
 def _print(findings: list[Finding]) -> None:
-    table = Table("", "check", "found, and how to mend it", show_edge=False, pad_edge=False)
+    table = uncut("", "check", "found, and how to mend it", show_edge=False, pad_edge=False)
     for finding in findings:
         mend = Text(f"\n→ {finding.mend}", "italic") if finding.mend else Text()
         table.add_row(Text(finding.level, _STYLES[finding.level]), finding.check, Text(finding.found) + mend)

@@ -7,9 +7,9 @@ from contract.settings import Settings
 from plumbing.urls import is_local, without_secrets
 from worker.commands.doctor.clocks import examine_clock
 from worker.commands.doctor.finding import Finding, error, ok, warning
-from worker.postgres.engine import Engine, create_engine
+from worker.postgres.engine import Engine, create_engine, driver_connection
 from worker.postgres.errors import DatabaseError, DatabaseUnsuitable
-from worker.postgres.fitness import rehearse, require_own_sessions
+from worker.postgres.fitness import rehearse, require_encoding, require_own_sessions
 from worker.postgres.health import ServerHealth, read_clock, read_health
 
 _TIMEOUT_S: Final = 5.0
@@ -26,6 +26,8 @@ async def examine_postgres(settings: Settings) -> AsyncIterator[Finding]:
     engine, spare = _engine(settings), _engine(settings)
     try:
         await require_own_sessions(engine, spare)
+        async with driver_connection(spare) as driver:
+            await require_encoding(driver)
         health = await read_health(engine)
         for finding in _findings(health, settings.postgres_dsn):
             yield finding
@@ -66,6 +68,9 @@ def _findings(health: ServerHealth, dsn: str) -> Iterator[Finding]:
     shown = without_secrets(dsn)
     if health.is_standby:
         yield error("postgres", f"{shown} is a standby", "Point BKSI_POSTGRES_DSN at the primary.")
+    elif health.is_read_only:
+        mend = "ALTER ROLE or ALTER DATABASE … RESET default_transaction_read_only, or in the server's configuration."
+        yield error("postgres", f"{shown} takes no writes: default_transaction_read_only is on", mend)
     elif health.version // 10_000 < _OLDEST:
         yield warning("postgres", f"{shown} is version {health.version // 10_000}", f"{_OLDEST} and newer are tested.")
     else:
@@ -90,7 +95,9 @@ def _findings(health: ServerHealth, dsn: str) -> Iterator[Finding]:
         yield ok("postgres user", "no superuser")
     if not (health.is_encrypted or is_local(dsn)):
         yield warning(
-            "postgres TLS", f"{shown} is not encrypted", "Add sslmode=verify-full beyond one trusted network."
+            "postgres TLS",
+            f"{shown} is not encrypted",
+            "Add sslmode=verify-full and sslrootcert beyond one trusted network.",
         )
     if health.revision == health.newest_revision:
         yield ok("migrations", f"at {health.revision}, the newest")

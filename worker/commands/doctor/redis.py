@@ -10,6 +10,7 @@ import redis.asyncio as aioredis
 from celery import Celery
 from kombu.exceptions import KombuError
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.redis.connection import WrongServer, connect
 from contract.redis.durability import APPEND_ONLY, Durability, examine_durability
@@ -79,7 +80,10 @@ def _why(failure: Exception) -> str:
         return "the user or the password is wrong, or missing"
     if isinstance(failure, NoPermissionError):
         return "this user may not do that"
-    return str(failure).partition(":")[0] if isinstance(failure, WrongServer) else type(failure).__name__
+    if isinstance(failure, WrongServer):
+        return str(failure).partition(":")[0]
+    # redis-py names the server and what the system, or TLS, has against it.
+    return str(failure) if isinstance(failure, RedisConnectionError) else type(failure).__name__
 
 
 async def _examine(client: "aioredis.Redis", url: str, name: str, settings: Settings) -> AsyncIterator[Finding]:

@@ -183,6 +183,11 @@ def _file(text: str) -> Callable[[Path], list[str | Path]]:
     return arguments
 
 
+def test_watch_without_an_address_says_how_to_give_one(bksi: RunBksi) -> None:
+    done = bksi("catalogue", "watch", "--biz", "1")
+    assert (done.returncode, "give --url, or set BKSI_CMDB_URL" in done.stderr) == (1, True), done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -134,6 +134,15 @@ async def test_how_often_redis_syncs_decides(redis_url: str, redis: "redis_clien
         redis.config_set("appendfsync", "always")
 
 
+def test_database_that_takes_no_writes_is_an_error(redis_url: str, database: str) -> None:
+    name = database.rpartition("/")[2]
+    execute(database, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+
+    found = asyncio.run(look(redis_url=redis_url, postgres_dsn=database))["postgres"]
+
+    assert (found.level, "default_transaction_read_only is on" in found.found) == (Level.ERROR, True)
+
+
 async def test_user_that_may_not_ask_is_no_error(
     redis_url: str, redis: "redis_client.Redis", postgres_dsn: str
 ) -> None:
@@ -181,6 +190,7 @@ async def test_servers_that_are_away_or_refuse_are_named_without_their_passwords
     )
 
     assert away["redis"].level is away["broker"].level is away["postgres"].level is Level.ERROR
+    assert f"connecting to 127.0.0.1:{port}" in away["redis"].found
     assert "password is wrong" in refusing["redis"].found
     assert "CANARY" not in repr([away, refusing])
 

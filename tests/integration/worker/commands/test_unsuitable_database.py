@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 
@@ -58,6 +59,36 @@ def test_migrate_leaves_a_newer_one_alone(database: str, bksi: RunBksi) -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert NEWER in line
+
+
+@pytest.fixture
+def latin(postgres_dsn: str) -> Iterator[str]:
+    """A database in which there is no room for Chinese."""
+    execute(postgres_dsn, "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc")
+    yield f"{postgres_dsn.rpartition('/')[0]}/latin"
+    execute(postgres_dsn, "DROP DATABASE latin")
+
+
+@pytest.mark.parametrize("command", ["migrate", "worker", "doctor"])
+def test_encoding_without_room_for_all_text_is_refused_before_any_request_is(
+    redis_url: str, latin: str, bksi: RunBksi, command: str
+) -> None:
+    done = bksi(command, env={"BKSI_REDIS_URL": redis_url, "BKSI_POSTGRES_DSN": latin, "COLUMNS": "400"})
+
+    assert done.returncode == 1
+    assert "encoding is LATIN1" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_role_that_may_not_make_tables_is_told_that_it_must_own_the_database(postgres_dsn: str, bksi: RunBksi) -> None:
+    execute(postgres_dsn, "CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    _, _, server = postgres_dsn.rpartition("@")
+
+    done = bksi("migrate", env={"BKSI_POSTGRES_DSN": f"postgresql://guest:guest@{server}"})
+    execute(postgres_dsn, "DROP ROLE guest")
+
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, "ALTER DATABASE … OWNER TO …" in line) == (1, True), line
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 import asyncio
+import contextlib
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -7,11 +10,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contract.settings import Settings
+from tests.certificate import self_signed
 from tests.integration.worker.postgres.plans import counts, fetch, outcomes, plan, request
 from tests.integration.worker.postgres.proxy import Proxy, proxy_to
 from worker.postgres import ledger
 from worker.postgres.engine import create_engine, driver_connection, make_engine, transaction
-from worker.postgres.errors import DatabaseUnavailable, TransactionConflict
+from worker.postgres.errors import DatabaseError, DatabaseUnavailable, NoConnection, TransactionConflict
 from worker.postgres.writer import Writer
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +75,46 @@ async def test_server_that_hangs_up_on_whoever_connects_is_away() -> None:
         with pytest.raises(DatabaseUnavailable):
             await ledger.load(engine, "a" * 32)
         await engine.dispose()
+
+
+async def test_certificate_that_is_not_accepted_is_told_and_waited_for(tmp_path: Path) -> None:
+    """A server whose certificate has run out is given a new one; nothing is wrong with the DSN."""
+    certificate, key = self_signed(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)
+        writer.write(b"S")
+        with contextlib.suppress(OSError):
+            await writer.start_tls(tls)
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        said = await _refusal(f"postgresql://u@localhost:{port}/db?sslmode=verify-full&sslrootcert={certificate}")
+        assert (type(said), "certificate" in str(said)) == (NoConnection, True), said
+
+
+async def test_file_of_a_dsn_that_is_not_there_is_named(postgres_dsn: str) -> None:
+    said = await _refusal(f"{postgres_dsn}?sslmode=verify-full&sslrootcert=/nowhere.pem")
+    assert str(said) == "it cannot be used: sslrootcert /nowhere.pem cannot be read"
+
+
+async def test_wrong_password_and_missing_database_are_called_so(postgres_dsn: str) -> None:
+    server = postgres_dsn.rpartition("@")[2]
+    assert str(await _refusal(f"postgresql://postgres:no@{server}")).endswith("the user or the password is wrong")
+    assert str(await _refusal(f"{postgres_dsn.rpartition('/')[0]}/nothing")).endswith("there is no such database")
+
+
+async def _refusal(dsn: str) -> DatabaseError:
+    engine = create_engine(dsn, connections=1)
+    try:
+        with pytest.raises(DatabaseError) as refused:
+            async with driver_connection(engine):
+                pass
+    finally:
+        await engine.dispose()
+    return refused.value
 
 
 async def test_database_that_takes_nobody_in_is_away_whatever_its_sqlstate(database: str) -> None:

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 NOTHING_INSTALLED: Final = (
@@ -33,7 +34,10 @@ def main() -> None:
         if sys.argv[1:] in ([], ["-h"], ["--help"]):
             # Names and sentences alone; what would read Markdown in them takes as long to load as half of the rest.
             app.help_format = "plaintext"
-        app(sys.argv[1:], print_error=False, exit_on_error=False)
+        try:
+            app(sys.argv[1:], print_error=False, exit_on_error=False)
+        finally:
+            _print_all()
     except CycloptsError as wrong:
         print(f"bksi: {printable(' '.join(str(wrong).split()))}", file=sys.stderr)  # noqa: T201 - a command speaks
         sys.exit(USAGE)
@@ -43,16 +47,32 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read has had enough. Python would complain once more when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     finally:
         # All of it goes now. To look through it for garbage first takes a fifth of a short command's time.
         gc.freeze()
 
 
+def _print_all() -> None:
+    """Print what is still to be printed while it can be said that it cannot be: a disk is full.
+
+    Whoever has read enough and closed a pipe is no reason to end otherwise.
+    """
+    from bksi_client.cli.errors import FAILED, CommandFailed  # noqa: PLC0415 - `cyclopts` may be missing
+
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try once more at the end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise CommandFailed(f"standard output: {error.strerror}", FAILED) from None
+
+
 def _print_anything() -> None:
-    """What a terminal's encoding cannot show is printed as an escape."""
+    """What a terminal's encoding cannot show is printed as an escape; what nobody listens to, nowhere."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
