@@ -26,7 +26,7 @@ async def examine_postgres(settings: Settings) -> AsyncIterator[Finding]:
     engine, spare = _engine(settings), _engine(settings)
     try:
         await require_own_sessions(engine, spare)
-        async with driver_connection(spare) as driver:
+        async with driver_connection(engine) as driver:
             await require_encoding(driver)
         health = await read_health(engine)
         for finding in _findings(health, settings.postgres_dsn):
