@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from contract.redis.replay import DEFAULT_USER
-
 _CONNECTION: Final = "+auth +hello +ping +select +quit +multi +exec +discard +client|setname"
 RULES: Final[Mapping[str, str]] = {
     "bksi": "~bksi:* ~service_instance* ~_kombu.* ~unacked* &bksi:* &/0.* +@all -@dangerous -@admin +info +acl|dryrun",
@@ -29,6 +27,8 @@ OPERATOR: Final = "operator"
 
 def configuration(password: str) -> Iterator[str]:
     """The lines of a server's configuration file; see `password_of`."""
+    from contract.redis.replay import DEFAULT_USER  # noqa: PLC0415 - it brings Celery, and `bksi up` has no such users
+
     yield DEFAULT_USER
     for user, rules in (*RULES.items(), (OPERATOR, "~* &* +@all")):
         yield f"user {user} on >{password_of(user, password)} {rules}"

@@ -27,6 +27,7 @@ import pytest
             },
         ),
         ("api_shim.http.server", {"cryptography.hazmat", "cyclopts", "httpx2", "jwt", "sqlalchemy", "uvicorn"}),
+        ("devstack.foreground", {"celery", "cyclopts", "fastapi", "granian", "sqlalchemy", "structlog"}),
     ],
 )
 def test_process_loads_no_library_that_it_does_not_need(module: str, needless: set[str]) -> None:

@@ -22,6 +22,8 @@ def main() -> None:
     """Run `bksi`. What is wrong is said in one line on stderr; see `bksi_client.cli.errors` for the exit codes."""
     if find_spec("cyclopts") is None:
         sys.exit(NOTHING_INSTALLED)
+    # What is loaded is no garbage; to look for some after every 700 objects takes a twentieth of a short command.
+    gc.set_threshold(20_000)
     from cyclopts import CycloptsError  # noqa: PLC0415 - what follows comes with the extra
 
     from bksi_client.cli.errors import USAGE, CommandFailed  # noqa: PLC0415
