@@ -1,6 +1,7 @@
 """What a server's URL says about how exposed it is, and how it may be shown."""
 
 import ipaddress
+import os
 from contextlib import suppress
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
@@ -36,6 +37,17 @@ def has_credentials(url: str) -> bool:
 def is_encrypted(url: str) -> bool:
     """Whether the connection is TLS."""
     return urlsplit(url).scheme in ("rediss", "amqps")
+
+
+_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "sslrootcert", "sslcert", "sslkey", "sslcrl")
+"""The options of a URL that name a file: redis-py's, then libpq's."""
+
+
+def unreadable_file(url: str) -> str:
+    """The first file that `url` names and that this process cannot read, behind its option; empty: there is none."""
+    query = parse_qs(urlsplit(url).query)
+    files = [(option, path) for option in _FILES for path in query.get(option, ())]
+    return next((f"{option} {path}" for option, path in files if not os.access(path, os.R_OK)), "")
 
 
 def require_readable(url: str) -> str:

@@ -15,7 +15,7 @@ from contract.redis.connection import connect
 from contract.redis.durability import APPEND_ONLY, Durability, examine_durability
 from contract.redis.replay import MEND, Replay, examine_replay
 from contract.settings import Settings
-from plumbing.urls import has_credentials, is_local, without_secrets
+from plumbing.urls import has_credentials, is_local, unreadable_file, without_secrets
 
 NEEDED_POLICY: Final = "noeviction"
 CLUSTER_MEND: Final = (
@@ -44,11 +44,13 @@ async def require_safe_redis(settings: Settings) -> None:
     """Refuse a Redis that anybody may write to, or that throws away what it was given; warn of one that may lose it.
 
     Raises:
-        UnsafeRedis: beyond this machine and without a password, unless ``allow_insecure``; or it is a cluster; or it
-            evicts keys; or it drops what was accepted when it is started again.
+        UnsafeRedis: a file that its URL names cannot be read; it is beyond this machine and without a password, unless
+            ``allow_insecure``; it is a cluster; it evicts keys; or it drops what was accepted when it is started again.
     """
     for url in settings.redis_servers:
         shown = without_secrets(url)
+        if unreadable := unreadable_file(url):
+            raise UnsafeRedis(f"{shown} cannot be used: {unreadable} cannot be read")
         if not (settings.allow_insecure or is_local(url) or has_credentials(url)):
             raise UnsafeRedis(
                 f"{shown} needs no password, so whoever reaches it can create and read anything. "

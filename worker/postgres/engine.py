@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from contract.settings import Settings
 from plumbing.outages import Outage
+from plumbing.urls import unreadable_file
 from worker.metrics import POSTGRES_SECONDS
 from worker.postgres.errors import DatabaseUnavailable, DatabaseUnsuitable, NoConnection, spoils_session, typed_errors
 
@@ -27,7 +28,6 @@ Engine = AsyncEngine
 Connection = AsyncConnection
 """Of an `Engine`."""
 
-_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 # After these nobody knows what the server will say next on the connection; a time-out is an OSError.
 _OUT_OF_STEP: Final = (OSError, asyncio.CancelledError, asyncpg.InternalClientError)
 
@@ -191,7 +191,7 @@ def _usable(dsn: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # first: a certificate that is not accepted is a ValueError as well
-        if unreadable := _unreadable_file(dsn):
+        if unreadable := unreadable_file(dsn):
             raise DatabaseUnsuitable(f"it cannot be used: {unreadable} cannot be read") from None
         raise NoConnection(_words(error)) from None
     except asyncpg.ClientConfigurationError as error:
@@ -206,13 +206,6 @@ def _words(error: OSError) -> str:
     if isinstance(error, ConnectionError) and error.errno:
         return os.strerror(error.errno)  # asyncio puts addresses in its place
     return error.strerror or str(error) or type(error).__name__
-
-
-def _unreadable_file(dsn: str) -> str:
-    """The first of its files that is not there for us, with the option that names it."""
-    query = parse_qs(urlsplit(dsn).query)
-    files = [(option, path) for option in _FILES for path in query.get(option, ())]
-    return next((f"{option} {path}" for option, path in files if not os.access(path, os.R_OK)), "")
 
 
 def _tell(told: Callable[[float], object], query: Any) -> None:

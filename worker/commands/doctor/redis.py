@@ -20,7 +20,7 @@ from contract.redis.replay import DEFAULT_USER, MEND, Replay, examine_replay
 from contract.redis.requests import Requests
 from contract.redis.safety import CLUSTER_MEND, NEEDED_POLICY, SENTINEL_MEND, is_sentinel
 from contract.settings import Settings
-from plumbing.urls import is_encrypted, is_local, without_secrets
+from plumbing.urls import is_encrypted, is_local, unreadable_file, without_secrets
 from worker.commands.doctor.clocks import examine_clock
 from worker.commands.doctor.finding import Finding, error, ok, skipped, warning
 
@@ -47,9 +47,10 @@ async def examine_redis(settings: Settings) -> AsyncIterator[Finding]:
             if url == settings.broker:
                 yield await _parked(Requests(client, settings))
         except (RedisError, OSError) as failure:
+            unreadable = unreadable_file(url)
             yield error(
                 "redis" if has_entries else "broker",
-                f"{without_secrets(url)}: {_why(failure)}",
+                f"{without_secrets(url)}: {f'{unreadable} cannot be read' if unreadable else _why(failure)}",
                 "Start it, or correct BKSI_REDIS_URL and BKSI_BROKER_URL (user, password, host, port, TLS).",
             )
         finally:

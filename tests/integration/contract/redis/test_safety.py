@@ -30,6 +30,17 @@ async def test_redis_as_it_should_be_is_taken(redis_url: str) -> None:
     await require_safe_redis(Settings(redis_url=redis_url))
 
 
+@pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
+async def test_file_of_the_url_that_cannot_be_read_is_named(option: str, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+    settings = Settings(redis_url=f"rediss://:CANARY@127.0.0.1:1/0?{option}={missing}")
+
+    with pytest.raises(UnsafeRedis) as refused:
+        await require_safe_redis(settings)
+
+    assert str(refused.value) == f"rediss://127.0.0.1:1/0 cannot be used: {option} {missing} cannot be read"
+
+
 async def test_redis_that_is_away_is_no_reason_not_to_start() -> None:
     await require_safe_redis(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"))
 

@@ -185,14 +185,20 @@ async def test_servers_that_are_away_or_refuse_are_named_without_their_passwords
         broker_url=f"amqp://guest:CANARY@127.0.0.1:{port}//",
         postgres_dsn=f"postgresql://u:CANARY@127.0.0.1:{port}/db?password=CANARY",
     )
+    unreadable = await look(
+        redis_url=f"rediss://:CANARY@127.0.0.1:{port}/0?ssl_ca_certs=/missing.pem",
+        postgres_dsn=f"postgresql://u:CANARY@127.0.0.1:{port}/db?sslmode=verify-full&sslrootcert=/missing.pem",
+    )
     refusing = await look(
         redis_url=redis_url.replace("//:", "//:CANARY"), postgres_dsn=f"postgresql://u:CANARY@127.0.0.1:{port}/db"
     )
 
     assert away["redis"].level is away["broker"].level is away["postgres"].level is Level.ERROR
     assert f"connecting to 127.0.0.1:{port}" in away["redis"].found
+    assert "ssl_ca_certs /missing.pem cannot be read" in unreadable["redis"].found
+    assert "sslrootcert /missing.pem cannot be read" in unreadable["postgres sessions and rights"].found
     assert "password is wrong" in refusing["redis"].found
-    assert "CANARY" not in repr([away, refusing])
+    assert "CANARY" not in repr([away, unreadable, refusing])
 
 
 @pytest.mark.parametrize(
