@@ -81,6 +81,7 @@ def test_refused_direct_batch_gets_its_report(stack: Any) -> None:
 
     assert (report["status"], report["code"], report["errors"][0]["path"]) == ("FAILED", 1199009, "bk_biz_id")
     assert rows(stack.postgres, "SELECT 1 FROM service_instance WHERE bk_host_id = 37") == []
+    assert rows(stack.postgres, "SELECT 1 FROM audit_log WHERE request_id = $1", request_id) == []
 
 
 @pytest.mark.bad_input(98, "a known request_id with another payload on the queue", "dropped; the first result stands")
