@@ -8,17 +8,25 @@ from devstack.running import RunningStack
 from tests.acceptance.calls import bound, finish, run, submit
 
 
+def whole_lines(stack: RunningStack, part: str) -> list[str]:
+    """One part's log, without a line that is just being written."""
+    return (stack.logs / f"{part}.log").read_text().rpartition("\n")[0].splitlines()
+
+
 def story(stack: RunningStack, part: str, request_id: str) -> list[dict[str, Any]]:
     """`grep REQUEST_ID` in one part's log."""
-    lines = (stack.logs / f"{part}.log").read_text().splitlines()
-    return [json.loads(line) for line in lines if request_id in line]
+    return [json.loads(line) for line in whole_lines(stack, part) if request_id in line]
+
+
+def told(stack: RunningStack, part: str, request_id: str, **facts: str) -> list[dict[str, Any]]:
+    """The lines with `facts`, as soon as there are any: a line is written a moment after the caller hears of it."""
+    while not (lines := [line for line in story(stack, part, request_id) if facts.items() <= line.items()]):
+        assert stack.runs
+    return lines
 
 
 def ended(stack: RunningStack, request_id: str) -> dict[str, Any]:
-    while not (lines := [line for line in story(stack, "worker", request_id) if line["event"] == "ended"]):
-        # It is written a moment after the caller hears of it.
-        assert stack.runs
-    [line] = lines
+    [line] = told(stack, "worker", request_id, event="ended")
     return line
 
 
@@ -33,6 +41,7 @@ def test_request_is_told_by_its_id_from_the_door_to_its_end(stack: RunningStack)
     assert line.get("created", 0) + line.get("existing", 0) == 1  # the stack is shared, and so is the host
     assert (line["attempts"], line["level"]) == (1, "info")
     assert 0 < line["run_ms"] <= line["total_ms"]
+    assert told(stack, "shim", request_id, route="/v1/batches/{request_id}")
     routes = [answer["route"] for answer in story(stack, "shim", request_id)]
     assert routes[0] == "/v1/batches"
     assert set(routes[1:]) == {"/v1/batches/{request_id}"}
@@ -46,7 +55,7 @@ def test_refused_request_is_told_with_its_code(stack: RunningStack) -> None:
 def test_every_line_is_json(stack: RunningStack) -> None:
     run(stack.http, bound(32))
     for part in ("shim", "worker", "flower"):
-        for line in (stack.logs / f"{part}.log").read_text().splitlines():
+        for line in whole_lines(stack, part):
             assert isinstance(json.loads(line), dict), (part, line)
 
 
