@@ -90,6 +90,7 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("BKSI_")]:
             patch.delenv(name)
         # Every HTTP client reads all the authorities that this machine trusts, 30 ms; who needs one here names his own.
+        # This one has a name that no server here has: OpenSSL looks by name, and takes the first that fits.
         patch.setenv("SSL_CERT_FILE", str(NOBODY))
         load_settings.cache_clear()
         yield
