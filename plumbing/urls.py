@@ -44,10 +44,10 @@ _FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "sslrootcert", "
 
 
 def unreadable_file(url: str) -> str:
-    """The first file that `url` names and that this process cannot read, behind its option; empty: there is none."""
+    """Which file that `url` names cannot be read by this process, behind its option; empty: there is none."""
     query = parse_qs(urlsplit(url).query)
     files = [(option, path) for option in _FILES for path in query.get(option, ())]
-    return next((f"{option} {path}" for option, path in files if not os.access(path, os.R_OK)), "")
+    return next((f"{option} {path} cannot be read" for option, path in files if not os.access(path, os.R_OK)), "")
 
 
 def require_readable(url: str) -> str:

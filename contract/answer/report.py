@@ -157,9 +157,12 @@ class Report(Problem):
             about: the request.
         """
         decisive = refused[min(refused)]
-        items = [failed_item(index, host, decisive, outcome=Outcome.SKIPPED) for index, host in enumerate(hosts)]
-        for index, why in refused.items():
-            items[index] = failed_item(index, hosts[index], why)
+        items = [
+            failed_item(index, host, refused[index])
+            if index in refused
+            else failed_item(index, host, decisive, outcome=Outcome.SKIPPED)
+            for index, host in enumerate(hosts)
+        ]
         return cls.settled(items, **about)
 
     @classmethod

@@ -50,7 +50,7 @@ async def require_safe_redis(settings: Settings) -> None:
     for url in settings.redis_servers:
         shown = without_secrets(url)
         if unreadable := unreadable_file(url):
-            raise UnsafeRedis(f"{shown} cannot be used: {unreadable} cannot be read")
+            raise UnsafeRedis(f"{shown} cannot be used: {unreadable}")
         if not (settings.allow_insecure or is_local(url) or has_credentials(url)):
             raise UnsafeRedis(
                 f"{shown} needs no password, so whoever reaches it can create and read anything. "

@@ -192,7 +192,7 @@ def _usable(dsn: str) -> Iterator[None]:
         yield
     except OSError as error:  # first: a certificate that is not accepted is a ValueError as well
         if unreadable := unreadable_file(dsn):
-            raise DatabaseUnsuitable(f"it cannot be used: {unreadable} cannot be read") from None
+            raise DatabaseUnsuitable(f"it cannot be used: {unreadable}") from None
         raise NoConnection(_words(error)) from None
     except asyncpg.ClientConfigurationError as error:
         raise DatabaseUnsuitable(f"it cannot be used: {error.args[0]}") from None

@@ -29,28 +29,35 @@ _MAY_NUMBER: Final = "SELECT has_sequence_privilege($1::text, 'USAGE')"
 
 
 async def require_suitable(engine: Engine, spare: Engine) -> None:
-    """What does not get better by waiting: sessions are ours alone, and the schema is this version's.
+    """What does not get better by waiting: the server is suitable, and the schema is this version's.
 
     Raises:
         DatabaseUnsuitable: one of both is not so; the text says what to do.
         DatabaseError: the database does not answer.
     """
-    await require_own_sessions(engine, spare)
+    await require_suitable_server(engine, spare)
     async with driver_connection(spare) as driver:
-        await require_encoding(driver)
         await _require_newest(driver)
 
 
-async def require_own_sessions(engine: Engine, spare: Engine) -> None:
+async def require_suitable_server(engine: Engine, spare: Engine) -> None:
+    """Whatever the schema: sessions are ours alone, and text of any language has room.
+
+    Raises:
+        DatabaseUnsuitable: one of both is not so; the text says what to do.
+        DatabaseError: the database does not answer.
+    """
+    await _require_own_sessions(engine, spare)
+    async with driver_connection(engine) as driver:
+        await _require_encoding(driver)
+
+
+async def _require_own_sessions(engine: Engine, spare: Engine) -> None:
     """Each connection is a session of its own for as long as it lives.
 
     A pooler that lends a server for each transaction shows by servers that two open connections share, or that change
     under one. With such a pooler no setting lasts, and prepared statements and locks are somebody else's. One that
     lends it for each statement refuses to begin a transaction, and says so.
-
-    Raises:
-        DatabaseUnsuitable: it is not so.
-        DatabaseError: the database does not answer.
     """
     try:
         async with driver_connection(engine) as first:
@@ -77,13 +84,7 @@ def known_revisions() -> tuple[str, ...]:
     return tuple(sorted((file.name.partition("_")[0] for file in MIGRATIONS.glob("versions/[0-9]*.py")), reverse=True))
 
 
-async def require_encoding(driver: Any) -> None:
-    """Text of any language has room.
-
-    Raises:
-        DatabaseUnsuitable: it has not.
-        DatabaseError: the database does not answer.
-    """
+async def _require_encoding(driver: Any) -> None:
     encoding = await driver.fetchval(_ENCODING)
     if encoding not in _ENCODINGS:
         raise DatabaseUnsuitable(

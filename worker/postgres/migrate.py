@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.postgres.engine import create_engine, driver_connection
 from worker.postgres.errors import DatabaseError, DatabaseUnsuitable, typed_errors
-from worker.postgres.fitness import MIGRATIONS, require_encoding, require_known, require_own_sessions
+from worker.postgres.fitness import MIGRATIONS, require_known, require_suitable_server
 
 ADVISORY_LOCK: Final = 0x626B7369  # "bksi"
 """Session-level lock that lets one upgrade run at a time; the others wait and then find nothing left to do."""
@@ -41,10 +41,9 @@ async def upgrade_async(dsn: str) -> None:
     options: Any = {"connections": 1, "statement_timeout_ms": 0, "application_name": "bksi migrate", "writes": True}
     engine, spare = create_engine(dsn, **options), create_engine(dsn, **options)
     try:
-        await require_own_sessions(engine, spare)
+        await require_suitable_server(engine, spare)
         await spare.dispose()
         async with driver_connection(engine) as driver:
-            await require_encoding(driver)
             await require_known(driver)
         await _upgrade_as_owner(engine)
     finally:

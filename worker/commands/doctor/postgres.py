@@ -7,9 +7,9 @@ from contract.settings import Settings
 from plumbing.urls import is_local, without_secrets
 from worker.commands.doctor.clocks import examine_clock
 from worker.commands.doctor.finding import Finding, error, ok, warning
-from worker.postgres.engine import Engine, create_engine, driver_connection
+from worker.postgres.engine import Engine, create_engine
 from worker.postgres.errors import DatabaseError, DatabaseUnsuitable
-from worker.postgres.fitness import rehearse, require_encoding, require_own_sessions
+from worker.postgres.fitness import rehearse, require_suitable_server
 from worker.postgres.health import ServerHealth, read_clock, read_health
 
 _TIMEOUT_S: Final = 5.0
@@ -25,9 +25,7 @@ async def examine_postgres(settings: Settings) -> AsyncIterator[Finding]:
     shown = without_secrets(settings.postgres_dsn)
     engine, spare = _engine(settings), _engine(settings)
     try:
-        await require_own_sessions(engine, spare)
-        async with driver_connection(engine) as driver:
-            await require_encoding(driver)
+        await require_suitable_server(engine, spare)
         health = await read_health(engine)
         for finding in _findings(health, settings.postgres_dsn):
             yield finding

@@ -47,10 +47,9 @@ async def examine_redis(settings: Settings) -> AsyncIterator[Finding]:
             if url == settings.broker:
                 yield await _parked(Requests(client, settings))
         except (RedisError, OSError) as failure:
-            unreadable = unreadable_file(url)
             yield error(
                 "redis" if has_entries else "broker",
-                f"{without_secrets(url)}: {f'{unreadable} cannot be read' if unreadable else _why(failure)}",
+                f"{without_secrets(url)}: {unreadable_file(url) or _why(failure)}",
                 "Start it, or correct BKSI_REDIS_URL and BKSI_BROKER_URL (user, password, host, port, TLS).",
             )
         finally:
