@@ -20,6 +20,14 @@ BKSI = Path(sys.executable).with_name("bksi")
 READY_TIMEOUT_S = 180
 
 
+def runs(process: psutil.Process) -> bool:
+    """Whether a process has not ended. One that has, and waits to be collected, does not run."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @dataclass(frozen=True)
 class RunningStack(Addresses):
     """What ``stack.json`` says, and where it runs."""
@@ -83,7 +91,7 @@ class RunningStack(Addresses):
     @property
     def runs(self) -> bool:
         """Whether it has not ended."""
-        return self.supervisor.is_running() and self.supervisor.status() != psutil.STATUS_ZOMBIE
+        return runs(self.supervisor)
 
     @property
     def logs(self) -> Path:

@@ -5,13 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx2
-
 from chaos.nursery import Nursery
 from devstack.ports import free_port
 from devstack.process import Guard
 from devstack.servers import Valkey
-from tests.integration.live import running
+from tests.integration.live import answers, running
 
 
 class Pair(NamedTuple):
@@ -40,11 +38,3 @@ def run_pair(
         )
         with worker, server:
             yield Pair(http, redis.url, dsn)
-
-
-def answers(url: str) -> bool:
-    """Whether somebody says that all is well there."""
-    try:
-        return httpx2.get(url, timeout=5).is_success
-    except httpx2.TransportError:
-        return False

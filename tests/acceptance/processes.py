@@ -4,7 +4,7 @@ import time
 
 import psutil
 
-from devstack.running import RunningStack
+from devstack.running import RunningStack, runs
 
 TIMEOUT_S = 30
 
@@ -15,17 +15,10 @@ def family(stack: RunningStack) -> list[psutil.Process]:
 
 
 def left_of(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run after a while. One that has ended and waits to be collected does not run."""
+    """Those that still run after a while."""
     deadline = time.monotonic() + TIMEOUT_S
-    while left := [process for process in processes if _runs(process)]:
+    while left := [process for process in processes if runs(process)]:
         if time.monotonic() > deadline:
             break
         time.sleep(0.05)
     return left
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

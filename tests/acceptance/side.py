@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from api_shim.identity.applications import hash_secret
 from chaos.nursery import Nursery
 from devstack.ports import free_port
-from tests.acceptance.pair import answers
-from tests.integration.live import running
+from tests.integration.live import answers, running
 
 CHINESE = {"X-Bkcmdb-Language": "zh-cn"}
 ROOM = 3

@@ -4,6 +4,7 @@ import json
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from chaos.nursery import Nursery
 from devstack.ports import free_port
 from devstack.running import RunningStack
 from tests.chaos.nursery import wait_until
-from tests.integration.live import running
+from tests.integration.live import answers, running
 from tests.integration.worker.catalogue.cmdb_server import CmdbServer
 from tests.unit.worker.catalogue.cmdb_items import process_instance, service_instance
 
@@ -65,21 +66,14 @@ def reader(nursery: Nursery, tmp_path: Path) -> Iterator[Callable[[str], str]]:
     with ExitStack() as started:
 
         def start(dsn: str) -> str:
-            port = free_port()
+            url = f"http://127.0.0.1:{(port := free_port())}"
             env = {"BKSI_READ_DSN": dsn, "BKSI_READ_PORT": str(port)}
             log = tmp_path / "read.log"
-            started.enter_context(running(nursery, "read", environment=env, log=log, ready=lambda: _answers(port)))
-            return f"http://127.0.0.1:{port}"
+            ready = partial(answers, f"{url}/healthz")
+            started.enter_context(running(nursery, "read", environment=env, log=log, ready=ready))
+            return url
 
         yield start
-
-
-def _answers(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_known_instances_keep_their_ids_and_a_host_that_moved_is_known_at_once(

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import pytest
 from bkapi_component.open.client import Client as Sdk
 
@@ -13,7 +12,7 @@ from chaos.nursery import Nursery
 from devstack.ports import free_port
 from tests.acceptance.calls import SEED, SIX_KEYS, bound, count_rows
 from tests.acceptance.pair import Pair
-from tests.integration.live import running
+from tests.integration.live import answers, running
 
 APP = {"bk_app_code": "old_app", "bk_app_secret": "secret", "bk_username": "admin"}
 BODY = {key: value for key, value in SEED.items() if key not in (*APP, "bk_token")}
@@ -39,15 +38,8 @@ def strict_shim(pair: Pair, nursery: Nursery, tmp_path_factory: pytest.TempPathF
         "BKSI_COMPAT_WAIT_S": "0",
     }
     log = directory / "shim.log"
-    with running(nursery, "serve", environment=environment, log=log, ready=lambda: _answers(url)):
+    with running(nursery, "serve", environment=environment, log=log, ready=lambda: answers(f"{url}/readyz")):
         yield url
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx2.get(f"{url}/readyz", timeout=5).is_success
-    except httpx2.TransportError:
-        return False
 
 
 @pytest.mark.parametrize("version", ["v2", ""])

@@ -13,6 +13,7 @@ from api_shim.http.stream import NDJSON
 from tests.chaos.nursery import wait_until
 from tests.chaos.system import System
 from tests.conftest import RunBksi
+from tests.integration.live import answers
 
 KILLED: Final = -signal.SIGKILL
 HEAD: Final[dict[str, Any]] = {"bk_biz_id": 1, "bk_module_id": 61}
@@ -34,13 +35,7 @@ class Caller:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        wait_until(self._is_up)
-
-    def _is_up(self) -> bool:
-        try:
-            return httpx2.get(f"{self._url}/healthz").is_success
-        except httpx2.TransportError:
-            return False
+        wait_until(lambda: answers(f"{url}/healthz"))
 
     def upload(self, content: bytes | Iterator[bytes], key: str = "mine") -> httpx2.Response:
         return httpx2.post(

@@ -12,6 +12,7 @@ from chaos.model import Batch
 from contract.message import QUEUE_NAME, new_request_id
 from tests.chaos.nursery import wait_until
 from tests.chaos.system import System, bound, on_both_transports, unbound
+from tests.integration.live import answers
 
 KILLED = -signal.SIGKILL
 STEPS = ["after_take", "after_lease", "before_write", "after_write", "before_publish", "after_publish", "before_ack"]
@@ -131,7 +132,7 @@ def test_kill_of_shim_while_it_submits(system: System, point: str) -> None:
 
 
 def _post(url: str, batch: Batch, key: str) -> httpx2.Response:
-    wait_until(lambda: _is_up(url))
+    wait_until(lambda: answers(f"{url}/healthz"))
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
     return httpx2.post(f"{url}/v1/batches", content=json.dumps(batch.body()).encode(), headers=headers, timeout=30)
 
@@ -139,10 +140,3 @@ def _post(url: str, batch: Batch, key: str) -> httpx2.Response:
 def _get(url: str, path: str) -> dict[str, object]:
     document: dict[str, object] = httpx2.get(url + path, timeout=30).json()
     return document
-
-
-def _is_up(url: str) -> bool:
-    try:
-        return httpx2.get(f"{url}/healthz", timeout=5).is_success
-    except httpx2.TransportError:
-        return False

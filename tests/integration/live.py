@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import httpx2
 import redis
 from celery import Celery
 
@@ -107,6 +108,14 @@ def running(
         yield child
     finally:
         child.stop()
+
+
+def answers(url: str) -> bool:
+    """Whether somebody says that all is well there."""
+    try:
+        return httpx2.get(url, timeout=5).is_success
+    except httpx2.TransportError:
+        return False
 
 
 def batch(host: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from devstack.process import Guard, Process, ProcessFailed
+from devstack.running import runs
 from devstack.servers import Postgres, Valkey
 from devstack.sql import fetch
 
@@ -94,7 +95,7 @@ def test_postgres_takes_over_from_a_server_that_lost_its_supervisor(postgres: Po
     orphan = psutil.Process(postgres.pid)
     with Postgres(postgres.directory, guard) as successor:
         assert sql(successor.url, "SELECT 1") == 1
-        assert not alive(orphan)
+        assert not runs(orphan)
 
 
 @pytest.mark.parametrize("server_class", [Postgres, Valkey])
@@ -153,8 +154,8 @@ def test_guard_ends_whole_groups_when_the_supervisor_is_killed(tmp_path: Path) -
         leader = psutil.Process(int(supervisor.stdout.readline()))
         family = [leader, *leader.children(recursive=True)]
         supervisor.send_signal(signal.SIGKILL)
-    _, left = psutil.wait_procs([process for process in family if alive(process)], timeout=20)
-    assert not [process for process in left if alive(process)]
+    _, left = psutil.wait_procs([process for process in family if runs(process)], timeout=20)
+    assert not [process for process in left if runs(process)]
 
 
 def test_process_failure_tells_name_exit_code_and_last_words(guard: Guard, tmp_path: Path) -> None:
@@ -166,7 +167,3 @@ def test_process_failure_tells_name_exit_code_and_last_words(guard: Guard, tmp_p
 def sql(dsn: str, statement: str) -> object:
     rows = asyncio.run(fetch(dsn, statement))
     return rows[0][0] if rows else None
-
-
-def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
